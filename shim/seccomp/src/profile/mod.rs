@@ -1,0 +1,156 @@
+//! The profiles that are built in.
+
+mod file;
+mod low32;
+
+use std::fmt;
+use std::str::FromStr;
+
+use oci_spec::OciSpecError;
+use oci_spec::runtime::{Capabilities, LinuxSeccomp};
+
+use crate::architecture::{self, UnsupportedArchitecture};
+use crate::refused::RefusedProfile;
+
+/// The profile files, by the name that `include` uses.
+const FILES: [(&str, &str); 3] = [
+    ("common", include_str!("../../../../seccomp-profiles/common.json")),
+    ("baseline", include_str!("../../../../seccomp-profiles/baseline.json")),
+    ("restricted", include_str!("../../../../seccomp-profiles/restricted.json")),
+];
+
+/// A profile that is part of the program; the files are in `seccomp-profiles/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BuiltinProfile {
+    /// For ordinary programs that need no kernel feature beyond files, sockets, threads and signals.
+    Restricted,
+    /// What container runtimes allow by default, with the holes of that default closed.
+    Baseline,
+}
+
+impl BuiltinProfile {
+    /// All of them, the strictest first.
+    pub const ALL: [Self; 2] = [Self::Restricted, Self::Baseline];
+
+    /// The name in a policy file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Restricted => "restricted",
+            Self::Baseline => "baseline",
+        }
+    }
+}
+
+impl fmt::Display for BuiltinProfile {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl FromStr for BuiltinProfile {
+    type Err = UnknownProfile;
+
+    fn from_str(name: &str) -> Result<Self, UnknownProfile> {
+        let found = Self::ALL.into_iter().find(|profile| profile.name() == name);
+        found.ok_or_else(|| UnknownProfile { name: name.to_owned() })
+    }
+}
+
+/// There is no built-in profile of this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no seccomp profile is called {name:?}: \"restricted\" and \"baseline\" are built in")]
+pub struct UnknownProfile {
+    /// The name that was asked for.
+    pub name: String,
+}
+
+/// A profile file is wrong. The built-in ones are tested, so this means a broken build.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProfileError {
+    /// Not the JSON that a profile file must be: an unknown field, a wrong type, a duplicate key.
+    #[error("seccomp profile {file} does not parse")]
+    Json {
+        /// The name of the file.
+        file: String,
+        /// Where and why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// `include` names no file.
+    #[error("seccomp profile {file} includes {include:?}, which does not exist")]
+    Include {
+        /// The name of the file.
+        file: String,
+        /// The name that it includes.
+        include: String,
+    },
+    /// A system call is listed twice in a way that one entry makes the other void.
+    #[error("seccomp profile {file} lists {syscall} twice: {comment:?}")]
+    Duplicate {
+        /// The name of the file.
+        file: String,
+        /// The system call.
+        syscall: String,
+        /// The comment of the second entry.
+        comment: String,
+    },
+    /// A value or range of `low32` that is no number below 2^32.
+    #[error("seccomp profile {file}: {range:?} is no number below 2^32 and no range of them")]
+    Range {
+        /// The name of the file.
+        file: String,
+        /// What stands there.
+        range: String,
+    },
+    /// An entry with both `args` and `low32`, or a `low32` with both `in` and `except`, or neither.
+    #[error("seccomp profile {file}, entry {comment:?}: {reason}")]
+    Entry {
+        /// The name of the file.
+        file: String,
+        /// The comment of the entry.
+        comment: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// The profile as a whole is refused.
+    #[error("seccomp profile {file} is refused")]
+    Refused {
+        /// The name of the file.
+        file: String,
+        /// What is refused.
+        #[source]
+        source: RefusedProfile,
+    },
+    /// There is no filter for this machine.
+    #[error(transparent)]
+    Architecture(#[from] UnsupportedArchitecture),
+    /// The profile cannot be put in OCI form.
+    #[error("seccomp profile {file} cannot be written")]
+    Write {
+        /// The name of the file.
+        file: String,
+        /// Why.
+        #[source]
+        source: OciSpecError,
+    },
+}
+
+/// The built-in profile for a container that is left with these capabilities in its bounding set.
+///
+/// Entries that depend on a capability are decided here, by the capabilities after hardening, not those that were asked for.
+/// The result is for the native architecture only and uses nothing but SCMP_ACT_ALLOW and SCMP_ACT_ERRNO.
+///
+/// # Errors
+///
+/// A broken profile file, or an architecture without filters. The container must then not be created.
+pub fn profile_for(profile: BuiltinProfile, bounding: &Capabilities) -> Result<LinuxSeccomp, ProfileError> {
+    let file = file::ProfileFile::load(profile.name(), &FILES)?;
+    let filter = file.resolve(bounding)?;
+    let unwritten = |source| ProfileError::Write { file: profile.name().to_owned(), source };
+    filter.write(architecture::native()?).map_err(unwritten)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+//! From the OCI profile to regions, refusing what is not understood.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use oci_spec::runtime::{
+    LinuxSeccomp, LinuxSeccompArg, LinuxSeccompFilterFlag, LinuxSeccompOperator, LinuxSyscall,
+};
+
+use crate::argument::ArgumentSet;
+use crate::filter::Flag;
+use crate::refused::RefusedProfile;
+use crate::region::{self, ARGUMENTS, Region, TooManyPieces};
+use crate::verdict::Verdict;
+
+/// The regions of each verdict, for each named system call.
+pub(crate) type RulesByName = BTreeMap<String, BTreeMap<Verdict, Vec<Region>>>;
+
+/// How many entries a profile may have. Docker's default has about 60, a profile with one entry a call about 400.
+const MAX_ENTRIES: usize = 2048;
+
+/// How many names all entries together may have.
+const MAX_NAMES: usize = 8192;
+
+pub(crate) fn refuse_listener(profile: &LinuxSeccomp) -> Result<(), RefusedProfile> {
+    let keys = [
+        ("/listenerPath", profile.listener_path().is_some()),
+        ("/listenerMetadata", profile.listener_metadata().is_some()),
+    ];
+    match keys.into_iter().find(|(_, present)| *present) {
+        Some((place, _)) => Err(RefusedProfile::Listener { place: place.to_owned() }),
+        None => Ok(()),
+    }
+}
+
+pub(crate) fn flags(profile: &LinuxSeccomp) -> Result<Option<BTreeSet<Flag>>, RefusedProfile> {
+    let Some(named) = profile.flags() else { return Ok(None) };
+    let read = named.iter().enumerate().filter_map(|(at, flag)| match flag {
+        LinuxSeccompFilterFlag::SeccompFilterFlagLog => Some(Ok(Flag::Log)),
+        LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => Some(Ok(Flag::SpecAllow)),
+        // The filter is loaded by the one thread that becomes the container: there is nothing to synchronise.
+        LinuxSeccompFilterFlag::SeccompFilterFlagTsync => None,
+        LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv => {
+            Some(Err(RefusedProfile::Flag { place: format!("/flags/{at}"), flag: *flag }))
+        }
+    });
+    read.collect::<Result<_, _>>().map(Some)
+}
+
+pub(crate) fn rules_by_name(profile: &LinuxSeccomp) -> Result<RulesByName, RefusedProfile> {
+    let entries = profile.syscalls().as_deref().unwrap_or_default();
+    let names = entries.iter().map(|entry| entry.names().len()).sum();
+    for (count, max) in [(entries.len(), MAX_ENTRIES), (names, MAX_NAMES)] {
+        if count > max {
+            return Err(RefusedProfile::TooLarge { place: "/syscalls".to_owned(), count, max });
+        }
+    }
+    let mut rules = RulesByName::new();
+    for (at, entry) in entries.iter().enumerate() {
+        read_entry(entry, &format!("/syscalls/{at}"), &mut rules)?;
+    }
+    Ok(rules)
+}
+
+fn read_entry(entry: &LinuxSyscall, place: &str, rules: &mut RulesByName) -> Result<(), RefusedProfile> {
+    if entry.names().is_empty() {
+        return Err(RefusedProfile::NoNames { place: format!("{place}/names") });
+    }
+    let verdict = Verdict::read(entry.action(), entry.errno_ret(), &format!("{place}/action"))?;
+    let regions = regions(entry.args().as_deref().unwrap_or_default(), verdict, place)?;
+    for name in entry.names() {
+        let by_verdict = rules.entry(name.clone()).or_default();
+        by_verdict.entry(verdict).or_default().extend_from_slice(&regions);
+    }
+    Ok(())
+}
+
+/// The union of regions in which an entry with these conditions decides.
+pub(crate) fn regions(
+    args: &[LinuxSeccompArg],
+    verdict: Verdict,
+    place: &str,
+) -> Result<Vec<Region>, RefusedProfile> {
+    let mut conditions = Vec::with_capacity(args.len());
+    for (at, arg) in args.iter().enumerate() {
+        let index = arg.index();
+        let alternatives: Option<Vec<Region>> =
+            comparison(arg).into_iter().map(|set| Region::of_argument(index, set)).collect();
+        let refused = || RefusedProfile::ArgumentIndex { place: format!("{place}/args/{at}"), index };
+        conditions.push(alternatives.ok_or_else(refused)?);
+    }
+    let indices: BTreeSet<usize> = args.iter().map(LinuxSeccompArg::index).collect();
+    let repeated = indices.len() < args.len();
+    if repeated && !verdict.runs() {
+        return Ok(conditions.concat());
+    }
+    let otherwise = if verdict.runs() { Vec::new() } else { vec![Region::ALL] };
+    Ok(all_of(&conditions).unwrap_or(otherwise))
+}
+
+/// The calls that meet every condition.
+fn all_of(conditions: &[Vec<Region>]) -> Result<Vec<Region>, TooManyPieces> {
+    if conditions.len() > MAX_CONDITIONS {
+        return Err(TooManyPieces);
+    }
+    let everything = vec![Region::ALL];
+    conditions.iter().try_fold(everything, |met, condition| region::intersect(&met, condition))
+}
+
+/// Two conditions on each argument: more have no use.
+const MAX_CONDITIONS: usize = ARGUMENTS * 2;
+
+/// The argument values that meet one condition.
+fn comparison(arg: &LinuxSeccompArg) -> Vec<ArgumentSet> {
+    let value = arg.value();
+    let exactly = ArgumentSet::masked(u64::MAX, value);
+    match arg.op() {
+        LinuxSeccompOperator::ScmpCmpEq => vec![exactly],
+        LinuxSeccompOperator::ScmpCmpNe => exactly.complement(),
+        LinuxSeccompOperator::ScmpCmpLe => vec![ArgumentSet::Between { low: 0, high: value }],
+        LinuxSeccompOperator::ScmpCmpGe => vec![ArgumentSet::Between { low: value, high: u64::MAX }],
+        LinuxSeccompOperator::ScmpCmpLt => ArgumentSet::Between { low: value, high: u64::MAX }.complement(),
+        LinuxSeccompOperator::ScmpCmpGt => ArgumentSet::Between { low: 0, high: value }.complement(),
+        LinuxSeccompOperator::ScmpCmpMaskedEq => {
+            vec![ArgumentSet::masked(value, arg.value_two().unwrap_or_default())]
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Regions of the six-dimensional space of a call's arguments.
+
+use crate::argument::ArgumentSet;
+
+/// How many arguments a system call has.
+pub(crate) const ARGUMENTS: usize = 6;
+
+/// One set for each argument; a call is inside if every argument is in its set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Region([ArgumentSet; ARGUMENTS]);
+
+/// Working out a profile's regions would take more pieces than this crate is ready to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooManyPieces;
+
+/// How many pieces an intermediate result may have. The shipped profiles stay below 64.
+const MAX_PIECES: usize = 128;
+
+impl Region {
+    /// Every call.
+    pub(crate) const ALL: Self = Self([ArgumentSet::ALL; ARGUMENTS]);
+
+    /// The calls whose argument `index` is in `set`, or `None` for an index above 5.
+    pub(crate) fn of_argument(index: usize, set: ArgumentSet) -> Option<Self> {
+        let mut sets = [ArgumentSet::ALL; ARGUMENTS];
+        *sets.get_mut(index)? = set;
+        Some(Self(sets))
+    }
+
+    /// The set of each argument.
+    pub(crate) fn arguments(&self) -> &[ArgumentSet; ARGUMENTS] {
+        &self.0
+    }
+
+    /// Whether a call with these arguments is inside.
+    pub(crate) fn holds(&self, arguments: [u64; ARGUMENTS]) -> bool {
+        self.0.iter().zip(arguments).all(|(set, argument)| set.holds(argument))
+    }
+
+    /// Regions whose union is exactly what is in both.
+    pub(crate) fn intersect(&self, other: &Self) -> Result<Vec<Self>, TooManyPieces> {
+        let mut found = vec![Self::ALL];
+        for (index, (ours, theirs)) in self.0.iter().zip(other.0).enumerate() {
+            let sets = ours.intersect(theirs);
+            found = bounded(found.iter().flat_map(|region| sets.iter().map(|set| region.with(index, *set))))?;
+        }
+        Ok(found)
+    }
+
+    /// Regions whose union is exactly what is in this one and not in `other`.
+    fn without(&self, other: &Self) -> Vec<Self> {
+        if self.0.iter().zip(other.0).any(|(ours, theirs)| ours.intersect(theirs).is_empty()) {
+            return vec![*self];
+        }
+        let mut found = Vec::new();
+        for (index, (ours, theirs)) in self.0.iter().zip(other.0).enumerate() {
+            let left = theirs.complement().into_iter().flat_map(|outside| ours.intersect(outside));
+            found.extend(left.map(|set| self.with(index, set)));
+        }
+        found
+    }
+
+    fn with(&self, index: usize, set: ArgumentSet) -> Self {
+        let mut sets = self.0;
+        if let Some(place) = sets.get_mut(index) {
+            *place = set;
+        }
+        Self(sets)
+    }
+
+    fn covers(&self, other: &Self) -> bool {
+        self.0.iter().zip(other.0).all(|(ours, theirs)| ours.covers(theirs))
+    }
+
+    /// The union, if it is one region: all arguments but one are equal.
+    fn join(&self, other: &Self) -> Option<Self> {
+        let mut differing = self.0.iter().zip(other.0).enumerate().filter(|(_, (a, b))| **a != *b);
+        let (index, (ours, theirs)) = differing.next()?;
+        if differing.next().is_some() {
+            return None;
+        }
+        ours.join(theirs).map(|set| self.with(index, set))
+    }
+}
+
+/// What is in one of `regions` and in none of `taken`.
+pub(crate) fn subtract(regions: Vec<Region>, taken: &[Region]) -> Result<Vec<Region>, TooManyPieces> {
+    let mut left = regions;
+    for region in taken {
+        left = simplify(bounded(left.iter().flat_map(|piece| piece.without(region)))?);
+    }
+    Ok(left)
+}
+
+/// What is in one of `a` and in one of `b`.
+pub(crate) fn intersect(a: &[Region], b: &[Region]) -> Result<Vec<Region>, TooManyPieces> {
+    let mut found = Vec::new();
+    for (ours, theirs) in a.iter().flat_map(|ours| b.iter().map(move |theirs| (ours, theirs))) {
+        found.extend(ours.intersect(theirs)?);
+        if found.len() > MAX_PIECES {
+            found = bounded(simplify(found).into_iter())?;
+        }
+    }
+    Ok(simplify(found))
+}
+
+/// The same union in fewer regions, in a fixed order.
+pub(crate) fn simplify(mut regions: Vec<Region>) -> Vec<Region> {
+    regions.sort_unstable();
+    regions.dedup();
+    let mut kept: Vec<Region> = Vec::with_capacity(regions.len());
+    for region in regions {
+        absorb(&mut kept, region);
+    }
+    kept.sort_unstable();
+    kept
+}
+
+fn absorb(kept: &mut Vec<Region>, region: Region) {
+    if kept.iter().any(|other| other.covers(&region)) {
+        return;
+    }
+    kept.retain(|other| !region.covers(other));
+    let joined = kept.iter().enumerate().find_map(|(at, other)| Some((at, other.join(&region)?)));
+    match joined {
+        Some((at, union)) => {
+            kept.swap_remove(at);
+            absorb(kept, union);
+        }
+        None => kept.push(region),
+    }
+}
+
+fn bounded(regions: impl Iterator<Item = Region>) -> Result<Vec<Region>, TooManyPieces> {
+    let found: Vec<Region> = regions.take(MAX_PIECES.saturating_add(1)).collect();
+    if found.len() > MAX_PIECES { Err(TooManyPieces) } else { Ok(found) }
+}

@@ -1,0 +1,345 @@
+//! `tighten` against an oracle that reads profiles entry by entry.
+
+#[cfg(test)]
+mod oracle;
+
+#[cfg(test)]
+mod tests {
+    use super::oracle::{answer, distinct_answers};
+    use oci_spec::runtime::{
+        Arch, Capabilities, LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg, LinuxSeccompArgBuilder,
+        LinuxSeccompFilterFlag as Flag, LinuxSeccompOperator as Op, LinuxSyscall,
+    };
+    use palisade_seccomp::{BuiltinProfile, RefusedProfile, TightenError, Verdict, profile_for, tighten, verdict};
+    use proptest::prelude::*;
+
+    const NAMES: [&str; 4] = ["alpha", "beta", "gamma", "unnamed"];
+
+    // ---- generated profiles
+
+    const VALUES: [u64; 12] =
+        [0, 1, 2, 5, 38, 0x5412, 0xffff_ffff, 0x1_0000_0000, 0x1_0000_0026, 0x7e02_0000, u64::MAX - 1, u64::MAX];
+
+    fn value() -> impl Strategy<Value = u64> {
+        prop_oneof![4 => prop::sample::select(VALUES.to_vec()), 1 => any::<u64>()]
+    }
+
+    fn arguments() -> impl Strategy<Value = [u64; 6]> {
+        let near = (value(), -1_i64..=1).prop_map(|(value, step)| value.wrapping_add_signed(step));
+        let bits = (value(), 0_u32..64).prop_map(|(value, bit)| value ^ (1 << bit));
+        let one = prop_oneof![near, bits];
+        (one.clone(), one.clone(), one).prop_map(|(a, b, c)| [a, b, c, 0, 0, 0])
+    }
+
+    fn arg(indices: std::ops::Range<usize>) -> impl Strategy<Value = LinuxSeccompArg> {
+        let ops = vec![
+            Op::ScmpCmpNe, Op::ScmpCmpLt, Op::ScmpCmpLe, Op::ScmpCmpEq, Op::ScmpCmpGe, Op::ScmpCmpGt, Op::ScmpCmpMaskedEq,
+        ];
+        (indices, value(), value(), prop::sample::select(ops)).prop_map(|(index, value, two, op)| {
+            let built = LinuxSeccompArgBuilder::default().index(index).value(value).op(op);
+            built.value_two(two).build().unwrap()
+        })
+    }
+
+    fn verdicts() -> impl Strategy<Value = (Action, Option<u32>)> {
+        let errno = prop::sample::select(vec![None, Some(0), Some(1), Some(38), Some(4095)]);
+        prop_oneof![
+            4 => Just((Action::ScmpActAllow, None)),
+            1 => Just((Action::ScmpActLog, None)),
+            3 => errno.prop_map(|errno| (Action::ScmpActErrno, errno)),
+            1 => Just((Action::ScmpActTrap, None)),
+            1 => Just((Action::ScmpActKill, None)),
+            1 => Just((Action::ScmpActKillProcess, None)),
+        ]
+    }
+
+    fn entry() -> impl Strategy<Value = LinuxSyscall> {
+        let names = prop::sample::subsequence(NAMES[..3].to_vec(), 1..=3);
+        let args = prop_oneof![2 => Just(vec![]), 5 => prop::collection::vec(arg(0..3), 1..4)];
+        (names, verdicts(), args).prop_map(|(names, (action, errno), args)| {
+            let mut entry = LinuxSyscall::default();
+            entry.set_names(names.into_iter().map(str::to_owned).collect());
+            entry.set_action(action);
+            entry.set_errno_ret(errno);
+            entry.set_args((!args.is_empty()).then_some(args));
+            entry
+        })
+    }
+
+    fn profile() -> impl Strategy<Value = LinuxSeccomp> {
+        (verdicts(), prop::collection::vec(entry(), 0..6)).prop_map(|((action, errno), entries)| {
+            let mut profile = LinuxSeccomp::default();
+            profile.set_default_action(action);
+            profile.set_default_errno_ret(errno);
+            profile.set_syscalls(Some(entries));
+            profile
+        })
+    }
+
+    /// Whether the written profile means the same where runtimes read profiles differently: no repeated index.
+    fn has_one_meaning(profile: &LinuxSeccomp) -> bool {
+        profile.syscalls().iter().flatten().all(|entry| {
+            let mut indices: Vec<usize> = entry.args().iter().flatten().map(LinuxSeccompArg::index).collect();
+            let before = indices.len();
+            indices.sort_unstable();
+            indices.dedup();
+            indices.len() == before
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn never_looser_than_either(
+            a in profile(), b in profile(), calls in prop::collection::vec(arguments(), 60),
+        ) {
+            let both = tighten(&a, &b).unwrap();
+            for (name, call) in NAMES.iter().flat_map(|name| calls.iter().map(move |call| (name, *call))) {
+                let strictest = answer(&a, name, call).max(answer(&b, name, call));
+                let got = answer(&both, name, call);
+                prop_assert!(!got.runs() || got >= strictest, "{name} {call:x?}: {got:?}, not {strictest:?}");
+                prop_assert!(distinct_answers(&both, name, call) <= 1, "{name} {call:x?} overlaps");
+            }
+            prop_assert!(has_one_meaning(&both));
+            prop_assert_eq!(both.architectures(), &Some(vec![native()]));
+        }
+
+        #[test]
+        fn idempotent_even_where_it_narrows(
+            a in profile(), b in profile(), calls in prop::collection::vec(arguments(), 60),
+        ) {
+            let both = tighten(&a, &b).unwrap();
+            let again = tighten(&both, &b).unwrap();
+            for (name, call) in NAMES.iter().flat_map(|name| calls.iter().map(move |call| (name, *call))) {
+                let (first, second) = (answer(&both, name, call), answer(&again, name, call));
+                prop_assert!(first == second || !second.runs(), "{name} {call:x?}: {first:?} then {second:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn exact_where_it_can_be_written(
+            (a, b) in small_profiles(), calls in small_calls(),
+        ) {
+            let both = tighten(&a, &b).unwrap();
+            for (name, call) in NAMES.iter().flat_map(|name| calls.iter().map(move |call| (name, *call))) {
+                let strictest = answer(&a, name, call).max(answer(&b, name, call));
+                prop_assert_eq!(answer(&both, name, call), strictest, "{} {:x?}", name, call);
+            }
+        }
+
+        #[test]
+        fn with_itself_it_is_itself_and_again_changes_nothing(
+            (a, b) in small_profiles(), calls in small_calls(),
+        ) {
+            let (itself, both) = (tighten(&a, &a).unwrap(), tighten(&a, &b).unwrap());
+            let (again, swapped) = (tighten(&both, &b).unwrap(), tighten(&b, &a).unwrap());
+            for (name, call) in NAMES.iter().flat_map(|name| calls.iter().map(move |call| (name, *call))) {
+                prop_assert_eq!(answer(&itself, name, call), answer(&a, name, call));
+                prop_assert_eq!(answer(&again, name, call), answer(&both, name, call));
+                prop_assert_eq!(answer(&swapped, name, call), answer(&both, name, call));
+            }
+        }
+
+        #[test]
+        fn verdict_is_what_the_oracle_says(a in profile(), call in arguments()) {
+            for name in NAMES {
+                let exact = answer(&a, name, call);
+                let got = verdict(&a, name, call).unwrap();
+                prop_assert!(got == exact || !got.runs(), "{name} {call:x?}: {got:?}, not {exact:?}");
+            }
+        }
+    }
+
+    /// Pairs of profiles whose combination has few enough pieces to be written exactly: one condition an entry, small
+    /// values, and either ranges or masks (a mask of a long range has many pieces).
+    fn small_profiles() -> impl Strategy<Value = (LinuxSeccomp, LinuxSeccomp)> {
+        let ranges =
+            || small_profile(vec![Op::ScmpCmpNe, Op::ScmpCmpLt, Op::ScmpCmpLe, Op::ScmpCmpEq, Op::ScmpCmpGe, Op::ScmpCmpGt]);
+        let masks = || small_profile(vec![Op::ScmpCmpMaskedEq]);
+        prop_oneof![(ranges(), ranges()), (masks(), masks())]
+    }
+
+    fn small_profile(ops: Vec<Op>) -> impl Strategy<Value = LinuxSeccomp> {
+        let values = || prop::sample::select(vec![0_u64, 1, 2, 5, 6, 8, 38, 40]);
+        let arg = (values(), values(), prop::sample::select(ops)).prop_map(|(value, two, op)| {
+            LinuxSeccompArgBuilder::default().index(1_usize).value(value).value_two(two).op(op).build().unwrap()
+        });
+        let small = (entry(), prop::option::of(arg)).prop_map(|(mut entry, arg)| {
+            entry.set_args(arg.map(|arg| vec![arg]));
+            entry
+        });
+        (verdicts(), prop::collection::vec(small, 0..4)).prop_map(|((action, errno), entries)| {
+            let mut profile = LinuxSeccomp::default();
+            profile.set_default_action(action);
+            profile.set_default_errno_ret(errno);
+            profile.set_syscalls(Some(entries));
+            profile
+        })
+    }
+
+    fn small_calls() -> impl Strategy<Value = Vec<[u64; 6]>> {
+        let huge = prop::sample::select(vec![63_u64, 64, 0x1_0000_0005, u64::MAX]);
+        let argument = prop_oneof![4 => 0_u64..48, 1 => huge];
+        prop::collection::vec(argument.prop_map(|argument| [7, argument, 0, 0, 0, 0]), 30)
+    }
+
+    fn native() -> Arch {
+        if cfg!(target_arch = "aarch64") { Arch::ScmpArchAarch64 } else { Arch::ScmpArchX86_64 }
+    }
+
+    // ---- examples
+
+    fn json(text: &str) -> LinuxSeccomp {
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn baseline() -> LinuxSeccomp {
+        profile_for(BuiltinProfile::Baseline, &Capabilities::new()).unwrap()
+    }
+
+    fn call(profile: &LinuxSeccomp, name: &str, first: u64) -> Verdict {
+        answer(profile, name, [first, 0, 0, 0, 0, 0])
+    }
+
+    #[test]
+    fn a_container_cannot_allow_what_the_policy_does_not() {
+        let own = json(r#"{ "defaultAction": "SCMP_ACT_ALLOW" }"#);
+        let both = tighten(&baseline(), &own).unwrap();
+        assert_eq!(call(&both, "io_uring_setup", 0), Verdict::Errno(1));
+        assert_eq!(call(&both, "socket", 38), Verdict::Errno(1));
+        assert_eq!(call(&both, "clone3", 0), Verdict::Errno(38));
+        assert_eq!(call(&both, "read", 0), Verdict::Allow);
+    }
+
+    #[test]
+    fn a_deny_list_takes_away_and_keeps_its_actions() {
+        let own = json(
+            r#"{ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+                 { "names": ["mkdir", "bpf"], "action": "SCMP_ACT_KILL_PROCESS" },
+                 { "names": ["chmod"], "action": "SCMP_ACT_ERRNO", "errnoRet": 13 },
+                 { "names": ["socket"], "action": "SCMP_ACT_ERRNO", "args": [{ "index": 0, "value": 2, "op": "SCMP_CMP_EQ" }] }] }"#,
+        );
+        let both = tighten(&baseline(), &own).unwrap();
+        assert_eq!(call(&both, "mkdir", 0), Verdict::KillProcess);
+        assert_eq!(call(&both, "bpf", 0), Verdict::KillProcess);
+        assert_eq!(call(&both, "chmod", 0), Verdict::Errno(13));
+        for (family, verdict) in [(1, Verdict::Allow), (2, Verdict::Errno(1)), (3, Verdict::Allow), (38, Verdict::Errno(1))] {
+            assert_eq!(call(&both, "socket", family), verdict, "{family}");
+        }
+        assert_eq!(call(&both, "rmdir", 0), Verdict::Allow);
+    }
+
+    #[test]
+    fn an_allow_list_is_cut_to_the_policy() {
+        let own = json(
+            r#"{ "defaultAction": "SCMP_ACT_KILL", "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+                 "syscalls": [{ "names": ["read", "io_uring_setup", "no_such_call"], "action": "SCMP_ACT_ALLOW" }] }"#,
+        );
+        let both = tighten(&baseline(), &own).unwrap();
+        assert_eq!(call(&both, "read", 0), Verdict::Allow);
+        assert_eq!(call(&both, "write", 0), Verdict::KillThread);
+        // What the container did not mean to be killed for is not killed for.
+        assert_eq!(call(&both, "io_uring_setup", 0), Verdict::Errno(1));
+        assert_eq!(call(&both, "no_such_call", 0), Verdict::Errno(1));
+        assert_eq!(both.architectures(), &Some(vec![native()]));
+    }
+
+    /// The three ranges that container runtimes write for socket, over ours by the lower half: few rules come out,
+    /// and what the 64-bit comparison lets through does not.
+    #[test]
+    fn a_64_bit_comparison_of_an_int_does_not_open_what_the_lower_half_closes() {
+        let own = json(
+            r#"{ "defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+                 { "names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [{ "index": 0, "value": 38, "op": "SCMP_CMP_LT" }] },
+                 { "names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [{ "index": 0, "value": 39, "op": "SCMP_CMP_EQ" }] },
+                 { "names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [{ "index": 0, "value": 40, "op": "SCMP_CMP_GT" }] }] }"#,
+        );
+        assert_eq!(call(&own, "socket", 0x1_0000_0026), Verdict::Allow);
+        let both = tighten(&baseline(), &own).unwrap();
+        for family in 0..=45 {
+            let expected = if [38, 40].contains(&family) { Verdict::Errno(1) } else { Verdict::Allow };
+            assert_eq!(call(&both, "socket", family), expected, "{family}");
+        }
+        assert_eq!(call(&both, "socket", 0x1_0000_0026), Verdict::Errno(1));
+        let rules = both.syscalls().iter().flatten().filter(|entry| entry.names().iter().any(|name| name == "socket"));
+        assert!(rules.count() <= 10);
+    }
+
+    #[test]
+    fn what_is_too_wide_to_write_is_stopped() {
+        let masks = |value: u64| -> String {
+            let args: Vec<String> = (0..6)
+                .map(|index| format!(r#"{{ "index": {index}, "value": {value}, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ" }}"#))
+                .collect();
+            args.join(",")
+        };
+        let own = json(&format!(
+            r#"{{ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+                  {{ "names": ["getpid"], "action": "SCMP_ACT_ERRNO", "errnoRet": 7, "args": [{}] }},
+                  {{ "names": ["getpid"], "action": "SCMP_ACT_TRAP", "args": [{}] }}] }}"#,
+            masks(0x5555_5555_5555_5555),
+            masks(0xaaaa_aaaa_aaaa_aaaa),
+        ));
+        let both = tighten(&baseline(), &own).unwrap();
+        for argument in [0, 1, 2, u64::MAX] {
+            assert_eq!(answer(&both, "getpid", [argument; 6]), Verdict::Trap, "{argument:#x}");
+        }
+        assert_eq!(call(&both, "getuid", 0), Verdict::Allow);
+    }
+
+    #[test]
+    fn flags_add_logging_and_never_take_a_mitigation_away() {
+        let flagged = |flags: Option<Vec<Flag>>| {
+            let mut profile = baseline();
+            profile.set_flags(flags);
+            profile
+        };
+        let (log, spec, tsync) =
+            (Flag::SeccompFilterFlagLog, Flag::SeccompFilterFlagSpecAllow, Flag::SeccompFilterFlagTsync);
+        let cases = [
+            (None, None, None),
+            (None, Some(vec![log]), Some(vec![log])),
+            (None, Some(vec![spec]), Some(vec![])),
+            (Some(vec![spec]), None, Some(vec![])),
+            (Some(vec![spec]), Some(vec![log, spec]), Some(vec![log, spec])),
+            (None, Some(vec![tsync]), Some(vec![])),
+        ];
+        for (ours, own, expected) in cases {
+            let both = tighten(&flagged(ours.clone()), &flagged(own.clone())).unwrap();
+            assert_eq!(both.flags(), &expected, "{ours:?} {own:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused_with_its_place() {
+        let cases = [
+            (r#"{ "defaultAction": "SCMP_ACT_NOTIFY" }"#, "/defaultAction"),
+            (r#"{ "defaultAction": "SCMP_ACT_TRACE" }"#, "/defaultAction"),
+            (r#"{ "defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 1 }"#, "/defaultAction"),
+            (r#"{ "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/x.sock" }"#, "/listenerPath"),
+            (r#"{ "defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x" }"#, "/listenerMetadata"),
+            (r#"{ "defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"] }"#, "/flags/0"),
+            (r#"{ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{ "names": ["a"], "action": "SCMP_ACT_ALLOW" },
+                  { "names": ["a"], "action": "SCMP_ACT_NOTIFY" }] }"#, "/syscalls/1/action"),
+            (r#"{ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{ "names": [], "action": "SCMP_ACT_KILL" }] }"#, "/syscalls/0/names"),
+            (r#"{ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{ "names": ["a"], "action": "SCMP_ACT_ERRNO", "errnoRet": 4096 }] }"#, "/syscalls/0/action"),
+            (r#"{ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{ "names": ["a"], "action": "SCMP_ACT_KILL",
+                  "args": [{ "index": 6, "value": 0, "op": "SCMP_CMP_EQ" }] }] }"#, "/syscalls/0/args/0"),
+        ];
+        for (text, place) in cases {
+            let error = tighten(&baseline(), &json(text)).unwrap_err();
+            let TightenError::Own(refused) = &error else { panic!("{error:?}") };
+            assert!(refused.to_string().starts_with(place), "{refused}");
+        }
+        let many = vec![LinuxSyscall::default(); 2049];
+        let mut own = baseline();
+        own.set_syscalls(Some(many));
+        assert!(matches!(tighten(&baseline(), &own), Err(TightenError::Own(RefusedProfile::TooLarge { .. }))));
+        assert!(matches!(tighten(&own, &baseline()), Err(TightenError::Ours(RefusedProfile::TooLarge { .. }))));
+    }
+}
