@@ -1,0 +1,27 @@
+//! What a rule does with what it finds.
+
+use serde::{Deserialize, Serialize};
+
+/// What a rule does. Set per profile and rule in the policy file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Refuse the request.
+    Deny,
+    /// Change what is asked for to what is allowed; refuse where no change can help.
+    Mutate,
+    /// Let it pass and write it down.
+    Audit,
+    /// Do not look. The rule is named in every record.
+    Off,
+}
+
+/// Whether a profile's decisions are carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Mode {
+    /// They are.
+    #[default]
+    Enforce,
+}

@@ -1,0 +1,98 @@
+//! What may be handed to a runtime. Only a judgement makes these: private fields, no public constructor,
+//! no `Deserialize`, no `Default`, no way to change one.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::grant::Grant;
+
+/// An admitted specification.
+#[derive(Debug)]
+pub struct HardenedSpec {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) grant: Grant,
+    pub(crate) terminal: bool,
+    pub(crate) cgroups_path: String,
+    pub(crate) pid_namespace_shared: bool,
+    pub(crate) annotations: BTreeMap<String, String>,
+    pub(crate) root: PathBuf,
+}
+
+impl HardenedSpec {
+    /// The config.json to hand on: canonical JSON, the same bytes for the same decision.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// What the container is given, to be kept for exec and update.
+    #[must_use]
+    pub fn grant(&self) -> &Grant {
+        &self.grant
+    }
+
+    /// Whether the process has a terminal.
+    #[must_use]
+    pub fn terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// The container's cgroup: a path, or systemd's `slice:prefix:name`.
+    #[must_use]
+    pub fn cgroups_path(&self) -> &str {
+        &self.cgroups_path
+    }
+
+    /// Whether the container joins a pid namespace, so that its other processes outlive its first one.
+    #[must_use]
+    pub fn pid_namespace_shared(&self) -> bool {
+        self.pid_namespace_shared
+    }
+
+    /// The annotations that were kept.
+    #[must_use]
+    pub fn annotations(&self) -> &BTreeMap<String, String> {
+        &self.annotations
+    }
+
+    /// Absolute path of the root filesystem.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+}
+
+/// An admitted process for an exec.
+#[derive(Debug)]
+pub struct HardenedProcess {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) terminal: bool,
+}
+
+impl HardenedProcess {
+    /// The OCI `Process` to hand on, as canonical JSON.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether it has a terminal.
+    #[must_use]
+    pub fn terminal(&self) -> bool {
+        self.terminal
+    }
+}
+
+/// Admitted resources for an update. A limit that is absent stays as it is.
+#[derive(Debug)]
+pub struct HardenedResources {
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl HardenedResources {
+    /// The OCI `LinuxResources` to hand on, as canonical JSON.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}

@@ -1,0 +1,105 @@
+//! What only the host can tell, gathered by the shim and judged here as plain values.
+
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::LinuxNamespaceType;
+
+/// Everything that the shim looked up on the host for one create request.
+///
+/// A fact that is absent counts as unresolved, and what is unresolved is refused.
+#[derive(Debug, Clone, Default)]
+pub struct HostFacts {
+    /// One for each of [`namespace_paths`](crate::ParsedSpec::namespace_paths).
+    pub namespaces: Vec<NamespaceFact>,
+    /// One for each of [`bind_sources`](crate::ParsedSpec::bind_sources).
+    pub sources: Vec<SourceFact>,
+    /// One for each of [`hook_paths`](crate::ParsedSpec::hook_paths).
+    pub hooks: Vec<HookFact>,
+    /// The tightest CPU quota of the cgroups above the container's, in thousandths of a CPU. cgroup v1
+    /// refuses a child whose quota exceeds it (`cpu.cfs_quota_us`, kernel
+    /// `Documentation/scheduler/sched-bwc.rst`). `None`: no ancestor has a quota.
+    pub cpu_ceiling_millis: Option<u64>,
+}
+
+/// Whose a namespace to be joined is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NamespaceFact {
+    /// Which of the namespaces.
+    pub kind: LinuxNamespaceType,
+    /// Whose it is.
+    pub sharing: NamespaceSharing,
+}
+
+/// The answer of comparing the device and inode of a namespace path with those of the shim's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamespaceSharing {
+    /// The host's: the same inode as the shim's, which runs in the host's namespaces.
+    Host,
+    /// Another one, such as the pod's.
+    Other,
+    /// The path could not be looked at.
+    Unresolved,
+}
+
+/// What stands at the source of a bind mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFact {
+    /// Index in `/mounts`.
+    pub mount: usize,
+    /// Absolute path with every link resolved; the given one if it could not be.
+    pub real_path: PathBuf,
+    /// What it is.
+    pub kind: SourceKind,
+    /// The watched path (see [`Policy::watched_host_paths`](crate::Policy::watched_host_paths)) with the
+    /// same device and inode, if there is one.
+    pub same_as: Option<String>,
+}
+
+/// The type of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceKind {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File,
+    /// A unix socket.
+    Socket,
+    /// A block device node.
+    BlockDevice,
+    /// A character device node.
+    CharDevice,
+    /// A named pipe.
+    Fifo,
+    /// Nothing is there, or it could not be looked at.
+    Missing,
+}
+
+/// Whether a hook's program is the admin's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HookFact {
+    /// JSON pointer of the hook.
+    pub pointer: String,
+    /// Absolute path of the program with every link resolved.
+    pub real_path: PathBuf,
+    /// It and every directory above it are root's and writable by nobody else.
+    pub trusted: bool,
+}
+
+impl HostFacts {
+    pub(crate) fn sharing(&self, kind: LinuxNamespaceType) -> NamespaceSharing {
+        let mut facts = self.namespaces.iter().filter(|fact| fact.kind == kind);
+        match (facts.next(), facts.next()) {
+            (Some(fact), None) => fact.sharing,
+            _ => NamespaceSharing::Unresolved,
+        }
+    }
+
+    pub(crate) fn source(&self, mount: usize) -> Option<&SourceFact> {
+        self.sources.iter().find(|fact| fact.mount == mount)
+    }
+
+    pub(crate) fn hook_is_trusted(&self, pointer: &str, path: &Path) -> bool {
+        let mut facts = self.hooks.iter().filter(|fact| fact.pointer == pointer);
+        facts.next().is_some_and(|fact| fact.trusted && fact.real_path == path)
+    }
+}

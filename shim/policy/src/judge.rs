@@ -1,0 +1,202 @@
+//! The judgement of a create, an exec and an update: pure functions from values to a decision.
+
+use std::path::PathBuf;
+
+use oci_spec::runtime as oci;
+use serde_json::Value;
+
+use crate::action::{Action, Mode};
+use crate::decision::{Decision, Denial, Operation, Outcome, Record};
+use crate::draft::{Draft, ProcessDraft, canonical};
+use crate::grant::{Grant, GrantedDevice};
+use crate::hardened::{HardenedProcess, HardenedResources, HardenedSpec};
+use crate::identity::{ContainerKind, Identity};
+use crate::policy::Policy;
+use crate::profile::Profile;
+use crate::rules::{Case, Judge, ProcessScope, ResourceScope, RuleId, StreamScope, UpdateScope};
+use crate::sheet::{Found, Sheet};
+use crate::spec::{self, SpecError};
+use crate::task::{CreateRequest, ExecRequest, UpdateRequest};
+
+/// The rule under which a document that cannot be read or written is refused.
+const STRICT: RuleId = RuleId::STRICT;
+
+/// Judges a container before it exists, and makes what is handed to the runtime in its place.
+pub fn judge_create(request: CreateRequest<'_>, policy: &Policy) -> Decision<HardenedSpec> {
+    let profile = policy.selected();
+    let CreateRequest { spec, host, task } = request;
+    let (spec, identity) = spec.into_parts();
+    let mut draft = Draft::read(spec);
+    let mut sheet = Sheet::new(STRICT);
+    let case = Case {
+        host: &host,
+        task: &task,
+        identity: &identity,
+        settings: &profile.settings,
+        node: &policy.node,
+    };
+    let streams = task.streams();
+    let state = task.state_directory().map(PathBuf::from).unwrap_or_default();
+    for (rule, action) in in_force(profile) {
+        let sheet = sheet.under(rule.id, action);
+        match rule.judge {
+            Judge::Create(judge) => judge(&mut draft, &case, sheet),
+            Judge::Process(judge) => {
+                let user_remapped = draft.linux.is_user_remapped();
+                let scope = ProcessScope { settings: &profile.settings, user_remapped };
+                judge(&mut draft.process, &scope, sheet);
+            }
+            Judge::Resources(judge) => {
+                let devices = GrantedDevice::all(&draft.linux.devices);
+                let scope = ResourceScope {
+                    settings: &profile.settings,
+                    fills_in: true,
+                    cpu_ceiling: host.cpu_ceiling_millis.or_else(|| sandbox_ceiling(&identity, &draft)),
+                    devices: &devices,
+                };
+                judge(&mut draft.linux.resources, &scope, sheet);
+            }
+            Judge::Streams(judge) => {
+                let scope = StreamScope { settings: &profile.settings, node: &policy.node, state: &state };
+                judge(&streams, &scope, sheet);
+            }
+            Judge::Exec(_) | Judge::Update(_) | Judge::Reading => {}
+        }
+    }
+    draft.process.terminal = task.terminal;
+    let root = task.bundle.join("rootfs");
+    conclude(Operation::Create, profile, sheet, || hardened(draft, profile, identity, state, root))
+}
+
+/// Judges a process that is to be added to a container, first as any process and then against what the
+/// container was given.
+pub fn judge_exec(request: ExecRequest<'_>, grant: &Grant, policy: &Policy) -> Decision<HardenedProcess> {
+    let profile = policy.of_grant(grant);
+    let mut sheet = Sheet::new(STRICT);
+    let parsed: Result<oci::Process, SpecError> = spec::parse_section(request.process, spec::PROCESS);
+    let mut process = match parsed {
+        Ok(process) => ProcessDraft::read(&process),
+        Err(error) => return unread(Operation::Exec, profile, sheet, &error),
+    };
+    let streams = request.streams();
+    for (rule, action) in in_force(profile) {
+        let sheet = sheet.under(rule.id, action);
+        match rule.judge {
+            Judge::Process(judge) => {
+                let scope = ProcessScope { settings: &profile.settings, user_remapped: grant.user_remapped };
+                judge(&mut process, &scope, sheet);
+            }
+            Judge::Streams(judge) => {
+                let state = &grant.state_directory;
+                let scope = StreamScope { settings: &profile.settings, node: &policy.node, state };
+                judge(&streams, &scope, sheet);
+            }
+            Judge::Exec(judge) => judge(&mut process, grant, sheet),
+            Judge::Create(_) | Judge::Resources(_) | Judge::Update(_) | Judge::Reading => {}
+        }
+    }
+    process.terminal = request.terminal;
+    conclude(Operation::Exec, profile, sheet, || {
+        let bytes = canonical(&process.write()?, "/capabilities")?;
+        Ok(HardenedProcess { bytes, terminal: request.terminal })
+    })
+}
+
+/// Judges new limits of a container.
+pub fn judge_update(request: UpdateRequest<'_>, grant: &Grant, policy: &Policy) -> Decision<HardenedResources> {
+    let profile = policy.of_grant(grant);
+    let mut sheet = Sheet::new(STRICT);
+    let parsed: Result<oci::LinuxResources, SpecError> = spec::parse_section(request.resources, spec::RESOURCES);
+    let mut resources = match parsed {
+        Ok(resources) => resources,
+        Err(error) => return unread(Operation::Update, profile, sheet, &error),
+    };
+    for (rule, action) in in_force(profile) {
+        let sheet = sheet.under(rule.id, action);
+        match rule.judge {
+            Judge::Resources(judge) => {
+                let scope = ResourceScope {
+                    settings: &profile.settings,
+                    fills_in: false,
+                    cpu_ceiling: None,
+                    devices: &grant.devices,
+                };
+                judge(&mut resources, &scope, sheet);
+            }
+            Judge::Update(judge) => {
+                let scope = UpdateScope { settings: &profile.settings, annotations: request.annotations };
+                judge(&mut resources, &scope, sheet);
+            }
+            Judge::Create(_) | Judge::Process(_) | Judge::Streams(_) | Judge::Exec(_) | Judge::Reading => {}
+        }
+    }
+    conclude(Operation::Update, profile, sheet, || {
+        Ok(HardenedResources { bytes: canonical(&resources, "")? })
+    })
+}
+
+/// The rules of a profile that are not switched off.
+fn in_force(profile: &Profile) -> impl Iterator<Item = (&'static crate::rules::Rule, Action)> + '_ {
+    profile.actions().filter(|(_, action)| *action != Action::Off)
+}
+
+/// The pod's quota as CRI tells the sandbox, in thousandths of a CPU: the sandbox lives in the pod's cgroup.
+fn sandbox_ceiling(identity: &Identity, draft: &Draft) -> Option<u64> {
+    let number = |name: &str| {
+        let text = draft.annotations.get(&format!("io.kubernetes.cri.sandbox-cpu-{name}"))?;
+        text.parse::<u64>().ok().filter(|number| *number > 0)
+    };
+    let is_sandbox = identity.kind == ContainerKind::Sandbox;
+    is_sandbox.then(|| Some(number("quota")?.saturating_mul(1000) / number("period")?))?
+}
+
+fn hardened(
+    draft: Draft,
+    profile: &Profile,
+    identity: Identity,
+    state: PathBuf,
+    root: PathBuf,
+) -> Result<HardenedSpec, serde_json::Error> {
+    let grant = Grant::of(&draft, profile.name(), identity, state);
+    let pid = draft.linux.namespace(oci::LinuxNamespaceType::Pid);
+    let pid_namespace_shared = pid.is_none_or(|namespace| namespace.path().is_some());
+    let cgroups_path = draft.linux.cgroups_path.to_string_lossy().into_owned();
+    let (terminal, annotations) = (draft.process.terminal, draft.annotations.clone());
+    let bytes = canonical(&draft.write(&root)?, "/process/capabilities")?;
+    Ok(HardenedSpec { bytes, grant, terminal, cgroups_path, pid_namespace_shared, annotations, root })
+}
+
+/// The decision that the findings make. What is handed on is written only if nothing was refused.
+fn conclude<T>(
+    operation: Operation,
+    profile: &Profile,
+    mut sheet: Sheet,
+    write: impl FnOnce() -> Result<T, serde_json::Error>,
+) -> Decision<T> {
+    let admitted = if sheet.has_denial() { None } else { Some(write()) };
+    let admitted = match admitted {
+        Some(Err(error)) => {
+            let found = Found::new("", Value::Null, format!("cannot be written as JSON: {error}"));
+            sheet.under(STRICT, Action::Deny).refuses(found, "a document that can be written");
+            None
+        }
+        Some(Ok(admitted)) => Some(admitted),
+        None => None,
+    };
+    let findings = sheet.into_findings();
+    let outcome = match (Denial::of(profile.name(), &findings), admitted) {
+        (None, Some(admitted)) => Outcome::Admit(admitted),
+        (Some(denial), _) => Outcome::Deny(denial),
+        (None, None) => Outcome::Deny(Denial::unexplained(profile.name())),
+    };
+    let record =
+        Record { operation, profile: profile.name().to_owned(), mode: Mode::Enforce, off: profile.off(), findings };
+    Decision { outcome, record }
+}
+
+/// The decision about a document that is not understood.
+fn unread<T>(operation: Operation, profile: &Profile, mut sheet: Sheet, error: &SpecError) -> Decision<T> {
+    let found = Found::new(error.pointer(), Value::Null, error.to_string());
+    sheet.under(STRICT, Action::Deny).refuses(found, "OCI runtime-spec 1.3");
+    conclude(operation, profile, sheet, || Err(serde::ser::Error::custom("not read")))
+}

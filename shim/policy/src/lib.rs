@@ -1,0 +1,67 @@
+//! The policy of palisade: what a container may be, decided on values and nothing else.
+//!
+//! The shim hands in the bytes of a specification and what it saw on the host; this crate says no, or hands
+//! back the specification that the runtime gets in its place, with an account of every change. It opens no
+//! file, reads no clock and no environment, and has no `unsafe`.
+//!
+//! ```text
+//! bytes ─▶ ParsedSpec ─▶ Draft ─▶ RULES, one after the other ─▶ Decision { outcome, record }
+//!            every key      plain values,   each finding is            Admit(HardenedSpec) | Deny(Denial)
+//!            understood     no absences     denied, mutated, audited
+//! ```
+//!
+//! # Terminology
+//! - *fact*: what the host said about a path in the specification ([`HostFacts`]).
+//! - *rule*: one control, a small function with a stable id ([`RULES`]).
+//! - *action*: what a rule does with what it finds: deny, mutate, audit, off ([`Action`]).
+//! - *profile*: an action for each rule, and the values that the rules go by.
+//! - *finding*: one place that a rule objects to ([`Finding`]).
+//! - *grant*: what a container was given, which later requests cannot exceed ([`Grant`]).
+//!
+//! ```
+//! use palisade_policy::Policy;
+//!
+//! let policy = Policy::from_toml("profile = \"baseline\"")?;
+//! assert_eq!(policy.profile(), "baseline");
+//! let error = Policy::from_toml("profle = \"baseline\"").unwrap_err();
+//! assert_eq!(error.line(), 1);
+//! # Ok::<(), palisade_policy::PolicyError>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod action;
+mod capability;
+mod decision;
+mod draft;
+mod grant;
+mod hardened;
+mod host;
+mod identity;
+mod json;
+mod judge;
+mod node;
+mod pointer;
+mod policy;
+mod policy_file;
+mod profile;
+mod rules;
+mod sheet;
+mod spec;
+mod task;
+
+pub use action::{Action, Mode};
+pub use capability::{CapabilityName, CapabilitySet, CapabilitySets};
+pub use decision::{Decision, Denial, Finding, MAX_VALUE_BYTES, Operation, Outcome, Record, Taken};
+pub use grant::Grant;
+pub use hardened::{HardenedProcess, HardenedResources, HardenedSpec};
+pub use host::{HookFact, HostFacts, NamespaceFact, NamespaceSharing, SourceFact, SourceKind};
+pub use identity::{ContainerKind, Identity};
+pub use judge::{judge_create, judge_exec, judge_update};
+pub use policy::{AuditSettings, Policy, RuntimeChoice};
+pub use policy_file::PolicyError;
+pub use rules::{RULES, Rule, RuleId, Setting};
+pub use spec::{MAX_SPEC_BYTES, ParsedSpec, SpecError};
+pub use task::{CreateRequest, ExecRequest, RootfsMount, RuntimeOptions, TaskFacts, UpdateRequest};
+
+/// Where the policy file is unless the admin says otherwise; denials name it.
+pub const POLICY_PATH: &str = "/etc/palisade/policy.toml";

@@ -1,0 +1,128 @@
+//! The admin's policy, complete and checked.
+
+use std::path::{Path, PathBuf};
+
+use crate::grant::Grant;
+use crate::node::NodePaths;
+use crate::policy_file::{self, PolicyError};
+use crate::profile::{Builtin, Profile};
+
+/// Everything that the admin decides. In force with no file at all: see [`Policy::builtin`].
+#[derive(Debug, Clone)]
+pub struct Policy {
+    pub(crate) runtime: RuntimeChoice,
+    pub(crate) audit: AuditSettings,
+    pub(crate) node: NodePaths,
+    /// The name in force for every container.
+    pub(crate) selected: String,
+    /// The built-in profiles, changed as the file says, and the file's own.
+    pub(crate) profiles: Vec<Profile>,
+}
+
+/// Which OCI runtime is run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum RuntimeChoice {
+    /// The one that is part of the shim.
+    #[default]
+    Embedded,
+    /// The program at this absolute path, such as runc or crun.
+    Binary(PathBuf),
+}
+
+/// Where decisions are recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditSettings {
+    pub(crate) path: PathBuf,
+    pub(crate) max_bytes: u64,
+}
+
+impl Default for AuditSettings {
+    fn default() -> Self {
+        Self { path: PathBuf::from("/var/log/palisade/audit.jsonl"), max_bytes: 64 << 20 }
+    }
+}
+
+impl AuditSettings {
+    /// Absolute path of the log; `/var/log/palisade/audit.jsonl` by default.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Size in bytes at which the log is rotated; 64 MiB by default.
+    #[must_use]
+    pub fn max_bytes(&self) -> u64 {
+        self.max_bytes
+    }
+}
+
+impl Policy {
+    /// The policy without a file: profile `restricted`, embedded runtime.
+    #[must_use]
+    pub fn builtin() -> Self {
+        Self {
+            runtime: RuntimeChoice::default(),
+            audit: AuditSettings::default(),
+            node: NodePaths::default(),
+            selected: Builtin::Restricted.name().to_owned(),
+            profiles: Builtin::ALL.into_iter().map(Profile::builtin).collect(),
+        }
+    }
+
+    /// Reads a policy file. `docs/policy.md` is its reference.
+    ///
+    /// # Errors
+    /// Anything that is not understood or makes no sense; the error names the line, the key and the mend.
+    pub fn from_toml(text: &str) -> Result<Self, PolicyError> {
+        policy_file::read(text)
+    }
+
+    /// Which OCI runtime is run.
+    #[must_use]
+    pub fn runtime(&self) -> &RuntimeChoice {
+        &self.runtime
+    }
+
+    /// Where decisions are recorded.
+    #[must_use]
+    pub fn audit(&self) -> &AuditSettings {
+        &self.audit
+    }
+
+    /// Name of the profile in force.
+    #[must_use]
+    pub fn profile(&self) -> &str {
+        &self.selected
+    }
+
+    /// Host paths whose device and inode are to be compared with those of every bind source, so that
+    /// another name of the same file does not pass. They need not exist.
+    #[must_use]
+    pub fn watched_host_paths(&self) -> Vec<PathBuf> {
+        self.node.watched()
+    }
+
+    pub(crate) fn selected(&self) -> &Profile {
+        self.find(&self.selected)
+    }
+
+    /// The profile that a container was created under, as the policy has it now. If it is gone, the
+    /// selected one counts.
+    pub(crate) fn of_grant(&self, grant: &Grant) -> &Profile {
+        self.find(grant.profile())
+    }
+
+    fn find(&self, name: &str) -> &Profile {
+        let named = |wanted: &str| self.profiles.iter().find(|profile| profile.name() == wanted);
+        match named(name).or_else(|| named(&self.selected)).or_else(|| self.profiles.first()) {
+            Some(profile) => profile,
+            None => fallback(),
+        }
+    }
+}
+
+/// A policy always holds the built-in profiles; should that ever break, the strictest one counts.
+fn fallback() -> &'static Profile {
+    static RESTRICTED: std::sync::OnceLock<Profile> = std::sync::OnceLock::new();
+    RESTRICTED.get_or_init(|| Profile::builtin(Builtin::Restricted))
+}

@@ -1,0 +1,250 @@
+//! The policy file as text: strict TOML, and errors that name the line, the key and the mend.
+
+mod error;
+mod quantity;
+mod shape;
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+
+pub use error::PolicyError;
+
+use crate::action::Action;
+use crate::capability::{CapabilityName, CapabilitySet};
+use crate::node::is_clean;
+use crate::policy::{Policy, RuntimeChoice};
+use crate::profile::{AllowedPath, Builtin, Ceiling, Profile};
+use crate::rules::{RULES, Rule, RuleId};
+use error::Place;
+use quantity::Unit;
+use shape::{File, ProfileTable, RuleTable};
+
+/// The version of the file's format.
+const VERSION: u32 = 1;
+
+/// Reads a whole file.
+pub(crate) fn read(text: &str) -> Result<Policy, PolicyError> {
+    let place = Place::of(text);
+    let file: File = toml::from_str(text).map_err(|source| place.syntax(&source))?;
+    if let Some(version) = file.version.as_ref().filter(|version| *version.get_ref() != VERSION) {
+        let mend = format!("set version = {VERSION}");
+        return Err(place.wrong(version.span(), "version", "is of another format", mend));
+    }
+    let mut policy = Policy::builtin();
+    if let Some(binary) = &file.runtime.binary {
+        policy.runtime = RuntimeChoice::Binary(clean_path(binary, "runtime.binary", &place)?);
+    }
+    if let Some(path) = &file.audit.path {
+        policy.audit.path = clean_path(path, "audit.path", &place)?;
+    }
+    if let Some(max_bytes) = &file.audit.max_bytes {
+        policy.audit.max_bytes = quantity::read(max_bytes, Unit::Bytes, "audit.max_bytes", &place)?;
+    }
+    let node = &mut policy.node;
+    for (list, key, slot) in [
+        (&file.node.containerd_roots, "node.containerd_roots", &mut node.containerd_roots),
+        (&file.node.kubelet_roots, "node.kubelet_roots", &mut node.kubelet_roots),
+    ] {
+        if let Some(list) = list {
+            *slot = list.iter().map(|path| clean_path(path, key, &place)).collect::<Result<_, _>>()?;
+        }
+    }
+    for (name, table) in &file.profiles {
+        let profile = read_profile(name, table, &place)?;
+        policy.profiles.retain(|known| known.name() != profile.name());
+        policy.profiles.push(profile);
+    }
+    if let Some(selected) = &file.profile {
+        let known: Vec<&str> = policy.profiles.iter().map(Profile::name).collect();
+        if !known.contains(&selected.get_ref().as_str()) {
+            let mend = format!("choose one of {}", known.join(", "));
+            return Err(place.wrong(selected.span(), "profile", "names no profile", mend));
+        }
+        policy.selected.clone_from(selected.get_ref());
+    }
+    Ok(policy)
+}
+
+fn read_profile(name: &Spanned<String>, table: &ProfileTable, place: &Place) -> Result<Profile, PolicyError> {
+    let key = format!("profiles.{}", name.get_ref());
+    let all = || Builtin::ALL.map(Builtin::name).join(", ");
+    let base = match (&table.extends, Builtin::named(name.get_ref())) {
+        (None, Some(builtin)) => builtin,
+        (Some(extends), Some(_)) => {
+            let mend = "remove extends, or give the profile another name";
+            return Err(place.wrong(extends.span(), &key, "is built in and extends nothing", mend));
+        }
+        (Some(extends), None) => Builtin::named(extends.get_ref()).ok_or_else(|| {
+            let mend = format!("choose one of {}", all());
+            place.wrong(extends.span(), &format!("{key}.extends"), "names no built-in profile", mend)
+        })?,
+        (None, None) => {
+            let mend = format!("add extends, one of {}", all());
+            return Err(place.wrong(name.span(), &key, "is not built in and extends nothing", mend));
+        }
+    };
+    let mut profile = Profile::builtin(base).named(name.get_ref());
+    for (rule, table) in &table.rules {
+        set_rule(&mut profile, rule, table, &place.within(&key))?;
+    }
+    Ok(profile)
+}
+
+fn set_rule(profile: &mut Profile, name: &Spanned<String>, table: &RuleTable, place: &Place) -> Result<(), PolicyError> {
+    let key = format!("{}.rules.\"{}\"", place.key, name.get_ref());
+    let Some(rule) = RuleId::named(name.get_ref()) else {
+        return Err(place.wrong(name.span(), &key, "is no rule", closest(name.get_ref())));
+    };
+    for (setting, span) in table.present() {
+        if !rule.settings.contains(&setting) {
+            let known: Vec<&str> = std::iter::once("action").chain(rule.settings.iter().map(|s| s.key())).collect();
+            let mend = format!("remove it; this rule takes {}", known.join(", "));
+            return Err(place.wrong(span, &format!("{key}.{}", setting.key()), "does not belong to this rule", mend));
+        }
+    }
+    if let Some(action) = &table.action {
+        check_action(rule, *action.get_ref(), action.span(), &key, place)?;
+        profile.set(rule.id, *action.get_ref());
+    }
+    set_values(profile, rule, table, &key, place)
+}
+
+fn check_action(rule: &Rule, action: Action, span: Range<usize>, key: &str, place: &Place) -> Result<(), PolicyError> {
+    let key = format!("{key}.action");
+    if rule.essential && action != Action::Deny {
+        return Err(place.wrong(span, &key, "cannot be changed, this rule holds in every profile", "remove it"));
+    }
+    if action == Action::Mutate && !rule.mutable {
+        let mend = "set deny, audit or off";
+        return Err(place.wrong(span, &key, "is mutate, but there is no change that helps", mend));
+    }
+    Ok(())
+}
+
+fn set_values(profile: &mut Profile, rule: &Rule, table: &RuleTable, key: &str, place: &Place) -> Result<(), PolicyError> {
+    let settings = &mut profile.settings;
+    for (slot, id, name) in [(&mut settings.user.uid, &table.uid, "uid"), (&mut settings.user.gid, &table.gid, "gid")] {
+        if let Some(id) = id {
+            if *id.get_ref() == 0 || *id.get_ref() > i32::MAX as u32 {
+                let mend = format!("choose a number from 1 to {}", i32::MAX);
+                return Err(place.wrong(id.span(), &format!("{key}.{name}"), "is not an ordinary user", mend));
+            }
+            *slot = *id.get_ref();
+        }
+    }
+    if let Some(names) = &table.capabilities {
+        settings.capabilities = capability_names(names, key, place)?;
+    }
+    if let Some(name) = &table.profile {
+        settings.seccomp = name.get_ref().parse().map_err(|_| {
+            let mend = "choose restricted or baseline";
+            place.wrong(name.span(), &format!("{key}.profile"), "is no system call profile", mend)
+        })?;
+    }
+    let ceiling = match rule.id.as_str() {
+        "res.memory" => Some((&mut settings.memory, Unit::Bytes)),
+        "res.cpu" => Some((&mut settings.cpu, Unit::MilliCpu)),
+        "res.pids" => Some((&mut settings.pids, Unit::Count)),
+        _ => None,
+    };
+    if let Some((ceiling, unit)) = ceiling {
+        set_ceiling(ceiling, unit, table, key, place)?;
+    }
+    if let Some(allow) = &table.allow {
+        set_allow(profile, rule, allow, key, place)?;
+    }
+    Ok(())
+}
+
+fn set_ceiling(ceiling: &mut Ceiling, unit: Unit, table: &RuleTable, key: &str, place: &Place) -> Result<(), PolicyError> {
+    let read = |value: &Option<Spanned<shape::Quantity>>, name: &str| {
+        value.as_ref().map(|value| quantity::read(value, unit, &format!("{key}.{name}"), place)).transpose()
+    };
+    let (default, max) = (read(&table.default, "default")?, read(&table.max, "max")?);
+    ceiling.max = max.unwrap_or(ceiling.max);
+    // A lower maximum alone takes the built-in default down with it.
+    ceiling.default = default.unwrap_or(ceiling.default.min(ceiling.max));
+    match &table.default {
+        Some(default) if ceiling.default > ceiling.max => {
+            let mend = "lower default, or raise max";
+            Err(place.wrong(default.span(), &format!("{key}.default"), "is above max", mend))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn set_allow(profile: &mut Profile, rule: &Rule, allow: &Spanned<Vec<Spanned<String>>>, key: &str, place: &Place) -> Result<(), PolicyError> {
+    let key = format!("{key}.allow");
+    let settings = &mut profile.settings;
+    let words = || allow.get_ref().iter().map(|word| plain_word(word, &key, place)).collect::<Result<Vec<_>, _>>();
+    let paths = || allow.get_ref().iter().map(|path| clean_path(path, &key, place)).collect::<Result<Vec<_>, _>>();
+    match rule.id.as_str() {
+        "mount.host-path" => {
+            let entries = allow.get_ref().iter().map(|entry| allowed_path(entry, &key, place));
+            settings.host_paths = entries.collect::<Result<_, _>>()?;
+        }
+        "task.rootfs" => settings.rootfs = paths()?,
+        "task.stdio" => settings.stdio = paths()?,
+        "linux.devices" => settings.devices = paths()?,
+        "hooks" => settings.hooks = paths()?,
+        "mount.type" => settings.mount_types = words()?,
+        "linux.sysctl" => settings.sysctls = words()?,
+        "annotations" | "update.annotations" => settings.annotations = words()?,
+        "process.apparmor" => settings.apparmor = words()?,
+        "process.selinux" | "linux.mount-label" => settings.selinux = words()?,
+        _ => {}
+    }
+    Ok(())
+}
+
+fn capability_names(names: &Spanned<Vec<Spanned<String>>>, key: &str, place: &Place) -> Result<CapabilitySet, PolicyError> {
+    let one = |name: &Spanned<String>| {
+        CapabilityName::exact(name.get_ref()).ok_or_else(|| {
+            let mend = "write the exact name, such as CAP_NET_BIND_SERVICE";
+            place.wrong(name.span(), &format!("{key}.capabilities"), "holds no capability name", mend)
+        })
+    };
+    names.get_ref().iter().map(one).collect()
+}
+
+fn clean_path(path: &Spanned<String>, key: &str, place: &Place) -> Result<PathBuf, PolicyError> {
+    let given = Path::new(path.get_ref());
+    if is_clean(given) && given != Path::new("/") {
+        return Ok(given.to_owned());
+    }
+    Err(place.wrong(path.span(), key, "is not an absolute path", "write it from / on, without . and .."))
+}
+
+/// A path, followed by `:ro` where only reading is allowed.
+fn allowed_path(entry: &Spanned<String>, key: &str, place: &Place) -> Result<AllowedPath, PolicyError> {
+    let (text, read_only) = match entry.get_ref().strip_suffix(":ro") {
+        Some(text) => (text, true),
+        None => (entry.get_ref().as_str(), false),
+    };
+    let path = clean_path(&Spanned::new(entry.span(), text.to_owned()), key, place)?;
+    Ok(AllowedPath { path, read_only })
+}
+
+fn plain_word(word: &Spanned<String>, key: &str, place: &Place) -> Result<String, PolicyError> {
+    let text = word.get_ref();
+    if text.is_empty() || text == "*" || text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(place.wrong(word.span(), key, "holds an empty or unbounded entry", "name what is to pass"));
+    }
+    Ok(text.clone())
+}
+
+/// The rules that share the beginning of a mistyped name, or all sections.
+fn closest(name: &str) -> String {
+    let section = name.split(['.', '-']).next().unwrap_or_default();
+    let near: Vec<&str> = RULES.iter().map(|rule| rule.id.as_str()).filter(|id| id.starts_with(section)).collect();
+    if near.is_empty() || section.is_empty() {
+        "see docs/policy.md for the rules".to_owned()
+    } else {
+        format!("known are {}", near.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests;

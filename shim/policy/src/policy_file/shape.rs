@@ -1,0 +1,93 @@
+//! The file's tables. An unknown key anywhere is an error.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::action::Action;
+use crate::rules::Setting;
+
+type Words = Spanned<Vec<Spanned<String>>>;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) version: Option<Spanned<u32>>,
+    pub(super) profile: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) runtime: RuntimeTable,
+    #[serde(default)]
+    pub(super) audit: AuditTable,
+    #[serde(default)]
+    pub(super) node: NodeTable,
+    #[serde(default)]
+    pub(super) profiles: BTreeMap<Spanned<String>, ProfileTable>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RuntimeTable {
+    pub(super) binary: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AuditTable {
+    pub(super) path: Option<Spanned<String>>,
+    pub(super) max_bytes: Option<Spanned<Quantity>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NodeTable {
+    pub(super) containerd_roots: Option<Vec<Spanned<String>>>,
+    pub(super) kubelet_roots: Option<Vec<Spanned<String>>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProfileTable {
+    pub(super) extends: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) rules: BTreeMap<Spanned<String>, RuleTable>,
+}
+
+/// The keys of all rules together; which of them a rule takes, the rule says.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RuleTable {
+    pub(super) action: Option<Spanned<Action>>,
+    pub(super) allow: Option<Words>,
+    pub(super) uid: Option<Spanned<u32>>,
+    pub(super) gid: Option<Spanned<u32>>,
+    pub(super) capabilities: Option<Words>,
+    pub(super) default: Option<Spanned<Quantity>>,
+    pub(super) max: Option<Spanned<Quantity>>,
+    pub(super) profile: Option<Spanned<String>>,
+}
+
+/// A number, or one with a unit.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "a number, or a text such as \"512MiB\" or \"1500m\"")]
+pub(super) enum Quantity {
+    Number(u64),
+    Text(String),
+}
+
+impl RuleTable {
+    /// The settings that are there, and where.
+    pub(super) fn present(&self) -> Vec<(Setting, Range<usize>)> {
+        let all = [
+            (Setting::Allow, self.allow.as_ref().map(Spanned::span)),
+            (Setting::Uid, self.uid.as_ref().map(Spanned::span)),
+            (Setting::Gid, self.gid.as_ref().map(Spanned::span)),
+            (Setting::Capabilities, self.capabilities.as_ref().map(Spanned::span)),
+            (Setting::Default, self.default.as_ref().map(Spanned::span)),
+            (Setting::Max, self.max.as_ref().map(Spanned::span)),
+            (Setting::Profile, self.profile.as_ref().map(Spanned::span)),
+        ];
+        all.into_iter().filter_map(|(setting, span)| Some((setting, span?))).collect()
+    }
+}

@@ -1,0 +1,98 @@
+use super::*;
+
+fn error(text: &str) -> PolicyError {
+    Policy::from_toml(text).unwrap_err()
+}
+
+#[test]
+fn an_empty_file_is_the_built_in_policy() {
+    let (read, builtin) = (Policy::from_toml("").unwrap(), Policy::builtin());
+    assert_eq!(format!("{read:?}"), format!("{builtin:?}"));
+}
+
+#[test]
+fn every_key_takes_effect() {
+    let policy = Policy::from_toml(
+        r#"
+version = 1
+profile = "team"
+[runtime]
+binary = "/usr/sbin/runc"
+[audit]
+path = "/srv/audit.jsonl"
+max_bytes = "1MiB"
+[node]
+containerd_roots = ["/srv/containerd"]
+kubelet_roots = []
+[profiles.team]
+extends = "baseline"
+[profiles.team.rules."user.non-root"]
+action = "mutate"
+uid = 1000
+gid = 1001
+[profiles.team.rules."res.memory"]
+action = "mutate"
+default = "512MiB"
+max = "1GiB"
+[profiles.team.rules."res.cpu"]
+max = "1500m"
+[profiles.team.rules."res.pids"]
+default = 100
+[profiles.team.rules."linux.seccomp"]
+profile = "restricted"
+[profiles.team.rules."caps.allow-list"]
+capabilities = []
+"#,
+    )
+    .unwrap();
+    assert_eq!(policy.runtime(), &RuntimeChoice::Binary("/usr/sbin/runc".into()));
+    assert_eq!((policy.audit().path(), policy.audit().max_bytes()), (Path::new("/srv/audit.jsonl"), 1 << 20));
+    assert_eq!(policy.profile(), "team");
+    let settings = &policy.selected().settings;
+    assert_eq!((settings.user.uid, settings.user.gid), (1000, 1001));
+    assert_eq!(settings.memory, Ceiling { default: 512 << 20, max: 1 << 30 });
+    assert_eq!(settings.cpu, Ceiling { default: 1500, max: 1500 });
+    assert_eq!(settings.pids, Ceiling { default: 100, max: 4096 });
+    assert!(settings.capabilities.is_empty());
+    assert!(policy.watched_host_paths().contains(&PathBuf::from("/srv/containerd")));
+}
+
+#[test]
+fn an_error_names_line_key_and_mend() {
+    for (text, line, parts) in [
+        ("profle = \"x\"", 1, ["unknown field `profle`", "expected one of", "remove the key"]),
+        ("\n\nprofile = \"x\"", 3, ["profile", "names no profile", "choose one of restricted, baseline, privileged"]),
+        ("version = 2", 1, ["version", "another format", "set version = 1"]),
+        ("[runtime]\nbinary = \"runc\"", 2, ["runtime.binary", "not an absolute path", "write it from /"]),
+        ("[profiles.x]\n", 1, ["profiles.x", "not built in", "add extends"]),
+        ("[profiles.baseline]\nextends = \"restricted\"", 2, ["profiles.baseline", "extends nothing", "remove extends"]),
+        ("[profiles.restricted.rules.\"user.nonroot\"]\n", 1, ["user.nonroot", "is no rule", "user.non-root"]),
+        ("[profiles.restricted.rules.hooks]\naction = \"mutate\"", 2, ["hooks", "no change that helps", "set deny, audit or off"]),
+        ("[profiles.restricted.rules.\"root.path\"]\naction = \"off\"", 2, ["root.path", "cannot be changed", "remove it"]),
+        ("[profiles.restricted.rules.hooks]\nmax = 1", 2, ["hooks", "does not belong", "this rule takes action, allow"]),
+        ("[profiles.restricted.rules.\"user.non-root\"]\nuid = 0", 2, ["uid", "not an ordinary user", "from 1 to"]),
+        ("[profiles.restricted.rules.\"res.memory\"]\nmax = \"1GB\"", 2, ["res.memory", "not an amount", "512MiB"]),
+        ("[profiles.restricted.rules.\"res.pids\"]\nmax = 0", 2, ["res.pids", "not an amount", "above 0"]),
+        ("[profiles.restricted.rules.\"res.pids\"]\nmax = 5\ndefault = 6", 3, ["default", "above max", "raise max"]),
+        ("[profiles.restricted.rules.\"caps.allow-list\"]\ncapabilities = [\n\"CAP_KILL\",\n\"KILL\"]", 4, ["capabilities", "no capability name", "CAP_NET_BIND_SERVICE"]),
+        ("[profiles.restricted.rules.\"mount.host-path\"]\nallow = [\"/\"]", 2, ["allow", "not an absolute path", "write it from /"]),
+        ("[profiles.restricted.rules.annotations]\nallow = [\"*\"]", 2, ["allow", "unbounded", "name what is to pass"]),
+        ("[profiles.restricted.rules.hooks]\naction = \"warn\"", 2, ["unknown variant `warn`", "deny", "mutate"]),
+        ("[profiles.restricted.rules.\"linux.seccomp\"]\nprofile = \"x\"", 2, ["profile", "no system call profile", "restricted or baseline"]),
+    ] {
+        let error = error(text);
+        let line_text = error.to_string();
+        assert_eq!(error.line(), line, "{line_text}");
+        assert!(!line_text.contains('\n'), "{line_text}");
+        for part in parts {
+            assert!(line_text.contains(part), "{part:?} in {line_text}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_toml_is_told_with_its_line() {
+    assert_eq!(error("version = 1\nprofile = ").line(), 2);
+    assert_eq!(error("version = 1\nversion = 1").line(), 2);
+    assert_eq!(error("[runtime]\nbinary = 5").line(), 2);
+}

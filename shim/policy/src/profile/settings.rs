@@ -1,0 +1,110 @@
+//! The values that the rules of a profile go by.
+
+use std::path::{Path, PathBuf};
+
+use palisade_seccomp::BuiltinProfile;
+
+use crate::capability::{CapabilitySet, constant};
+use crate::profile::Builtin;
+
+/// Values of one profile. The lists hold what the admin adds to what a rule knows by itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// Whom a root process becomes.
+    pub(crate) user: NonRootUser,
+    /// The capabilities that a container may keep.
+    pub(crate) capabilities: CapabilitySet,
+    /// The system call profile.
+    pub(crate) seccomp: BuiltinProfile,
+    pub(crate) host_paths: Vec<AllowedPath>,
+    pub(crate) mount_types: Vec<String>,
+    pub(crate) devices: Vec<PathBuf>,
+    pub(crate) hooks: Vec<PathBuf>,
+    pub(crate) annotations: Vec<String>,
+    pub(crate) sysctls: Vec<String>,
+    pub(crate) apparmor: Vec<String>,
+    pub(crate) selinux: Vec<String>,
+    pub(crate) rootfs: Vec<PathBuf>,
+    pub(crate) stdio: Vec<PathBuf>,
+    /// Bytes.
+    pub(crate) memory: Ceiling,
+    /// Thousandths of a CPU.
+    pub(crate) cpu: Ceiling,
+    /// Tasks.
+    pub(crate) pids: Ceiling,
+}
+
+/// The user and group that a root process is forced to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NonRootUser {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+/// A limit where none is asked for, and the most that may be asked for. `default <= max`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ceiling {
+    pub(crate) default: u64,
+    pub(crate) max: u64,
+}
+
+/// A host directory or file that may be bind-mounted, with everything below it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AllowedPath {
+    pub(crate) path: PathBuf,
+    pub(crate) read_only: bool,
+}
+
+/// User and group of "nonroot" in the distroless images, which many images ship in /etc/passwd.
+const NON_ROOT_ID: u32 = 65_532;
+
+const GIB: u64 = 1 << 30;
+
+/// Kubernetes Pod Security Standards, restricted: `capabilities.add`.
+const RESTRICTED_CAPABILITIES: &[&str] = &["CAP_NET_BIND_SERVICE"];
+
+/// Kubernetes Pod Security Standards, baseline: the list of `capabilities.add`, and CAP_NET_RAW, which
+/// is not on it but which containerd gives every container.
+const BASELINE_CAPABILITIES: &[&str] = crate::rules::CONTAINERD_DEFAULTS;
+
+impl Settings {
+    pub(crate) fn of(builtin: Builtin) -> Self {
+        let (names, seccomp) = match builtin {
+            Builtin::Restricted => (RESTRICTED_CAPABILITIES, BuiltinProfile::Restricted),
+            Builtin::Baseline | Builtin::Privileged => {
+                (BASELINE_CAPABILITIES, BuiltinProfile::Baseline)
+            }
+        };
+        Self {
+            user: NonRootUser { uid: NON_ROOT_ID, gid: NON_ROOT_ID },
+            capabilities: constant(names),
+            seccomp,
+            host_paths: Vec::new(),
+            mount_types: Vec::new(),
+            devices: Vec::new(),
+            hooks: Vec::new(),
+            annotations: Vec::new(),
+            sysctls: Vec::new(),
+            apparmor: Vec::new(),
+            selinux: Vec::new(),
+            rootfs: Vec::new(),
+            stdio: Vec::new(),
+            memory: Ceiling { default: 4 * GIB, max: 64 * GIB },
+            cpu: Ceiling { default: 8_000, max: 8_000 },
+            pids: Ceiling { default: 2_048, max: 4_096 },
+        }
+    }
+}
+
+impl Ceiling {
+    /// `asked`, but at most the maximum; the default where nothing is asked for.
+    pub(crate) fn settle(self, asked: Option<u64>) -> u64 {
+        asked.map_or(self.default, |asked| asked.min(self.max))
+    }
+}
+
+impl AllowedPath {
+    pub(crate) fn covers(&self, path: &Path) -> bool {
+        path.starts_with(&self.path)
+    }
+}

@@ -1,0 +1,245 @@
+//! The rules: a flat table of small functions, each with a stable id, a source, and an action for each
+//! built-in profile. Order matters only where a rule builds on what an earlier one decided: the system
+//! call profile comes after the capabilities.
+
+mod annotations;
+mod apparmor;
+mod capabilities;
+mod cgroups_path;
+mod cwd;
+mod device_nodes;
+mod device_rules;
+mod exec;
+mod hooks;
+mod identity;
+mod linux_extras;
+mod masked_paths;
+mod memory;
+mod mount_cgroup;
+mod mount_dest;
+mod mount_host_path;
+mod mount_options;
+mod mount_propagation;
+mod mount_sys;
+mod mount_type;
+mod namespaces;
+mod no_new_privileges;
+mod oom_score;
+mod cpu;
+mod pids;
+mod privileged;
+mod read_only;
+mod resource_network;
+mod rlimits;
+mod root_path;
+mod scheduling;
+mod seccomp;
+mod selinux;
+mod sysctl;
+mod table;
+mod task_checkpoint;
+mod task_options;
+mod task_rootfs;
+mod task_stdio;
+mod unified;
+mod update;
+mod user;
+mod user_namespace;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use oci_spec::runtime as oci;
+use serde::{Serialize, Serializer};
+
+use crate::action::Action;
+use crate::draft::{Draft, ProcessDraft};
+use crate::grant::{Grant, GrantedDevice};
+use crate::host::HostFacts;
+use crate::identity::Identity;
+use crate::node::NodePaths;
+use crate::profile::{Builtin, Settings};
+use crate::sheet::Sheet;
+use crate::task::TaskFacts;
+
+pub(crate) use capabilities::CONTAINERD_DEFAULTS;
+pub use table::RULES;
+
+/// Stable name of a rule, as in the policy file and in records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RuleId(&'static str);
+
+impl RuleId {
+    /// The rule that holds before any other can look.
+    pub(crate) const STRICT: Self = Self("spec.strict");
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.0
+    }
+
+    /// The rule of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Rule> {
+        RULES.iter().find(|rule| rule.id.0 == name)
+    }
+
+    /// How to loosen the rule, for a denial.
+    pub(crate) fn change(self, profile: &str) -> String {
+        let rule = RULES.iter().find(|rule| rule.id == self);
+        match rule {
+            Some(rule) if !rule.essential => {
+                let key = rule.settings.first().map_or("action", |setting| setting.key());
+                format!("[profiles.{profile}.rules.\"{self}\"] {key} in {}", crate::POLICY_PATH)
+            }
+            _ => "none, this rule holds in every profile".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for RuleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Serialize for RuleId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0)
+    }
+}
+
+/// One control.
+pub struct Rule {
+    /// Its stable name.
+    pub id: RuleId,
+    /// What it is for and where the demand comes from: PSS = Kubernetes Pod Security Standards, CIS-D and
+    /// CIS-K = CIS benchmarks for Docker and Kubernetes, NSA = NSA/CISA Kubernetes hardening guide.
+    pub source: &'static str,
+    /// What it does in the `restricted` profile.
+    pub restricted: Action,
+    /// What it does in the `baseline` profile.
+    pub baseline: Action,
+    /// Whether there is a change that mends what it finds.
+    pub mutable: bool,
+    /// It holds in every profile, because the hand-off depends on it.
+    pub essential: bool,
+    /// What the policy file can set beside the action.
+    pub settings: &'static [Setting],
+    pub(crate) judge: Judge,
+}
+
+/// A key of the policy file that belongs to one rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Setting {
+    /// `allow`: what passes beyond what the rule knows by itself.
+    Allow,
+    /// `uid`.
+    Uid,
+    /// `gid`.
+    Gid,
+    /// `capabilities`: the whole list.
+    Capabilities,
+    /// `default`: the limit where none is asked for.
+    Default,
+    /// `max`: the highest limit.
+    Max,
+    /// `profile`: the system call profile.
+    Profile,
+}
+
+impl Setting {
+    /// Its key in the file.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Uid => "uid",
+            Self::Gid => "gid",
+            Self::Capabilities => "capabilities",
+            Self::Default => "default",
+            Self::Max => "max",
+            Self::Profile => "profile",
+        }
+    }
+}
+
+impl Rule {
+    pub(crate) fn action_in(&self, builtin: Builtin) -> Action {
+        match builtin {
+            Builtin::Restricted => self.restricted,
+            Builtin::Baseline => self.baseline,
+            Builtin::Privileged if self.essential => Action::Deny,
+            Builtin::Privileged => Action::Off,
+        }
+    }
+}
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rule").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Which part of a request a rule judges.
+#[derive(Clone, Copy)]
+pub(crate) enum Judge {
+    /// The specification and the fields of a create request.
+    Create(fn(&mut Draft, &Case<'_>, &mut Sheet)),
+    /// A process, of a create or an exec request.
+    Process(fn(&mut ProcessDraft, &ProcessScope<'_>, &mut Sheet)),
+    /// Resource limits, of a create or an update request.
+    Resources(fn(&mut oci::LinuxResources, &ResourceScope<'_>, &mut Sheet)),
+    /// The streams of a process, of a create or an exec request.
+    Streams(fn(&[(&'static str, &str)], &StreamScope<'_>, &mut Sheet)),
+    /// An exec request against what its container was given.
+    Exec(fn(&mut ProcessDraft, &Grant, &mut Sheet)),
+    /// An update request.
+    Update(fn(&mut oci::LinuxResources, &UpdateScope<'_>, &mut Sheet)),
+    /// Reading the request at all; done before any other rule.
+    Reading,
+}
+
+/// What a create request is judged by.
+pub(crate) struct Case<'a> {
+    pub(crate) host: &'a HostFacts,
+    pub(crate) task: &'a TaskFacts<'a>,
+    pub(crate) identity: &'a Identity,
+    pub(crate) settings: &'a Settings,
+    pub(crate) node: &'a NodePaths,
+}
+
+/// What a process is judged by.
+pub(crate) struct ProcessScope<'a> {
+    pub(crate) settings: &'a Settings,
+    /// Root in the container is an ordinary user of the host.
+    pub(crate) user_remapped: bool,
+}
+
+/// What resource limits are judged by.
+pub(crate) struct ResourceScope<'a> {
+    pub(crate) settings: &'a Settings,
+    /// A limit that is absent gets its default; in an update it stays as it is.
+    pub(crate) fills_in: bool,
+    /// Thousandths of a CPU that the cgroups above allow.
+    pub(crate) cpu_ceiling: Option<u64>,
+    /// The container's own device nodes.
+    pub(crate) devices: &'a [GrantedDevice],
+}
+
+/// What the streams are judged by.
+pub(crate) struct StreamScope<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) node: &'a NodePaths,
+    /// containerd's state directory.
+    pub(crate) state: &'a Path,
+}
+
+/// What an update request is judged by.
+pub(crate) struct UpdateScope<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) annotations: &'a BTreeMap<String, String>,
+}

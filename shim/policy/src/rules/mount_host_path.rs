@@ -1,0 +1,62 @@
+//! `mount.host-path` and `mount.deny-always`.
+
+use crate::draft::Draft;
+use crate::host::{SourceFact, SourceKind};
+use crate::rules::Case;
+use crate::sheet::{Found, Sheet};
+use crate::spec::is_bind;
+
+fn place(mount: usize) -> String {
+    format!("/mounts/{mount}/source")
+}
+
+fn allowed_here(fact: &SourceFact, case: &Case<'_>) -> bool {
+    case.node.is_own_volume(&fact.real_path, case.identity, case.task.id)
+}
+
+/// PSS hostPath: a bind mount shows a volume of the pod itself, or a path that the policy lists.
+pub(super) fn host_path(draft: &mut Draft, case: &Case<'_>, sheet: &mut Sheet) {
+    for (i, mount) in draft.mounts.iter_mut().enumerate().filter(|(_, mount)| is_bind(mount)) {
+        let source = mount.source().clone().unwrap_or_default();
+        let text = source.to_string_lossy().into_owned();
+        let Some(fact) = case.host.source(i).filter(|fact| fact.kind != SourceKind::Missing) else {
+            let reason = format!("{text:?} cannot be looked at");
+            sheet.refuses(Found::new(place(i), text, reason), "volumes of the pod");
+            continue;
+        };
+        // What was judged is what the runtime gets, whatever the links lead to by then.
+        mount.set_source(Some(fact.real_path.clone()));
+        let listed = case.settings.host_paths.iter().find(|entry| entry.covers(&fact.real_path));
+        let writable = !mount.options().iter().flatten().any(|option| option == "ro" || option == "rro");
+        let (reason, allowed) = match listed {
+            _ if allowed_here(fact, case) => continue,
+            Some(entry) if entry.read_only && writable => (format!("{text:?} may be mounted read-only"), "ro"),
+            Some(_) => continue,
+            None => (format!("{text:?} is a host path"), "volumes of the pod"),
+        };
+        sheet.refuses(Found::new(place(i), text, reason), allowed);
+    }
+}
+
+/// Sources that no list lifts: whatever commands or configures the node, by path and by device and inode.
+pub(super) fn deny_always(draft: &mut Draft, case: &Case<'_>, sheet: &mut Sheet) {
+    for (i, mount) in draft.mounts.iter().enumerate().filter(|(_, mount)| is_bind(mount)) {
+        let Some(fact) = case.host.source(i) else { continue };
+        let text = mount.source().as_deref().unwrap_or(&fact.real_path).to_string_lossy().into_owned();
+        if let Some(reason) = why_never(fact, case) {
+            let found = Found::new(place(i), text.as_str(), format!("{text:?} {reason}"));
+            sheet.refuses(found, "other paths");
+        }
+    }
+}
+
+fn why_never(fact: &SourceFact, case: &Case<'_>) -> Option<String> {
+    let own = allowed_here(fact, case);
+    match fact.kind {
+        SourceKind::BlockDevice | SourceKind::CharDevice => return Some("is a device node".to_owned()),
+        SourceKind::Socket if !own => return Some("is a socket of the host".to_owned()),
+        _ => {}
+    }
+    let by_path = if own { None } else { case.node.denied(&fact.real_path) };
+    by_path.or_else(|| fact.same_as.as_ref().map(|watched| format!("is the same file as {watched}")))
+}

@@ -1,0 +1,69 @@
+//! `mount.options`.
+
+use oci_spec::runtime as oci;
+use serde_json::json;
+
+use crate::draft::Draft;
+use crate::rules::Case;
+use crate::sheet::{Found, Sheet};
+use crate::spec::is_bind;
+
+/// Flags of mount(8) and of the OCI specification that any mount may carry.
+const FLAGS: &[&str] = &[
+    "async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "iversion", "lazytime", "loud",
+    "mand", "noatime", "nodev", "nodiratime", "noexec", "noiversion", "nolazytime", "nomand", "norelatime",
+    "nostrictatime", "nosuid", "nosymfollow", "private", "ratime", "rbind", "rdev", "rdiratime", "relatime",
+    "rexec", "rnoatime", "rnodev", "rnodiratime", "rnoexec", "rnorelatime", "rnostrictatime", "rnosuid",
+    "rnosymfollow", "ro", "rprivate", "rrelatime", "rro", "rrw", "rshared", "rslave", "rstrictatime", "rsuid",
+    "rsymfollow", "runbindable", "rw", "shared", "silent", "slave", "strictatime", "suid", "symfollow", "sync",
+    "tmpcopyup", "unbindable", "idmap", "ridmap",
+];
+
+/// Settings of the filesystems that may be mounted, by name before `=`.
+const KEYS: &[&str] = &[
+    "gid", "hidepid", "huge", "inode32", "inode64", "memory_recursiveprot", "mode", "mpol", "newinstance",
+    "noswap", "nr_blocks", "nr_inodes", "nsdelegate", "ptmxmode", "size", "subset", "uid",
+];
+
+/// What a container's own files never need, and what takes it back.
+const FORCED: &[(&str, &[&str])] = &[("nosuid", &["suid", "rsuid"]), ("nodev", &["dev", "rdev"])];
+
+/// Refuses what is not understood; takes set-user-ID programs and device nodes from volumes.
+pub(super) fn judge(draft: &mut Draft, _: &Case<'_>, sheet: &mut Sheet) {
+    for (i, mount) in draft.mounts.iter_mut().enumerate() {
+        let pointer = format!("/mounts/{i}/options");
+        for option in mount.options().iter().flatten().filter(|option| !is_known(option)) {
+            let found = Found::new(pointer.as_str(), option.as_str(), format!("option {option:?} is not known"));
+            sheet.refuses(found, "the options of the OCI specification");
+        }
+        if is_bind(mount) || matches!(mount.typ().as_deref(), Some("tmpfs")) {
+            force(mount, &pointer, sheet);
+        }
+    }
+}
+
+fn is_known(option: &str) -> bool {
+    let key = option.split_once('=').map_or(option, |(key, _)| key);
+    let plain = !option.contains([',', '\0', '\n']);
+    plain && (FLAGS.contains(&option) || KEYS.contains(&key))
+}
+
+/// /dev holds the container's device nodes, so it keeps them.
+fn force(mount: &mut oci::Mount, pointer: &str, sheet: &mut Sheet) {
+    let options = mount.options().clone().unwrap_or_default();
+    let mut forced = options.clone();
+    let is_dev = mount.destination() == std::path::Path::new("/dev");
+    for (flag, opposites) in FORCED.iter().filter(|(flag, _)| !(is_dev && *flag == "nodev")) {
+        forced.retain(|option| !opposites.contains(&option.as_str()));
+        if !forced.iter().any(|option| option == flag) {
+            forced.push((*flag).to_owned());
+        }
+    }
+    if forced == options {
+        return;
+    }
+    let found = Found::new(pointer, json!(options), "set-user-ID programs or device nodes could be used");
+    if sheet.mends(found, json!(forced)) {
+        mount.set_options(Some(forced));
+    }
+}

@@ -1,0 +1,59 @@
+//! `linux.ns`.
+
+use oci_spec::runtime as oci;
+use oci_spec::runtime::LinuxNamespaceType as Kind;
+use serde_json::json;
+
+use crate::draft::Draft;
+use crate::host::NamespaceSharing;
+use crate::pointer;
+use crate::rules::Case;
+use crate::sheet::{Found, Sheet};
+
+/// A namespace that is not listed is the host's (OCI runtime-spec `config-linux.md` "Namespaces").
+const REQUIRED: &[(Kind, &str)] = &[
+    (Kind::Pid, "pid"), (Kind::Network, "network"), (Kind::Ipc, "ipc"), (Kind::Uts, "uts"), (Kind::Mount, "mount"),
+];
+
+/// PSS hostNetwork, hostPID, hostIPC. A container of a pod always joins by path, so whose the namespace
+/// is is decided by inode.
+pub(super) fn judge(draft: &mut Draft, case: &Case<'_>, sheet: &mut Sheet) {
+    for (kind, name) in REQUIRED {
+        if draft.linux.namespace(*kind).is_none() {
+            let reason = format!("shares the host's {name} namespace");
+            sheet.refuses(Found::new("/linux/namespaces", json!(null), reason), format!("a {name} namespace of its own"));
+        }
+    }
+    for (i, namespace) in draft.linux.namespaces.iter().enumerate() {
+        let place = pointer::index("/linux/namespaces", i);
+        let before = json!(namespace);
+        let twice = draft.linux.namespaces.iter().take(i).any(|other| other.typ() == namespace.typ());
+        if twice {
+            sheet.refuses(Found::new(place, before, "the same namespace twice"), "each namespace once");
+            continue;
+        }
+        if namespace.path().is_none() {
+            continue;
+        }
+        let reason = match case.host.sharing(namespace.typ()) {
+            NamespaceSharing::Other => continue,
+            NamespaceSharing::Host => format!("joins the host's {} namespace", json!(namespace.typ())),
+            NamespaceSharing::Unresolved => "the namespace cannot be looked at".to_owned(),
+        };
+        sheet.refuses(Found::new(place, before, reason), "a namespace of the pod");
+    }
+    add_cgroup(draft, sheet);
+}
+
+/// Without a cgroup namespace the container sees the node's cgroup tree.
+fn add_cgroup(draft: &mut Draft, sheet: &mut Sheet) {
+    if draft.linux.namespace(Kind::Cgroup).is_some() {
+        return;
+    }
+    let mut own = oci::LinuxNamespace::default();
+    own.set_typ(Kind::Cgroup);
+    let found = Found::new("/linux/namespaces", json!(null), "shares the host's cgroup namespace");
+    if sheet.mends(found, json!(own)) {
+        draft.linux.namespaces.push(own);
+    }
+}

@@ -1,0 +1,78 @@
+//! `linux.seccomp.arch` and `linux.seccomp`.
+
+use oci_spec::runtime as oci;
+use oci_spec::runtime::Arch;
+use palisade_seccomp::{profile_for, tighten};
+use serde_json::{Value, json};
+
+use crate::draft::Draft;
+use crate::rules::Case;
+use crate::sheet::{Found, Sheet};
+
+const PLACE: &str = "/linux/seccomp";
+
+/// The 32-bit and x32 call tables reach socketcall, whose arguments a filter cannot see: that was the way
+/// round the AF_ALG filter of CVE-2026-31431.
+pub(super) fn architectures(draft: &mut Draft, _: &Case<'_>, sheet: &mut Sheet) {
+    let Some(own) = draft.linux.seccomp.as_mut() else { return };
+    let listed = own.architectures().clone().unwrap_or_default();
+    let kept: Vec<Arch> = listed.iter().copied().filter(|arch| is_native(*arch)).collect();
+    if kept == listed {
+        return;
+    }
+    let found = Found::new(format!("{PLACE}/architectures"), json!(listed), "other than the native system calls");
+    if sheet.mends(found, json!(kept)) {
+        own.set_architectures(Some(kept));
+    }
+}
+
+fn is_native(arch: Arch) -> bool {
+    let native = match std::env::consts::ARCH {
+        "x86_64" => Some(Arch::ScmpArchX86_64),
+        "aarch64" => Some(Arch::ScmpArchAarch64),
+        "riscv64" => Some(Arch::ScmpArchRiscv64),
+        _ => None,
+    };
+    arch == Arch::ScmpArchNative || Some(arch) == native
+}
+
+/// PSS, CIS-D 5.22. The profile made for the capabilities that are left, never looser than the
+/// container's own: containerd's default was made for the capabilities that were asked for.
+pub(super) fn judge(draft: &mut Draft, case: &Case<'_>, sheet: &mut Sheet) {
+    let bounding = draft.process.capabilities.write().bounding().clone().unwrap_or_default();
+    let own = draft.linux.seccomp.as_ref();
+    let before = own.map_or(Value::Null, |own| Value::String(summary(own)));
+    let decided = match (profile_for(case.settings.seccomp, &bounding), own) {
+        (Ok(ours), None) => Ok(ours),
+        (Ok(ours), Some(own)) => tighten(&ours, own).map_err(|error| describe(&error)),
+        (Err(error), _) => Err(describe(&error)),
+    };
+    match decided {
+        Err(reason) => sheet.refuses(Found::new(PLACE, before, reason), "a plain allow list"),
+        Ok(decided) if own == Some(&decided) => {}
+        Ok(decided) => {
+            let reason = if own.is_some() { "looser than the policy's profile" } else { "no system call filter" };
+            if sheet.mends(Found::new(PLACE, before, reason), summary(&decided)) {
+                draft.linux.seccomp = Some(decided);
+            }
+        }
+    }
+}
+
+/// A profile is too long for a record.
+fn summary(profile: &oci::LinuxSeccomp) -> String {
+    let calls: usize = profile.syscalls().iter().flatten().map(|entry| entry.names().len()).sum();
+    format!("{}, {calls} system calls with another action", profile.default_action())
+}
+
+/// An error with all its causes, in one line.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,41 @@
+//! `task.rootfs`.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::draft::Draft;
+use crate::rules::Case;
+use crate::sheet::{Found, Sheet};
+use crate::task::RootfsMount;
+
+/// The root filesystem is made of layers of a snapshotter. A caller of containerd can name any mount
+/// there, such as a bind of `/`.
+pub(super) fn judge(_: &mut Draft, case: &Case<'_>, sheet: &mut Sheet) {
+    for (i, mount) in case.task.rootfs_mounts.iter().enumerate() {
+        if let Some(reason) = why_not(mount, case) {
+            let before = json!({"type": mount.kind, "source": mount.source, "options": mount.options});
+            let found = Found::new(format!("/task/rootfs/{i}"), before, reason);
+            sheet.refuses(found, "a snapshotter's layers");
+        }
+    }
+}
+
+fn why_not(mount: &RootfsMount<'_>, case: &Case<'_>) -> Option<String> {
+    let outside = directories(mount).into_iter().find(|path| !is_layer(Path::new(path), case))?;
+    Some(format!("{outside:?} is not a snapshotter's directory"))
+}
+
+/// Every host directory that the mount shows. The source of an overlay is a name only.
+fn directories<'a>(mount: &RootfsMount<'a>) -> Vec<&'a str> {
+    if mount.kind != "overlay" {
+        return vec![mount.source];
+    }
+    let keys = ["lowerdir=", "upperdir=", "workdir=", "lowerdir+=", "datadir+="];
+    let values = mount.options.iter().filter_map(|option| keys.iter().find_map(|key| option.strip_prefix(key)));
+    values.flat_map(|value| value.split(':')).filter(|path| !path.is_empty()).collect()
+}
+
+fn is_layer(path: &Path, case: &Case<'_>) -> bool {
+    case.node.is_layer(path, &case.settings.rootfs)
+}

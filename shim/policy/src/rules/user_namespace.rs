@@ -1,0 +1,27 @@
+//! `linux.userns`.
+
+use oci_spec::runtime as oci;
+use serde_json::json;
+
+use crate::draft::{Draft, FIRST_REMAPPED_ID, is_outside_host};
+use crate::pointer;
+use crate::rules::Case;
+use crate::sheet::{Found, Sheet};
+
+/// A user namespace whose root is a user of the host is none: mapping 0 to 0 would make a root process
+/// pass for an ordinary one.
+pub(super) fn judge(draft: &mut Draft, _: &Case<'_>, sheet: &mut Sheet) {
+    if draft.linux.namespace(oci::LinuxNamespaceType::User).is_none() {
+        return;
+    }
+    let lists = [("/linux/uidMappings", &draft.linux.uid_mappings), ("/linux/gidMappings", &draft.linux.gid_mappings)];
+    for (place, mappings) in lists {
+        if mappings.is_empty() {
+            sheet.refuses(Found::new(place, json!(null), "a user namespace without mapping"), "a mapping");
+        }
+        for (i, mapping) in mappings.iter().enumerate().filter(|(_, mapping)| !is_outside_host(mapping)) {
+            let found = Found::new(pointer::index(place, i), json!(mapping), "maps to users of the host");
+            sheet.refuses(found, format!("host ids from {FIRST_REMAPPED_ID}"));
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Where a rule writes what it finds, and learns whether to change it.
+
+use serde_json::Value;
+
+use crate::action::Action;
+use crate::decision::{Finding, Taken, bounded};
+use crate::rules::RuleId;
+
+/// All findings of one judgement; a rule sees it with its own id and action set.
+#[derive(Debug)]
+pub(crate) struct Sheet {
+    rule: RuleId,
+    action: Action,
+    findings: Vec<Finding>,
+}
+
+/// What a rule says about one place.
+pub(crate) struct Found {
+    pub(crate) pointer: String,
+    pub(crate) before: Value,
+    pub(crate) reason: String,
+}
+
+impl Found {
+    pub(crate) fn new(
+        pointer: impl Into<String>,
+        before: impl Into<Value>,
+        reason: impl Into<String>,
+    ) -> Self {
+        Self { pointer: pointer.into(), before: before.into(), reason: reason.into() }
+    }
+}
+
+impl Sheet {
+    pub(crate) fn new(rule: RuleId) -> Self {
+        Self { rule, action: Action::Deny, findings: Vec::new() }
+    }
+
+    /// The sheet as `rule` is to use it.
+    pub(crate) fn under(&mut self, rule: RuleId, action: Action) -> &mut Self {
+        self.rule = rule;
+        self.action = action;
+        self
+    }
+
+    /// Writes down a finding that a change to `after` mends. True: the rule makes that change now.
+    #[must_use]
+    pub(crate) fn mends(&mut self, found: Found, after: impl Into<Value>) -> bool {
+        let after = after.into();
+        let taken = Taken::mending(self.action);
+        let kept = if taken == Taken::Mutated { after.clone() } else { found.before.clone() };
+        self.write(found, kept, taken, value_text(&after));
+        taken == Taken::Mutated
+    }
+
+    /// Writes down a finding that no change mends; `allowed` says what would have passed.
+    pub(crate) fn refuses(&mut self, found: Found, allowed: impl Into<String>) {
+        let taken = Taken::refusing(self.action);
+        let kept = found.before.clone();
+        self.write(found, kept, taken, allowed.into());
+    }
+
+    pub(crate) fn has_denial(&self) -> bool {
+        self.findings.iter().any(|finding| finding.action == Taken::Denied)
+    }
+
+    pub(crate) fn into_findings(self) -> Vec<Finding> {
+        self.findings
+    }
+
+    fn write(&mut self, found: Found, after: Value, action: Taken, allowed: String) {
+        self.findings.push(Finding {
+            rule: self.rule,
+            action,
+            pointer: found.pointer,
+            before: bounded(found.before),
+            after: bounded(after),
+            reason: found.reason,
+            allowed,
+        });
+    }
+}
+
+/// A value as a user would write it: a text without its quotes, nothing for null.
+fn value_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "none".to_owned(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,49 @@
+//! docs/policy.md says of every rule what the code does.
+
+use palisade_policy::{Action, Policy, RULES, Rule};
+
+fn text() -> String {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/policy.md");
+    std::fs::read_to_string(path).unwrap()
+}
+
+fn word(action: Action) -> &'static str {
+    match action {
+        Action::Deny => "deny",
+        Action::Mutate => "mutate",
+        Action::Audit => "audit",
+        Action::Off => "off",
+    }
+}
+
+fn row(rule: &Rule) -> String {
+    let settings: Vec<String> = rule.settings.iter().map(|setting| format!("`{}`", setting.key())).collect();
+    format!(
+        "| `{}` | {} | {} | {} | {} | {} | {} |",
+        rule.id,
+        word(rule.restricted),
+        word(rule.baseline),
+        if rule.essential { "deny" } else { "off" },
+        if rule.mutable { "yes" } else { "no" },
+        settings.join(", "),
+        rule.source,
+    )
+}
+
+#[test]
+fn every_rule_has_its_row_and_no_row_is_left_over() {
+    let text = text();
+    for rule in RULES {
+        assert!(text.contains(&row(rule)), "missing: {}", row(rule));
+    }
+    let table = text.split("| rule | restricted | baseline |").nth(1).unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| `")).count();
+    assert_eq!(rows, RULES.len());
+}
+
+#[test]
+fn the_example_is_a_policy() {
+    let text = text();
+    let example = text.split("```toml").nth(1).unwrap().split("```").next().unwrap();
+    assert_eq!(Policy::from_toml(example).unwrap().profile(), "restricted");
+}

@@ -1,0 +1,95 @@
+//! A further process is judged as any process, and then against what its container was given.
+
+use palisade_policy::{Grant, Policy};
+use serde_json::{Value, json};
+
+use crate::support::{self, Verdict::*, verdict_of};
+
+fn grant_of(golden: &str, policy: &Policy) -> Grant {
+    let (hardened, _) = support::admitted(support::create(&support::golden(golden), policy));
+    hardened.grant().clone()
+}
+
+/// What CRI sends: the process of before hardening.
+fn unhardened(golden: &str) -> Value {
+    let mut process = support::golden(golden)["process"].clone();
+    process["args"] = json!(["/bin/ls"]);
+    process
+}
+
+#[test]
+fn the_unhardened_process_of_containerd_becomes_the_containers_own() {
+    let policy = Policy::builtin();
+    let grant = grant_of("ctr-default", &policy);
+    let (hardened, _) = support::admitted(support::exec(&unhardened("ctr-default"), &grant, &policy));
+    let process = support::json(hardened.as_bytes());
+    assert_eq!(process["user"]["uid"], json!(65_532));
+    assert_eq!(process["user"]["gid"], json!(65_532));
+    assert_eq!(process["noNewPrivileges"], json!(true));
+    assert_eq!(process["capabilities"]["bounding"], json!(["CAP_NET_BIND_SERVICE"]));
+    assert_eq!(process["args"], json!(["/bin/ls"]));
+}
+
+#[test]
+fn nothing_goes_beyond_the_grant() {
+    let policy = Policy::builtin();
+    let grant = grant_of("cri-app", &policy);
+    type Row = (&'static str, fn(&mut Value));
+    let rows: &[Row] = &[
+        ("exec.user", |p| p["user"]["uid"] = json!(1001)),
+        ("exec.user", |p| p["user"]["gid"] = json!(999)),
+        ("exec.user", |p| p["user"]["additionalGids"] = json!([999])),
+        ("exec.caps", |p| p["capabilities"]["bounding"] = json!(["CAP_NET_BIND_SERVICE"])),
+        ("exec.labels", |p| p["apparmorProfile"] = json!("mine")),
+        ("exec.labels", |p| drop(p.as_object_mut().unwrap().remove("apparmorProfile"))),
+        ("exec.oom", |p| p["oomScoreAdj"] = json!(0)),
+        ("exec.sched", |p| p["scheduler"] = json!({"policy": "SCHED_BATCH"})),
+        ("process.nnp", |p| p["noNewPrivileges"] = json!(false)),
+    ];
+    for (rule, edit) in rows {
+        let mut process = unhardened("cri-app");
+        let before = support::exec(&process, &grant, &policy);
+        assert_eq!(verdict_of(rule, &before.record), Clean, "{rule}: unchanged");
+        edit(&mut process);
+        let after = support::exec(&process, &grant, &policy);
+        assert_eq!(verdict_of(rule, &after.record), Mutated, "{rule}");
+    }
+}
+
+#[test]
+fn what_cannot_be_mended_is_refused() {
+    let policy = Policy::builtin();
+    let grant = grant_of("cri-app", &policy);
+    for (rule, edit) in [
+        ("caps.never", (|p| p["capabilities"]["effective"] = json!(["CAP_SYS_ADMIN"])) as fn(&mut Value)),
+        ("process.cwd", |p| p["cwd"] = json!("/proc/self/fd/8")),
+        ("process.apparmor", |p| p["apparmorProfile"] = json!("unconfined")),
+        ("user.range", |p| p["user"]["uid"] = json!(4_294_967_295_u32)),
+        ("spec.strict", |p| p["capabilities"]["effective"] = json!(["sys_admin"])),
+        ("spec.strict", |p| p["elevate"] = json!(true)),
+    ] {
+        let mut process = unhardened("cri-app");
+        edit(&mut process);
+        let decision = support::exec(&process, &grant, &policy);
+        assert!(support::is_denied(&decision), "{rule}");
+        assert_eq!(verdict_of(rule, &decision.record), Denied, "{rule}");
+    }
+}
+
+#[test]
+fn root_in_a_remapped_container_stays_root_there() {
+    let policy = Policy::builtin();
+    let grant = grant_of("cri-userns", &policy);
+    assert_eq!((grant.uid(), grant.host_uid()), (0, 1_048_576));
+    let (hardened, _) = support::admitted(support::exec(&unhardened("cri-userns"), &grant, &policy));
+    assert_eq!(support::json(hardened.as_bytes())["user"]["uid"], json!(0));
+}
+
+#[test]
+fn a_grant_survives_being_stored() {
+    let grant = grant_of("cri-app", &Policy::builtin());
+    let text = serde_json::to_string(&grant).unwrap();
+    assert_eq!(serde_json::from_str::<Grant>(&text).unwrap(), grant);
+    let forged = text.replacen('{', "{\"more\":1,", 1);
+    assert!(serde_json::from_str::<Grant>(&forged).is_err());
+}

@@ -1,0 +1,15 @@
+//! The policy through its public surface: tables of what each rule passes, changes and refuses, and properties
+//! over generated specifications.
+
+#[cfg(test)]
+mod docs;
+#[cfg(test)]
+mod exec;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod rules;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod update;

@@ -1,0 +1,92 @@
+//! Golden files: a specification in, the hardened specification and the findings out.
+//!
+//! `tests/golden/<case>/` holds `config.json` as containerd writes it; `hardened.json` and `record.json`, or
+//! `denial.txt` and `record.json`, are what palisade makes of it under the built-in policy.
+//! `UPDATE_GOLDEN=1` writes them anew; read the difference before it is committed.
+
+#[cfg(test)]
+#[path = "../shim/policy/tests/policy/support/mod.rs"]
+#[allow(dead_code, reason = "shared with the crate's other tests")]
+mod support;
+
+#[cfg(test)]
+mod golden {
+    use std::fs;
+    use std::path::Path;
+
+    use palisade_policy::{Outcome, Policy};
+    use serde_json::Value;
+
+    use super::support;
+
+    fn pretty(value: &Value) -> String {
+        format!("{}\n", serde_json::to_string_pretty(value).unwrap())
+    }
+
+    /// The files that a case produces, and `None` for those that it must not.
+    fn outcome(spec: &Value) -> Vec<(&'static str, Option<String>)> {
+        let decision = support::create(spec, &Policy::builtin());
+        let record = pretty(&serde_json::to_value(&decision.record).unwrap());
+        let (hardened, denial) = match decision.outcome {
+            Outcome::Admit(hardened) => (Some(pretty(&support::json(hardened.as_bytes()))), None),
+            Outcome::Deny(denial) => (None, Some(format!("{denial}\n"))),
+        };
+        vec![("record.json", Some(record)), ("hardened.json", hardened), ("denial.txt", denial)]
+    }
+
+    fn differs(directory: &Path, name: &str, expected: Option<&String>) -> bool {
+        fs::read_to_string(directory.join(name)).ok().as_ref() != expected
+    }
+
+    fn write(directory: &Path, name: &str, text: Option<&String>) {
+        let path = directory.join(name);
+        match text {
+            Some(text) => fs::write(path, text).unwrap(),
+            None if path.exists() => fs::remove_file(path).unwrap(),
+            None => {}
+        }
+    }
+
+    #[test]
+    fn every_case_comes_out_as_written_down() {
+        let update = std::env::var_os("UPDATE_GOLDEN").is_some();
+        let mut cases = 0;
+        let mut wrong = Vec::new();
+        for entry in fs::read_dir(support::golden_root()).unwrap() {
+            let directory = entry.unwrap().path();
+            if !directory.is_dir() {
+                continue;
+            }
+            cases += 1;
+            let spec = support::json(&fs::read(directory.join("config.json")).unwrap());
+            for (name, text) in outcome(&spec) {
+                if update {
+                    write(&directory, name, text.as_ref());
+                } else if differs(&directory, name, text.as_ref()) {
+                    wrong.push(directory.join(name));
+                }
+            }
+        }
+        assert!(cases >= 10, "{cases} cases found");
+        assert!(wrong.is_empty(), "differ; see UPDATE_GOLDEN in the header: {wrong:#?}");
+    }
+
+    #[test]
+    fn what_must_run_runs_and_what_must_not_does_not() {
+        for (name, runs) in [
+            ("ctr-default", true),
+            ("cri-app", true),
+            ("cri-pause", true),
+            ("cri-userns", true),
+            ("cri-plain-cgroup-v1", true),
+            ("ctr-net-host", false),
+            ("ctr-privileged", false),
+            ("cri-privileged", false),
+            ("cri-host-network", false),
+            ("cri-host-path", false),
+        ] {
+            let decision = support::create(&support::golden(name), &Policy::builtin());
+            assert_eq!(!support::is_denied(&decision), runs, "{name}: {:#?}", decision.outcome.denial());
+        }
+    }
+}
