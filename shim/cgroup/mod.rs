@@ -1,0 +1,204 @@
+//! What the kernel counts and limits for one container: cgroup v1, v2 and both mixed.
+//!
+//! [`Cgroup::of_process`] finds the container's own cgroup once, right after create, and holds it open. From then on
+//! nothing here depends on a pid or a path that could come to mean something else.
+//!
+//! Reads never guess: a file that the kernel lacks is an absence, one that does not parse is an error.
+//! Nothing here knows the policy; [`Cgroup::apply`] writes what it is given.
+//!
+//! Calls block for as long as a cgroup file takes (microseconds), except [`Cgroup::kill_all`], [`Cgroup::freeze`],
+//! [`Cgroup::thaw`] and [`Cgroup::remove`], which wait for the kernel, up to half a second each try; run those on a
+//! blocking thread.
+
+mod apply;
+mod ceiling;
+mod directory;
+mod error;
+mod locate;
+mod metrics;
+mod oom;
+mod processes;
+mod removal;
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::iter;
+use std::path::Path;
+use std::time::Duration;
+
+pub use ceiling::cpu_ceiling_millis;
+use directory::Directory;
+pub use error::CgroupError;
+pub use locate::Version;
+use locate::{Membership, Mount};
+pub use oom::OomWatch;
+
+/// The cgroup of one container: a directory for each v1 hierarchy, or the one of the unified hierarchy.
+#[derive(Debug)]
+pub struct Cgroup {
+    version: Version,
+    /// Never empty: [`Cgroup::new`] refuses that.
+    hierarchies: Vec<Hierarchy>,
+}
+
+/// The container's directory in one hierarchy.
+#[derive(Debug)]
+struct Hierarchy {
+    /// Comma-separated; empty for the unified hierarchy.
+    controllers: String,
+    directory: Directory,
+}
+
+impl Cgroup {
+    /// Finds and opens the cgroup of a process, which is the container's right after create.
+    ///
+    /// Hierarchies where the process sits in a root cgroup or in one that also holds the caller are left out: they are not the
+    /// container's, and killing, freezing or removing them would hit others.
+    ///
+    /// # Errors
+    ///
+    /// [`CgroupError::NotOwn`] if no hierarchy is left, [`CgroupError::Gone`] if a cgroup was removed in between,
+    /// and whatever of `/proc` cannot be read or understood.
+    pub fn of_process(pid: u32) -> Result<Self, CgroupError> {
+        let memberships = Membership::parse(&proc_file(&format!("/proc/{pid}/cgroup"))?)?;
+        let own = Membership::parse(&proc_file("/proc/self/cgroup")?)?;
+        let mounts = Mount::parse(&proc_file("/proc/self/mountinfo")?)?;
+        let version = locate::version(&memberships);
+        let mut hierarchies = Vec::with_capacity(memberships.len());
+        for membership in memberships
+            .into_iter()
+            .filter(|one| one.is_apart_from(&own))
+        {
+            if let Some(path) = locate::directory(&membership, &mounts)? {
+                let directory = Directory::open(path)?;
+                hierarchies.push(Hierarchy {
+                    controllers: membership.controllers,
+                    directory,
+                });
+            }
+        }
+        Self::new(version, hierarchies, || format!("process {pid}"))
+    }
+
+    /// Finds and opens what exists of the cgroup that a spec's `linux.cgroupsPath` names, for cleaning up once no process is
+    /// left to ask: absolute, or `slice:prefix:name` as systemd's driver takes it.
+    ///
+    /// # Errors
+    ///
+    /// [`CgroupError::NotOwn`] if none of it exists or it is the caller's own, [`CgroupError::OutOfReach`] for a path with `..`.
+    pub fn of_spec(cgroups_path: &str) -> Result<Self, CgroupError> {
+        let path = locate::spec_path(cgroups_path);
+        let own = Membership::parse(&proc_file("/proc/self/cgroup")?)?;
+        let mounts = Mount::parse(&proc_file("/proc/self/mountinfo")?)?;
+        let mut hierarchies = Vec::with_capacity(own.len());
+        for mine in &own {
+            let membership = Membership {
+                controllers: mine.controllers.clone(),
+                path: path.clone(),
+            };
+            let Some(place) = locate::directory(&membership, &mounts)? else {
+                continue;
+            };
+            if !membership.is_apart_from(&own) {
+                continue;
+            }
+            match Directory::open(place) {
+                Ok(directory) => hierarchies.push(Hierarchy {
+                    controllers: membership.controllers,
+                    directory,
+                }),
+                Err(error) if error.is_gone() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Self::new(locate::version(&own), hierarchies, || {
+            format!("`{cgroups_path}`")
+        })
+    }
+
+    fn new(
+        version: Version,
+        hierarchies: Vec<Hierarchy>,
+        process: impl Fn() -> String,
+    ) -> Result<Self, CgroupError> {
+        let usable = match version {
+            Version::V1 => !hierarchies.is_empty(),
+            Version::V2 => hierarchies
+                .iter()
+                .any(|hierarchy| hierarchy.controllers.is_empty()),
+        };
+        if !usable {
+            return Err(CgroupError::NotOwn { process: process() });
+        }
+        Ok(Self {
+            version,
+            hierarchies,
+        })
+    }
+
+    /// Which interface this cgroup is read and limited through.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Whether the kernel has removed the cgroup (the hierarchy that [`Cgroup::pids`] reads).
+    ///
+    /// # Errors
+    ///
+    /// [`CgroupError::Io`] if that cannot be told.
+    pub fn is_gone(&self) -> Result<bool, CgroupError> {
+        self.processes()?.is_gone()
+    }
+
+    /// The directory that stands for the whole cgroup in messages.
+    fn path(&self) -> &Path {
+        self.hierarchies
+            .first()
+            .map_or_else(|| Path::new(""), |hierarchy| hierarchy.directory.path())
+    }
+
+    /// The container's own directory for a controller; `None` where it has none.
+    fn controller(&self, name: &str) -> Option<&Directory> {
+        let found = self
+            .hierarchies
+            .iter()
+            .find(|hierarchy| match self.version {
+                Version::V1 => hierarchy
+                    .controllers
+                    .split(',')
+                    .any(|controller| controller == name),
+                Version::V2 => hierarchy.controllers.is_empty(),
+            });
+        found.map(|hierarchy| &hierarchy.directory)
+    }
+
+    fn required(&self, controller: &'static str) -> Result<&Directory, CgroupError> {
+        self.controller(controller)
+            .ok_or(CgroupError::NoController { controller })
+    }
+
+    fn unified(&self) -> Result<&Directory, CgroupError> {
+        let found = self
+            .hierarchies
+            .iter()
+            .find(|hierarchy| hierarchy.controllers.is_empty());
+        found
+            .map(|hierarchy| &hierarchy.directory)
+            .ok_or(CgroupError::NoController {
+                controller: "unified",
+            })
+    }
+}
+
+fn proc_file(path: &str) -> Result<String, CgroupError> {
+    fs::read_to_string(path).map_err(|source| CgroupError::io("read", path, source))
+}
+
+/// Pauses between tries, doubling from 1 ms: nine of them, 511 ms together.
+fn pauses() -> impl Iterator<Item = Duration> {
+    iter::successors(Some(1), |pause| Some(pause * 2))
+        .take(9)
+        .map(Duration::from_millis)
+}
