@@ -1,0 +1,180 @@
+//! Judging a request, recording the decision, handing on what was admitted.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+
+use palisade_policy::{
+    CreateRequest, Decision, Denial, ExecRequest, Grant, HardenedProcess, HardenedResources, HardenedSpec,
+    Outcome, ParsedSpec, Record, SpecError, TaskFacts, UpdateRequest, judge_create, judge_exec, judge_update,
+};
+use thiserror::Error;
+
+use super::host;
+use super::source::{LoadedPolicy, PolicyFileError, PolicySource};
+use crate::audit::{self, AuditError, Subject};
+use crate::bundle::{BundleError, OciBundle};
+
+/// Why a request doesn't go on.
+#[derive(Debug, Error)]
+pub enum GateError {
+    /// The policy forbids it.
+    #[error("{0}")]
+    Denied(Denial),
+    /// There is no policy to judge by.
+    #[error(transparent)]
+    Policy(#[from] PolicyFileError),
+    /// The decision can't be recorded.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The bundle can't be read.
+    #[error("read the bundle")]
+    Bundle(#[from] BundleError),
+    /// The spec isn't understood as a whole.
+    #[error("palisade: config.json is refused, since it is not understood as a whole")]
+    Spec(#[from] SpecError),
+}
+
+/// A create request, beside the bundle's spec.
+#[derive(Debug)]
+pub struct CreateTask<'a> {
+    /// The facts of the request.
+    pub task: TaskFacts<'a>,
+    /// containerd's bundle.
+    pub bundle: &'a OciBundle,
+}
+
+/// An exec request.
+#[derive(Debug)]
+pub struct ExecTask<'a> {
+    /// containerd's namespace.
+    pub namespace: &'a str,
+    /// The container.
+    pub id: &'a str,
+    /// The exec id.
+    pub exec_id: &'a str,
+    /// The request as the policy judges it.
+    pub request: ExecRequest<'a>,
+    /// What the container was given.
+    pub grant: &'a Grant,
+}
+
+/// An update request.
+#[derive(Debug)]
+pub struct UpdateTask<'a> {
+    /// containerd's namespace.
+    pub namespace: &'a str,
+    /// The container.
+    pub id: &'a str,
+    /// `LinuxResources` as JSON.
+    pub resources: &'a [u8],
+    /// Annotations of the request.
+    pub annotations: &'a BTreeMap<String, String>,
+    /// What the container was given.
+    pub grant: &'a Grant,
+}
+
+/// The gate of one shim.
+#[derive(Debug)]
+pub struct Gate {
+    source: PolicySource,
+}
+
+impl Gate {
+    /// A gate that judges by the admin's policy.
+    #[must_use]
+    pub fn new(source: PolicySource) -> Self {
+        Self { source }
+    }
+
+    /// Judges a container before it exists. The policy is handed back with what was admitted, so that the
+    /// runtime is the one that this very policy names.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError`].
+    pub fn create(&self, create: CreateTask<'_>) -> Result<(HardenedSpec, LoadedPolicy), GateError> {
+        let policy = self.source.load()?;
+        let spec = ParsedSpec::parse(&create.bundle.read_config()?)?;
+        let identity = spec.identity();
+        let host = host::facts_of(&spec, policy.policy());
+        let (namespace, id) = (create.task.namespace, create.task.id);
+        let begun = Instant::now();
+        let decision = judge_create(CreateRequest { spec, host, task: create.task }, policy.policy());
+        let subject = Subject {
+            namespace,
+            id,
+            exec_id: "",
+            identity: &identity,
+            policy: policy.sha256(),
+            duration: begun.elapsed(),
+        };
+        let hardened = conclude(decision, &policy, &subject)?;
+        Ok((hardened, policy))
+    }
+
+    /// Judges a process that is to be added to a container.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError`].
+    pub fn exec(&self, exec: ExecTask<'_>) -> Result<HardenedProcess, GateError> {
+        let policy = self.source.load()?;
+        let begun = Instant::now();
+        let decision = judge_exec(exec.request, exec.grant, policy.policy());
+        let subject = Subject {
+            namespace: exec.namespace,
+            id: exec.id,
+            exec_id: exec.exec_id,
+            identity: exec.grant.identity(),
+            policy: policy.sha256(),
+            duration: begun.elapsed(),
+        };
+        conclude(decision, &policy, &subject)
+    }
+
+    /// Judges new limits.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError`].
+    pub fn update(&self, update: UpdateTask<'_>) -> Result<HardenedResources, GateError> {
+        let policy = self.source.load()?;
+        let begun = Instant::now();
+        let request = UpdateRequest { resources: update.resources, annotations: update.annotations };
+        let decision = judge_update(request, update.grant, policy.policy());
+        let subject = Subject {
+            namespace: update.namespace,
+            id: update.id,
+            exec_id: "",
+            identity: update.grant.identity(),
+            policy: policy.sha256(),
+            duration: begun.elapsed(),
+        };
+        conclude(decision, &policy, &subject)
+    }
+
+    /// The policy file, for messages.
+    #[must_use]
+    pub fn policy_path(&self) -> &Path {
+        self.source.path()
+    }
+}
+
+/// Nothing is handed on before the record is in the log.
+fn conclude<T>(decision: Decision<T>, policy: &LoadedPolicy, subject: &Subject<'_>) -> Result<T, GateError> {
+    let word = word(&decision.outcome, &decision.record);
+    audit::append(policy.policy().audit(), subject, &decision.record, word)?;
+    match decision.outcome {
+        Outcome::Admit(admitted) => Ok(admitted),
+        Outcome::Deny(denial) => Err(GateError::Denied(denial)),
+    }
+}
+
+fn word<T>(outcome: &Outcome<T>, record: &Record) -> &'static str {
+    match outcome {
+        Outcome::Deny(_) => "deny",
+        Outcome::Admit(_) if record.has_mutations() => "mutate",
+        Outcome::Admit(_) => "allow",
+    }
+}

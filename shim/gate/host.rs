@@ -1,0 +1,155 @@
+//! What only the host can tell of a spec: whose namespace a path names, which file a mount's source is.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::LinuxNamespaceType;
+use palisade_policy::{HookFact, HostFacts, NamespaceFact, NamespaceSharing, ParsedSpec, Policy, SourceFact, SourceKind};
+use crate::cgroup::cpu_ceiling_millis;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use std::os::fd::AsRawFd as _;
+
+/// Device and inode: two paths that have the same are the same file, whatever their names.
+type FileId = (u64, u64);
+
+/// Looks at each namespace path and each bind source that the spec names.
+pub(super) fn facts_of(spec: &ParsedSpec, policy: &Policy) -> HostFacts {
+    let watched: Vec<(FileId, PathBuf)> = policy
+        .watched_host_paths()
+        .into_iter()
+        .filter_map(|path| Some((file_id(&fs::metadata(&path).ok()?), path)))
+        .collect();
+    let hooks = spec.hook_paths().into_iter().map(|(pointer, path)| hook(pointer, path)).collect();
+    HostFacts {
+        hooks,
+        cpu_ceiling_millis: cpu_ceiling(spec),
+        namespaces: spec.namespace_paths().into_iter().map(|(kind, path)| namespace(kind, path)).collect(),
+        sources: spec.bind_sources().into_iter().map(|(mount, path)| source(mount, path, &watched)).collect(),
+    }
+}
+
+/// A path that can't be looked at has no ceiling here; the rule on the path itself, or the runtime, refuses it.
+fn cpu_ceiling(spec: &ParsedSpec) -> Option<u64> {
+    let path = spec.cgroups_path().to_str()?;
+    cpu_ceiling_millis(path).unwrap_or_else(|error| {
+        crate::warn!("CPU quota above {path:?}: {}", crate::log::chain(&error));
+        None
+    })
+}
+
+/// A hook runs on the host as root, so nobody else may be able to put another program in its place.
+fn hook(pointer: String, path: &Path) -> HookFact {
+    let real_path = path.canonicalize().unwrap_or_else(|_| path.into());
+    let roots_alone = |path: &Path| fs::metadata(path).is_ok_and(|seen| seen.uid() == 0 && seen.mode() & 0o022 == 0);
+    let trusted = real_path.is_absolute() && real_path.ancestors().all(roots_alone);
+    HookFact { pointer, real_path, trusted }
+}
+
+fn file_id(seen: &fs::Metadata) -> FileId {
+    (seen.dev(), seen.ino())
+}
+
+/// The shim runs in the host's namespaces, so its own are the host's.
+fn namespace(kind: LinuxNamespaceType, path: &Path) -> NamespaceFact {
+    let own = Path::new("/proc/self/ns").join(file_name(kind));
+    let sharing = match (fs::metadata(path), fs::metadata(own)) {
+        (Ok(there), Ok(here)) if file_id(&there) == file_id(&here) => NamespaceSharing::Host,
+        (Ok(_), Ok(_)) => NamespaceSharing::Other,
+        _ => NamespaceSharing::Unresolved,
+    };
+    NamespaceFact { kind, sharing }
+}
+
+/// Names below `/proc/<pid>/ns`. Source: namespaces(7).
+fn file_name(kind: LinuxNamespaceType) -> &'static str {
+    match kind {
+        LinuxNamespaceType::Mount => "mnt",
+        LinuxNamespaceType::Cgroup => "cgroup",
+        LinuxNamespaceType::Uts => "uts",
+        LinuxNamespaceType::Ipc => "ipc",
+        LinuxNamespaceType::User => "user",
+        LinuxNamespaceType::Pid => "pid",
+        LinuxNamespaceType::Network => "net",
+        LinuxNamespaceType::Time => "time",
+    }
+}
+
+fn source(mount: usize, path: &Path, watched: &[(FileId, PathBuf)]) -> SourceFact {
+    match resolve(path) {
+        Ok((real_path, seen)) => {
+            let id = file_id(&seen);
+            let same_as = watched.iter().find(|(known, _)| *known == id).map(|(_, path)| path.display().to_string());
+            SourceFact { mount, real_path, kind: kind(&seen), same_as }
+        }
+        Err(_) => SourceFact { mount, real_path: path.into(), kind: SourceKind::Missing, same_as: None },
+    }
+}
+
+/// The path without links, and what is there. Magic links (`/proc/<pid>/root`, `/proc/<pid>/fd`) lead
+/// anywhere and are not followed.
+fn resolve(path: &Path) -> io::Result<(PathBuf, fs::Metadata)> {
+    let fd = openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?;
+    let file = fs::File::from(fd);
+    let real = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+    Ok((real, file.metadata()?))
+}
+
+fn kind(seen: &fs::Metadata) -> SourceKind {
+    let kind = seen.file_type();
+    if kind.is_dir() {
+        SourceKind::Directory
+    } else if kind.is_socket() {
+        SourceKind::Socket
+    } else if kind.is_block_device() {
+        SourceKind::BlockDevice
+    } else if kind.is_char_device() {
+        SourceKind::CharDevice
+    } else if kind.is_fifo() {
+        SourceKind::Fifo
+    } else {
+        SourceKind::File
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ones_own_namespaces_are_the_hosts() {
+        let fact = namespace(LinuxNamespaceType::Network, Path::new("/proc/self/ns/net"));
+        assert_eq!(fact.sharing, NamespaceSharing::Host);
+        let fact = namespace(LinuxNamespaceType::Network, Path::new("/proc/self/ns/uts"));
+        assert_eq!(fact.sharing, NamespaceSharing::Other);
+        let fact = namespace(LinuxNamespaceType::Network, Path::new("/nonexistent"));
+        assert_eq!(fact.sharing, NamespaceSharing::Unresolved);
+    }
+
+    #[test]
+    fn a_source_is_known_by_inode_whatever_its_name() {
+        let dir = std::env::temp_dir().join(format!("palisade-host-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        std::os::unix::fs::symlink("/etc", dir.join("innocent")).unwrap();
+        let watched = vec![(file_id(&fs::metadata("/etc").unwrap()), PathBuf::from("/etc"))];
+        let fact = source(3, &dir.join("innocent"), &watched);
+        assert_eq!((fact.mount, fact.kind, fact.same_as.as_deref()), (3, SourceKind::Directory, Some("/etc")));
+        assert_eq!(fact.real_path, Path::new("/etc"));
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_hook_that_others_can_replace_is_not_trusted() {
+        assert!(hook("/hooks/prestart/0".into(), Path::new("/bin/sh")).trusted);
+        assert!(!hook("/hooks/prestart/0".into(), Path::new("/tmp")).trusted, "/tmp is writable by all");
+        assert!(!hook("/hooks/prestart/0".into(), Path::new("/nonexistent/hook")).trusted);
+    }
+
+    #[test]
+    fn magic_links_are_not_followed() {
+        let fact = source(0, Path::new("/proc/self/root/etc"), &[]);
+        assert_eq!(fact.kind, SourceKind::Missing);
+        assert_eq!(source(0, Path::new("/dev/null"), &[]).kind, SourceKind::CharDevice);
+    }
+}

@@ -1,0 +1,12 @@
+//! The one path: judge, harden, audit. Create, exec and update all go through here.
+//!
+//! The gate is the only room that reads the policy, and it gathers what the pure policy crate can't see
+//! (which file a mount's source is, whose namespace a path names). It fails closed: a policy that can't be
+//! read, or a decision that can't be recorded, means that nothing is created.
+
+mod decide;
+mod host;
+mod source;
+
+pub use decide::{CreateTask, ExecTask, Gate, GateError, UpdateTask};
+pub use source::{CONFIG_VARIABLE, LoadedPolicy, PolicyFileError, PolicySource};
