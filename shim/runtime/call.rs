@@ -1,0 +1,186 @@
+//! One call of a runtime: a child process with a deadline, whose last log line is the error.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::task::Reaper;
+
+/// Longest time that a runtime may take for one call. `create` of a large image's container takes under a
+/// second; containerd itself waits without an end, so a hanging runtime would hang the pod.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Most bytes of a runtime's log that are looked at for its error.
+const MAX_LOG: usize = 64 << 10;
+
+/// Why a call failed.
+#[derive(Debug, Error)]
+pub enum RuntimeError {
+    /// The program can't be started.
+    #[error("start the OCI runtime for {verb}")]
+    Spawn {
+        /// The command.
+        verb: &'static str,
+        /// The kernel's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// It ended with a failure.
+    #[error("OCI runtime {verb} failed: {message}")]
+    Failed {
+        /// The command.
+        verb: &'static str,
+        /// The last error of its log, or its exit status.
+        message: String,
+    },
+    /// It did not end in time and was killed.
+    #[error("OCI runtime {verb} did not end within {} s and was killed", DEADLINE.as_secs())]
+    Deadline {
+        /// The command.
+        verb: &'static str,
+    },
+    /// It ended well and left no pid.
+    #[error("OCI runtime {verb} left no usable pid file")]
+    PidFile {
+        /// The command.
+        verb: &'static str,
+        /// The kernel's reason.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The ends of the pipes that a container's process gets; `None` is `/dev/null`.
+#[derive(Debug, Default)]
+pub struct ChildStdio {
+    /// fd 0.
+    pub stdin: Option<OwnedFd>,
+    /// fd 1.
+    pub stdout: Option<OwnedFd>,
+    /// fd 2.
+    pub stderr: Option<OwnedFd>,
+}
+
+impl ChildStdio {
+    pub(super) fn attach(self, command: &mut Command) {
+        let end = |fd: Option<OwnedFd>| fd.map_or_else(Stdio::null, Stdio::from);
+        command.stdin(end(self.stdin)).stdout(end(self.stdout)).stderr(end(self.stderr));
+    }
+}
+
+/// A call that was made ready and not run yet.
+#[derive(Debug)]
+pub struct Call {
+    verb: &'static str,
+    command: Command,
+    log: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct LogLine {
+    level: String,
+    msg: String,
+}
+
+impl Call {
+    pub(super) fn new(verb: &'static str, command: Command, log: PathBuf) -> Self {
+        Self { verb, command, log }
+    }
+
+    /// Runs the call to its end.
+    ///
+    /// The runtime leads a process group, so that past the deadline its helpers are killed with it.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError`]; the log file is gone in any case.
+    pub async fn run(self, reaper: &Reaper) -> Result<(), RuntimeError> {
+        let Self { verb, mut command, log } = self;
+        command.process_group(0);
+        let child = reaper.spawn(&mut command);
+        // The command holds the container's ends of the pipes: a reader sees the end only when they are closed.
+        drop(command);
+        let child = child.map_err(|source| RuntimeError::Spawn { verb, source })?;
+        let pid = child.pid();
+        let outcome = match tokio::time::timeout(DEADLINE, child.exit()).await {
+            Ok(exit) if exit.status() == 0 => Ok(()),
+            Ok(exit) => Err(RuntimeError::Failed { verb, message: last_error(&log, exit.status()) }),
+            Err(_) => {
+                kill_group(pid);
+                Err(RuntimeError::Deadline { verb })
+            }
+        };
+        if let Err(error) = fs::remove_file(&log)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            crate::warn!("remove {log:?}: {error}");
+        }
+        outcome
+    }
+
+    /// Runs a call that leaves a process behind, and reads that process's pid.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError`].
+    pub async fn run_for_pid(self, reaper: &Reaper, pid_file: &Path) -> Result<u32, RuntimeError> {
+        let verb = self.verb;
+        self.run(reaper).await?;
+        let failed = |source| RuntimeError::PidFile { verb, source };
+        let text = fs::read_to_string(pid_file).map_err(failed)?;
+        match text.trim().parse() {
+            Ok(pid) if pid > 1 => Ok(pid),
+            _ => Err(failed(io::ErrorKind::InvalidData.into())),
+        }
+    }
+}
+
+fn kill_group(pid: u32) {
+    let group = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    if let Some(group) = group
+        && let Err(error) = kill_process_group(group, Signal::KILL)
+    {
+        crate::warn!("kill the runtime's process group {pid}: {error}");
+    }
+}
+
+/// runc, crun and the embedded runtime write JSON lines; the last error tells why.
+fn last_error(log: &Path, status: u32) -> String {
+    let text = fs::read(log).unwrap_or_default();
+    let tail = text.get(text.len().saturating_sub(MAX_LOG)..).unwrap_or_default();
+    String::from_utf8_lossy(tail)
+        .lines()
+        .rev()
+        .filter_map(|line| serde_json::from_str::<LogLine>(line).ok())
+        .find(|line| line.level == "error" || line.level == "fatal")
+        .map_or_else(|| format!("exit status {status}"), |line| line.msg)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_error_of_the_log_is_the_message() {
+        let log = std::env::temp_dir().join(format!("palisade-log-{}", std::process::id()));
+        let lines = [
+            r#"{"level":"error","msg":"first","time":"t"}"#,
+            r#"{"level":"error","msg":"the reason","time":"t"}"#,
+            r#"{"level":"info","msg":"later","time":"t"}"#,
+            "not json",
+        ];
+        fs::write(&log, lines.join("\n")).unwrap();
+        assert_eq!(last_error(&log, 1), "the reason");
+        fs::write(&log, "").unwrap();
+        assert_eq!(last_error(&log, 3), "exit status 3");
+        fs::remove_file(log).unwrap();
+    }
+}

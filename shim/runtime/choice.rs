@@ -1,0 +1,183 @@
+//! Which runtime, and its command line.
+//!
+//! Source: the runc command line, which crun and the embedded runtime share.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use palisade_policy::{Policy, RuntimeChoice};
+use serde::{Deserialize, Serialize};
+
+use super::call::{Call, ChildStdio};
+use crate::bundle::PrivateDir;
+
+/// First argument that makes the shim's binary the embedded OCI runtime.
+pub const RUNTIME_ARGUMENT: &str = "runtime";
+/// Program name that does the same, for callers that expect an OCI runtime binary.
+const RUNTIME_NAME: &str = "palisade-runtime";
+
+/// Whether the program was started under the runtime's name.
+#[must_use]
+pub fn is_runtime_name(program: &OsStr) -> bool {
+    Path::new(program).file_name() == Some(OsStr::new(RUNTIME_NAME))
+}
+
+/// The runtime of a container. It is chosen by the admin's file alone, never by a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OciRuntime {
+    /// This binary, in a process of its own.
+    Embedded,
+    /// An absolute path to runc or crun.
+    Binary(PathBuf),
+}
+
+impl OciRuntime {
+    /// The policy's choice.
+    #[must_use]
+    pub fn chosen_by(policy: &Policy) -> Self {
+        match policy.runtime() {
+            RuntimeChoice::Embedded => Self::Embedded,
+            RuntimeChoice::Binary(path) => Self::Binary(path.clone()),
+        }
+    }
+
+    /// `/proc/self/exe` stays the running binary when the file is replaced by an upgrade.
+    fn program(&self) -> Command {
+        let mut command = match self {
+            Self::Embedded => {
+                let mut command = Command::new("/proc/self/exe");
+                command.arg(RUNTIME_ARGUMENT);
+                command
+            }
+            Self::Binary(path) => Command::new(path),
+        };
+        command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        command
+    }
+
+    /// The program with the flags that each call has; errors go to a log file, since stderr is the container's.
+    fn with_state(&self, dir: &PrivateDir, log: &Path) -> Command {
+        let mut command = self.program();
+        command.arg("--root").arg(dir.runtime_root()).arg("--log").arg(log).args(["--log-format", "json"]);
+        command.current_dir(dir.path());
+        command
+    }
+
+    fn call(&self, dir: &PrivateDir, verb: &'static str, arguments: impl FnOnce(&mut Command)) -> Call {
+        let log = dir.path().join("runtime.log");
+        let mut command = self.with_state(dir, &log);
+        command.arg(verb);
+        arguments(&mut command);
+        Call::new(verb, command, log)
+    }
+
+    /// `create`: makes the container from the private bundle; its init process waits for `start`.
+    #[must_use]
+    pub fn create(&self, dir: &PrivateDir, id: &str, stdio: ChildStdio, console: Option<&Path>, pid_file: &Path, systemd: bool) -> Call {
+        let log = dir.path().join("runtime.log");
+        let mut command = self.with_state(dir, &log);
+        if systemd {
+            command.arg("--systemd-cgroup");
+        }
+        command.arg("create").arg("--bundle").arg(dir.path()).arg("--pid-file").arg(pid_file);
+        if let Some(console) = console {
+            command.arg("--console-socket").arg(console);
+        }
+        command.arg(id);
+        stdio.attach(&mut command);
+        Call::new("create", command, log)
+    }
+
+    /// `exec`: runs a process, given as a file, in the container.
+    #[must_use]
+    pub fn exec(&self, dir: &PrivateDir, id: &str, process: &Path, stdio: ChildStdio, console: Option<&Path>, pid_file: &Path) -> Call {
+        // A log of its own: execs run side by side.
+        let log = process.with_extension("log");
+        let mut command = self.with_state(dir, &log);
+        command.arg("exec").arg("--process").arg(process).arg("--pid-file").arg(pid_file).arg("--detach");
+        if let Some(console) = console {
+            command.arg("--console-socket").arg(console);
+        }
+        command.arg(id);
+        stdio.attach(&mut command);
+        Call::new("exec", command, log)
+    }
+
+    /// `start`: lets the init process go on to the container's program.
+    #[must_use]
+    pub fn start(&self, dir: &PrivateDir, id: &str) -> Call {
+        self.call(dir, "start", |command| {
+            command.arg(id);
+        })
+    }
+
+    /// `delete`: removes a stopped container; with `force` also one that runs.
+    #[must_use]
+    pub fn delete(&self, dir: &PrivateDir, id: &str, force: bool) -> Call {
+        self.call(dir, "delete", |command| {
+            if force {
+                command.arg("--force");
+            }
+            command.arg(id);
+        })
+    }
+
+    /// `pause`: freezes the container's processes.
+    #[must_use]
+    pub fn pause(&self, dir: &PrivateDir, id: &str) -> Call {
+        self.call(dir, "pause", |command| {
+            command.arg(id);
+        })
+    }
+
+    /// `resume`: thaws them.
+    #[must_use]
+    pub fn resume(&self, dir: &PrivateDir, id: &str) -> Call {
+        self.call(dir, "resume", |command| {
+            command.arg(id);
+        })
+    }
+
+    /// `update`: sets limits, given as a file with `LinuxResources`.
+    #[must_use]
+    pub fn update(&self, dir: &PrivateDir, id: &str, resources: &Path) -> Call {
+        self.call(dir, "update", |command| {
+            command.arg("--resources").arg(resources).arg(id);
+        })
+    }
+
+    /// `delete --force` as a bare command, for `shim delete`, which has no event loop.
+    #[must_use]
+    pub fn force_delete(&self, dir: &PrivateDir, id: &str) -> Command {
+        let mut command = self.with_state(dir, Path::new("/dev/null"));
+        command.args(["delete", "--force", id]);
+        command
+    }
+
+    /// `features`: prints the OCI features document.
+    #[must_use]
+    pub fn features(&self) -> Command {
+        let mut command = self.program();
+        command.arg("features");
+        command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_runtimes_own_name_makes_it_the_runtime() {
+        assert!(is_runtime_name(OsStr::new("/usr/bin/palisade-runtime")));
+        assert!(!is_runtime_name(OsStr::new("/usr/bin/containerd-shim-palisade-v1")));
+    }
+
+    #[test]
+    fn a_runtime_gets_no_environment_of_ours() {
+        let command = OciRuntime::Binary("/usr/sbin/runc".into()).features();
+        let names: Vec<_> = command.get_envs().map(|(name, _)| name.to_owned()).collect();
+        assert_eq!(names, ["PATH"]);
+    }
+}

@@ -1,0 +1,60 @@
+//! Who is in a cgroup.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::super::init_process::InitProcess;
+use super::{CgroupError, io_error};
+use crate::unsafe_syscalls;
+
+/// The processes of a directory and of all below it. A directory that is not there has none.
+pub(super) fn of_tree(directory: &Path) -> Result<Vec<i32>, CgroupError> {
+    let mut pids = Vec::new();
+    collect(directory, &mut pids)?;
+    Ok(pids)
+}
+
+fn collect(directory: &Path, pids: &mut Vec<i32>) -> Result<(), CgroupError> {
+    let file = directory.join("cgroup.procs");
+    match fs::read_to_string(&file) {
+        Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
+        Err(error) if is_gone(&error) => return Ok(()),
+        Err(error) => return Err(io_error("read", &file)(error)),
+    }
+    for child in children(directory)? {
+        collect(&child, pids)?;
+    }
+    Ok(())
+}
+
+/// The cgroups inside a cgroup.
+pub(super) fn children(directory: &Path) -> Result<Vec<std::path::PathBuf>, CgroupError> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if is_gone(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(io_error("list", directory)(error)),
+    };
+    let is_directory = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+    Ok(entries.filter_map(Result::ok).filter(is_directory).map(|entry| entry.path()).collect())
+}
+
+/// A cgroup can be removed while it is looked at: ENODEV is what reading its open files gives then.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV)
+}
+
+/// Sends a signal to a process that was seen in the cgroup. One that ended meanwhile is what was wanted.
+pub(super) fn signal(pid: i32, signal: i32) {
+    // 0 stands for a process of another pid namespace, and kill(0) would be our own process group.
+    if pid <= 1 {
+        return;
+    }
+    let pidfd = InitProcess::observe(pid).and_then(InitProcess::pidfd);
+    if let Ok(Some(pidfd)) = pidfd
+        && let Err(error) = unsafe_syscalls::pidfd_send_signal(&pidfd, signal)
+        && error.raw_os_error() != Some(libc::ESRCH)
+    {
+        super::super::report::note(&format!("signal {signal} to process {pid}: {error}"));
+    }
+}

@@ -1,0 +1,84 @@
+//! Which devices a container may open or make.
+//!
+//! On cgroup v2 the kernel asks a BPF program, and libcontainer without its C libraries loads none: a container with
+//! CAP_MKNOD could then open the host's disks. So the program is made and attached here, between libcontainer's
+//! create and the container's start.
+//!
+//! On v1 libcontainer writes the lists, but always allows `/dev/net/tun`, which runc stopped doing (CVE-free, and yet
+//! a way to a raw network interface); that is taken back unless the spec allows it.
+
+mod program;
+mod rules;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceCgroupBuilder};
+use rustix::fs::{CWD, Mode, OFlags};
+use thiserror::Error;
+
+use super::cgroup::{ContainerCgroup, Version};
+use crate::unsafe_syscalls;
+use rules::{DeviceType, Rules};
+
+/// Major and minor number of `/dev/net/tun`. Source: the kernel's devices.txt.
+const TUN: (u32, u32) = (10, 200);
+
+/// Why the devices can't be limited.
+#[derive(Debug, Error)]
+pub(super) enum DeviceFilterError {
+    /// A rule that has no meaning.
+    #[error("linux.resources.devices[{index}]: {reason}")]
+    Rule {
+        /// Which one, from 0.
+        index: usize,
+        /// Why.
+        reason: &'static str,
+    },
+    /// The kernel does not take the program.
+    #[error("limit the devices of cgroup {}", path.display())]
+    Attach {
+        /// The cgroup.
+        path: PathBuf,
+        /// The kernel's reason.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The rules as libcontainer must write them on v1: everything is denied first, as runc has it. Without that, the
+/// parent's lists, usually everything, would stay in force.
+pub(super) fn starting_from_nothing(rules: Option<&Vec<LinuxDeviceCgroup>>) -> Vec<LinuxDeviceCgroup> {
+    let deny_all = LinuxDeviceCgroupBuilder::default().allow(false).access("rwm").build().ok();
+    deny_all.into_iter().chain(rules.into_iter().flatten().cloned()).collect()
+}
+
+/// Puts the spec's device rules in force where libcontainer has not.
+pub(super) fn limit(cgroup: &ContainerCgroup, spec: Option<&Vec<LinuxDeviceCgroup>>) -> Result<(), DeviceFilterError> {
+    let rules = Rules::of_spec(spec.map(Vec::as_slice).unwrap_or_default())?;
+    match cgroup.version() {
+        Version::V1 => cgroup.device_lists().map_or(Ok(()), |lists| deny_tun(lists, &rules)),
+        Version::V2 => {
+            let directory = cgroup.directory().unwrap_or(Path::new("/sys/fs/cgroup"));
+            attach(directory, &rules.with_defaults())
+                .map_err(|source| DeviceFilterError::Attach { path: directory.to_owned(), source })
+        }
+    }
+}
+
+fn attach(directory: &Path, rules: &Rules) -> io::Result<()> {
+    let directory = rustix::fs::openat(CWD, directory, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    unsafe_syscalls::attach_device_program(&directory, &program::of(rules))
+}
+
+fn deny_tun(lists: &Path, rules: &Rules) -> Result<(), DeviceFilterError> {
+    let (major, minor) = TUN;
+    let denied = !rules.allowed(DeviceType::Character, major, minor);
+    let access = denied.letters();
+    if access.is_empty() {
+        return Ok(());
+    }
+    let file = lists.join("devices.deny");
+    fs::write(&file, format!("c {major}:{minor} {access}")).map_err(|source| DeviceFilterError::Attach { path: file, source })
+}

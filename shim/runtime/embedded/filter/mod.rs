@@ -1,0 +1,171 @@
+//! The compiled seccomp filter of a container.
+//!
+//! It is compiled once, at create, and kept as bytes in the state directory: an exec loads exactly what init has,
+//! whatever the request says, and spends no time on compiling.
+
+mod order;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::LinuxSeccomp;
+use palisade_seccomp::{CompileError, CompiledFilter, CorruptFilter};
+use thiserror::Error;
+
+use crate::unsafe_syscalls::{self, SockFilter};
+
+/// What is stored for a container whose spec has no filter. An empty or missing file means damage, not this.
+const NONE: &[u8] = b"no filter\n";
+
+/// Why a filter can't be made, kept or loaded.
+#[derive(Debug, Error)]
+pub(super) enum FilterError {
+    /// The profile.
+    #[error("linux.seccomp")]
+    Compile(#[source] CompileError),
+    /// Two programs of the profile both stop the call that would load the other one.
+    #[error("linux.seccomp: two actions of the profile stop seccomp(2); give it one action")]
+    Order,
+    /// The stored filter.
+    #[error("{doing} {}", path.display())]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// The kernel's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The stored filter is not what this version writes.
+    #[error("the stored seccomp filter {} is damaged", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// How.
+        #[source]
+        source: CorruptFilter,
+    },
+    /// The kernel refuses it.
+    #[error("load the seccomp filter")]
+    Load(#[source] io::Error),
+}
+
+/// The filter of a container, or none if its spec has none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Filter(Option<Programs>);
+
+/// Programs in an order that can be loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Programs {
+    compiled: CompiledFilter,
+    in_order: Vec<Vec<SockFilter>>,
+}
+
+impl Filter {
+    /// The filter of a spec.
+    pub(super) fn compile(seccomp: Option<&LinuxSeccomp>) -> Result<Self, FilterError> {
+        let compiled = seccomp.map(|seccomp| palisade_seccomp::compile(seccomp).map_err(FilterError::Compile)).transpose()?;
+        compiled.map(Programs::new).transpose().map(Self)
+    }
+
+    /// Whether nothing would be loaded.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.as_ref().is_none_or(|programs| programs.in_order.is_empty())
+    }
+
+    /// Puts the filter in force for this process, for good.
+    pub(super) fn load(&self) -> Result<(), FilterError> {
+        let Some(programs) = &self.0 else { return Ok(()) };
+        let flags = programs.compiled.load_flags();
+        let mut programs = programs.in_order.iter();
+        programs.try_for_each(|program| unsafe_syscalls::load_seccomp_filter(flags, program)).map_err(FilterError::Load)
+    }
+
+    /// Writes it to a file.
+    pub(super) fn save(&self, path: &Path) -> Result<(), FilterError> {
+        let bytes = self.0.as_ref().map_or_else(|| NONE.to_vec(), |programs| programs.compiled.to_bytes());
+        fs::write(path, bytes).map_err(io_error("write", path))
+    }
+
+    /// Reads it back.
+    pub(super) fn read(path: &Path) -> Result<Self, FilterError> {
+        let bytes = fs::read(path).map_err(io_error("read", path))?;
+        if bytes == NONE {
+            return Ok(Self(None));
+        }
+        let damaged = |source| FilterError::Damaged { path: path.to_owned(), source };
+        let compiled = CompiledFilter::from_bytes(&bytes).map_err(damaged)?;
+        Programs::new(compiled).map(|programs| Self(Some(programs)))
+    }
+}
+
+impl Programs {
+    fn new(compiled: CompiledFilter) -> Result<Self, FilterError> {
+        let programs = compiled.programs().iter().map(|steps| {
+            let steps = steps.iter().map(|step| SockFilter { code: step.code, jt: step.jt, jf: step.jf, k: step.k });
+            steps.collect()
+        });
+        let in_order = order::loadable(programs.collect()).ok_or(FilterError::Order)?;
+        Ok(Self { compiled, in_order })
+    }
+}
+
+fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FilterError {
+    let path = path.to_owned();
+    move |source| FilterError::Io { doing, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn profile(json: &str) -> LinuxSeccomp {
+        serde_json::from_str(json).unwrap()
+    }
+
+    const PROFILE: &str = r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[
+        {"names":["read","write","execve"],"action":"SCMP_ACT_ALLOW"},
+        {"names":["clone3"],"action":"SCMP_ACT_ERRNO","errnoRet":38}]}"#;
+
+    fn in_file<T>(name: &str, use_it: impl FnOnce(&Path) -> T) -> T {
+        let path = std::env::temp_dir().join(format!("palisade-filter-{name}-{}", std::process::id()));
+        let result = use_it(&path);
+        fs::remove_file(path).unwrap();
+        result
+    }
+
+    #[test]
+    fn a_filter_reads_back_as_it_was() {
+        for filter in [Filter::compile(Some(&profile(PROFILE))).unwrap(), Filter::compile(None).unwrap()] {
+            let back = in_file("back", |path| {
+                filter.save(path).unwrap();
+                Filter::read(path).unwrap()
+            });
+            assert_eq!(back, filter);
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_is_not_the_absence_of_a_filter() {
+        let whole = Filter::compile(Some(&profile(PROFILE))).unwrap().0.unwrap().compiled.to_bytes();
+        for bytes in [&b""[..], b"no filter", &whole[..whole.len() - 1]] {
+            let result = in_file("damaged", |path| {
+                fs::write(path, bytes).unwrap();
+                Filter::read(path)
+            });
+            assert!(matches!(result, Err(FilterError::Damaged { .. })), "{result:?}");
+        }
+        assert!(matches!(Filter::read(Path::new("/nowhere/x")), Err(FilterError::Io { .. })));
+    }
+
+    #[test]
+    fn the_program_that_stops_loading_is_loaded_last() {
+        let programs = Filter::compile(Some(&profile(PROFILE))).unwrap().0.unwrap();
+        assert!(programs.in_order.len() > 1);
+        let stopping: Vec<bool> = programs.in_order.iter().map(|program| order::stops_loading(program)).collect();
+        assert_eq!(stopping.iter().filter(|stops| **stops).count(), 1);
+        assert_eq!(stopping.last(), Some(&true));
+    }
+}

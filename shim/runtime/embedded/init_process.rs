@@ -1,0 +1,102 @@
+//! A container's init process, told apart from a later process with the same pid.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use serde::{Deserialize, Serialize};
+
+/// A pid and when it started: together they name one process for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct InitProcess {
+    pid: i32,
+    /// Clock ticks since boot.
+    #[serde(rename = "startTime")]
+    start_time: u64,
+}
+
+/// What `/proc/<pid>/stat` says. Source: proc_pid_stat(5).
+struct Stat {
+    state: char,
+    start_time: u64,
+}
+
+impl InitProcess {
+    /// The process that has this pid now.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's, if there is none.
+    pub(super) fn observe(pid: i32) -> io::Result<Self> {
+        let stat = Stat::of(pid)?;
+        Ok(Self { pid, start_time: stat.start_time })
+    }
+
+    pub(super) fn pid(self) -> i32 {
+        self.pid
+    }
+
+    /// Whether it still runs. A zombie does not.
+    pub(super) fn is_alive(self) -> bool {
+        Stat::of(self.pid).is_ok_and(|stat| stat.start_time == self.start_time && !matches!(stat.state, 'Z' | 'X'))
+    }
+
+    /// A descriptor of exactly this process; `None` if it is gone.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's reason for not giving one.
+    pub(super) fn pidfd(self) -> io::Result<Option<OwnedFd>> {
+        let Some(pid) = Pid::from_raw(self.pid) else { return Ok(None) };
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            // The check comes after the open: what is alive now with that start time is what the descriptor holds.
+            Ok(fd) => Ok(self.is_alive().then_some(fd)),
+            Err(rustix::io::Errno::SRCH) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
+
+impl Stat {
+    fn of(pid: i32) -> io::Result<Self> {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        Self::parse(&text).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        // The name is in parentheses and may hold any byte, parentheses and spaces too.
+        let (_, fields) = text.rsplit_once(") ")?;
+        let mut fields = fields.split(' ');
+        let state = fields.next()?.chars().next()?;
+        let start_time = fields.nth(18)?.parse().ok()?;
+        Some(Self { state, start_time })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own_pid() -> i32 {
+        std::process::id().try_into().unwrap()
+    }
+
+    #[test]
+    fn a_process_with_another_start_time_is_another_process() {
+        let own = InitProcess::observe(own_pid()).unwrap();
+        assert!(own.is_alive());
+        assert!(own.pidfd().unwrap().is_some());
+        let stale = InitProcess { start_time: own.start_time + 1, ..own };
+        assert!(!stale.is_alive());
+        assert!(stale.pidfd().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_name_with_parentheses_does_not_shift_the_fields() {
+        let text = "7 (a) S 1) R 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4242 1 2";
+        let stat = Stat::parse(text).unwrap();
+        assert_eq!((stat.state, stat.start_time), ('R', 4242));
+        assert!(Stat::parse("7 (a").is_none());
+    }
+}

@@ -1,0 +1,98 @@
+//! What the shim writes down of a container, so that it can be removed when the shim is gone.
+
+use serde::{Deserialize, Serialize};
+
+use super::choice::OciRuntime;
+use crate::cgroup::Cgroup;
+
+/// File name of the record in the private directory.
+pub const RECORD_NAME: &str = "container.json";
+
+/// Read by `shim delete`, possibly of a later version: fields are only ever added, with a default.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerRecord {
+    runtime: OciRuntime,
+    pid: u32,
+    start_time: u64,
+    sandbox: String,
+    socket: String,
+    #[serde(default)]
+    cgroups_path: String,
+}
+
+impl ContainerRecord {
+    /// The record of a container that is about to be created. `sandbox` is its pod's id, empty outside pods.
+    #[must_use]
+    pub fn new(runtime: OciRuntime, sandbox: &str, socket: &str, cgroups_path: &str) -> Self {
+        Self {
+            runtime,
+            pid: 0,
+            start_time: 0,
+            sandbox: sandbox.into(),
+            socket: socket.into(),
+            cgroups_path: cgroups_path.into(),
+        }
+    }
+
+    /// The record once the init process is known.
+    #[must_use]
+    pub fn with_init(self, pid: u32) -> Self {
+        Self { pid, start_time: start_time(pid).unwrap_or(0), ..self }
+    }
+
+    /// The runtime that made the container.
+    #[must_use]
+    pub fn runtime(&self) -> &OciRuntime {
+        &self.runtime
+    }
+
+    /// The init process, 0 while it is unknown.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The sandbox that the container belongs to.
+    #[must_use]
+    pub fn sandbox(&self) -> &str {
+        &self.sandbox
+    }
+
+    /// Address of the daemon, as a URI.
+    #[must_use]
+    pub fn socket(&self) -> &str {
+        &self.socket
+    }
+
+    /// The container's cgroup: the one of its init process, if that very process is still there (a pid may
+    /// have been reused), else the one that the spec names.
+    #[must_use]
+    pub fn cgroup(&self) -> Option<Cgroup> {
+        if self.pid != 0 && start_time(self.pid) == Some(self.start_time) {
+            return Cgroup::of_process(self.pid).ok();
+        }
+        if self.cgroups_path.is_empty() { None } else { Cgroup::of_spec(&self.cgroups_path).ok() }
+    }
+}
+
+/// Field 22 of `/proc/<pid>/stat`, in clock ticks since boot: with the pid it names one process for good.
+/// Source: proc_pid_stat(5).
+fn start_time(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The command name is in parentheses and can hold spaces and parentheses itself.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    fields.split(' ').nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reused_pid_is_not_the_container() {
+        let record = ContainerRecord::new(OciRuntime::Embedded, "", "", "").with_init(std::process::id());
+        assert_ne!(record.start_time, 0);
+        let stale = ContainerRecord { start_time: record.start_time + 1, ..record };
+        assert!(stale.cgroup().is_none());
+    }
+}

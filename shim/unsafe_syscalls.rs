@@ -1,0 +1,216 @@
+//! The system calls that no crate in the tree wraps safely. Nothing else in the workspace may use `unsafe`.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Sends a signal by number through a pidfd: pidfd_send_signal(2).
+///
+/// # Errors
+///
+/// The kernel's errno: `ESRCH` when the process is gone, `EINVAL` for a number that is no signal.
+pub(crate) fn pidfd_send_signal(pidfd: impl AsFd, signal: i32) -> io::Result<()> {
+    // JUSTIFICATION: rustix and nix take an enum of named signals and cannot express SIGRTMIN+n,
+    // which systemd inside a container is stopped with.
+    // SAFETY: the fd is borrowed for the call, the siginfo pointer is null (the kernel then fills it in as
+    // kill(2) does) and flags are 0, so the kernel reads and writes no memory of ours.
+    let status = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_fd().as_raw_fd(),
+            signal,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    };
+    if status == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Registers a descriptor with tokio's event loop.
+///
+/// # Errors
+///
+/// The kernel's errno: `EPERM` for a regular file, which is always ready.
+pub(crate) fn async_fd(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // JUSTIFICATION: tokio 1.54 deprecates its safe constructor, because a descriptor type whose AsRawFd
+    // changes its answer would make it unsound.
+    // SAFETY: an OwnedFd owns one open descriptor, names the same one for its whole life, and closes it only
+    // when the AsyncFd that holds it has deregistered it.
+    unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(io::Error::from)
+}
+
+/// One instruction of a classic BPF program: `struct sock_filter` of linux/filter.h.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SockFilter {
+    pub(crate) code: u16,
+    pub(crate) jt: u8,
+    pub(crate) jf: u8,
+    pub(crate) k: u32,
+}
+
+/// Puts a seccomp filter in force for this thread, for good: seccomp(2) with SECCOMP_SET_MODE_FILTER.
+///
+/// # Errors
+///
+/// The kernel's errno: `EACCES` without no_new_privs and CAP_SYS_ADMIN, `EINVAL` for a malformed program.
+pub(crate) fn load_seccomp_filter(flags: u32, program: &[SockFilter]) -> io::Result<()> {
+    let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // The kernel copies the program and never writes to it.
+    let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut().cast() };
+    // JUSTIFICATION: seccompiler sets no_new_privs on its own, and no other crate in the tree loads a filter.
+    // SAFETY: sock_fprog holds a pointer to `len` instructions with the layout of struct sock_filter, alive for the
+    // call; the kernel only reads them.
+    let status = unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, libc::c_long::from(flags), &raw const program)
+    };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Gives every signal its default action again. An ignored signal would stay ignored over an execve.
+pub(crate) fn reset_signal_dispositions() {
+    for signal in 1..=64 {
+        // JUSTIFICATION: nix and rustix have no safe way to set SIG_DFL.
+        // SAFETY: SIG_DFL runs no code of ours. Numbers that can't be changed (SIGKILL, SIGSTOP, the C library's own)
+        // are refused by the call, and have their default action anyway.
+        unsafe {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+    }
+}
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn on_alarm(_: libc::c_int) {
+    if INTERRUPTED.swap(true, Ordering::Relaxed) {
+        // SAFETY: _exit(2) is async-signal-safe and does not return.
+        unsafe { libc::_exit(1) }
+    }
+}
+
+/// After `limit` makes the system call that the thread waits in fail with EINTR, and after `grace` more ends the
+/// process with code 1. Children do not inherit the timer.
+///
+/// # Errors
+///
+/// The kernel's errno.
+pub(crate) fn interrupt_then_end(limit: Duration, grace: Duration) -> io::Result<()> {
+    let time = |duration: Duration| libc::timeval {
+        tv_sec: duration.as_secs().try_into().unwrap_or(i32::MAX.into()),
+        tv_usec: 0,
+    };
+    let timer = libc::itimerval { it_value: time(limit), it_interval: time(grace) };
+    // JUSTIFICATION: a handler without SA_RESTART is what makes libcontainer's endless waits end; nix marks
+    // installing one unsafe, and nobody wraps setitimer(2).
+    // SAFETY: the handler only touches an atomic and calls _exit, both async-signal-safe; sigaction is zeroed, which
+    // is an empty mask and no flags; both structs live over the calls.
+    let failed = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = on_alarm as extern "C" fn(libc::c_int) as libc::sighandler_t;
+        libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut()) == -1
+            || libc::syscall(libc::SYS_setitimer, libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut::<libc::itimerval>()) == -1
+    };
+    if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Makes a detached mount read-only: mount_setattr(2), Linux 5.12.
+///
+/// # Errors
+///
+/// The kernel's errno: `ENOSYS` before 5.12.
+pub(crate) fn make_mount_read_only(mount: impl AsFd) -> io::Result<()> {
+    /// `struct mount_attr` of linux/mount.h, first version.
+    #[repr(C)]
+    struct MountAttr {
+        attr_set: u64,
+        attr_clr: u64,
+        propagation: u64,
+        userns_fd: u64,
+    }
+    let attr = MountAttr { attr_set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    // JUSTIFICATION: neither nix nor rustix wraps mount_setattr(2).
+    // SAFETY: the path is a constant C string, the struct has the kernel's layout and its size is passed along; the
+    // kernel reads both during the call.
+    let status = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            &raw const attr,
+            size_of::<MountAttr>(),
+        )
+    };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Loads a program of type BPF_PROG_TYPE_CGROUP_DEVICE and attaches it to a cgroup v2 directory beside those that
+/// are there. The cgroup keeps it alive.
+///
+/// # Errors
+///
+/// The kernel's errno: `EINVAL` or `EACCES` when the verifier refuses the program, `EPERM` without privilege.
+pub(crate) fn attach_device_program(cgroup: impl AsFd, program: &[u64]) -> io::Result<()> {
+    const BPF_PROG_LOAD: libc::c_int = 5;
+    const BPF_PROG_ATTACH: libc::c_int = 8;
+    const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
+    const BPF_CGROUP_DEVICE: u32 = 6;
+    const BPF_F_ALLOW_MULTI: u32 = 2;
+    /// The head of `union bpf_attr` for BPF_PROG_LOAD.
+    #[repr(C)]
+    struct Load {
+        prog_type: u32,
+        insn_cnt: u32,
+        insns: u64,
+        license: u64,
+        log_level: u32,
+        log_size: u32,
+        log_buf: u64,
+        kern_version: u32,
+        prog_flags: u32,
+    }
+    /// The head of `union bpf_attr` for BPF_PROG_ATTACH.
+    #[repr(C)]
+    struct Attach {
+        target_fd: u32,
+        attach_bpf_fd: u32,
+        attach_type: u32,
+        attach_flags: u32,
+    }
+    let insn_cnt = u32::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let load = Load {
+        prog_type: BPF_PROG_TYPE_CGROUP_DEVICE,
+        insn_cnt,
+        insns: program.as_ptr() as u64,
+        license: c"Apache-2.0".as_ptr() as u64,
+        log_level: 0,
+        log_size: 0,
+        log_buf: 0,
+        kern_version: 0,
+        prog_flags: 0,
+    };
+    // JUSTIFICATION: the crates that wrap bpf(2) are larger than all else that is needed of it here.
+    // SAFETY: the struct has the layout of the head of union bpf_attr and its size is passed along; the pointers in
+    // it lead to `insn_cnt` instructions and a constant C string, both only read, alive for the call.
+    let loaded = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const load, size_of::<Load>()) };
+    let loaded = i32::try_from(loaded).map_err(|_| io::ErrorKind::InvalidData)?;
+    if loaded < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
+    let loaded = unsafe { OwnedFd::from_raw_fd(loaded) };
+    let attach = Attach {
+        target_fd: cgroup.as_fd().as_raw_fd().cast_unsigned(),
+        attach_bpf_fd: loaded.as_raw_fd().cast_unsigned(),
+        attach_type: BPF_CGROUP_DEVICE,
+        attach_flags: BPF_F_ALLOW_MULTI,
+    };
+    // SAFETY: as above; both descriptors are open for the call.
+    let status = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_ATTACH, &raw const attach, size_of::<Attach>()) };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
