@@ -1,0 +1,262 @@
+//! Create: from a request to an init process that waits for start.
+//!
+//! Each step that leaves something behind is undone when a later one fails, in reverse order.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use containerd_shim_protos::api::CreateTaskRequest;
+use containerd_shim_protos::events::task::{TaskCreate, TaskIO};
+use containerd_shim_protos::protobuf::MessageField;
+use palisade_policy::{RootfsMount as RootfsFact, TaskFacts};
+
+use super::container::{Container, Created};
+use super::error::TaskError;
+use super::io::{ConsoleSocket, Owner, ProcessIo, Stdio};
+use super::mount::{self, RootfsMount};
+use super::process::Process;
+use super::service::TaskService;
+use crate::bootstrap::runtime_options;
+use crate::bundle::{HardenedBundle, OciBundle};
+use crate::cgroup::{Cgroup, CgroupError, OomWatch};
+use crate::gate::CreateTask;
+use crate::runtime::{Call, ChildStdio, ContainerRecord, OciRuntime, RECORD_NAME};
+
+/// File that the runtime writes init's pid to.
+const PID_FILE: &str = "init.pid";
+/// Name of the socket for init's terminal.
+const CONSOLE_SOCKET: &str = "console.sock";
+
+/// Creates the container of a request.
+pub(super) async fn create(service: &TaskService, request: &CreateTaskRequest) -> Result<Arc<Container>, TaskError> {
+    let bundle = OciBundle::open(Path::new(&request.bundle), service.namespace(), &request.id)
+        .map_err(crate::gate::GateError::Bundle)?;
+    let (hardened, runtime) = judge(service, request, &bundle)?;
+    let rootfs = bundle.rootfs();
+    let made = make(service, request, &bundle, &hardened, runtime).await;
+    match made {
+        Ok(container) => Ok(container),
+        Err(error) => {
+            undo(hardened, &rootfs);
+            Err(error)
+        }
+    }
+}
+
+fn judge(
+    service: &TaskService,
+    request: &CreateTaskRequest,
+    bundle: &OciBundle,
+) -> Result<(HardenedBundle, OciRuntime), TaskError> {
+    let options = runtime_options(request.options.as_ref())
+        .map_err(|error| TaskError::Invalid { field: "options", value: error.to_string() })?;
+    let rootfs: Vec<RootfsFact<'_>> = request
+        .rootfs
+        .iter()
+        .map(|mount| RootfsFact { kind: &mount.type_, source: &mount.source, options: &mount.options })
+        .collect();
+    let task = TaskFacts {
+        id: &request.id,
+        namespace: service.namespace(),
+        bundle: bundle.path(),
+        stdin: &request.stdin,
+        stdout: &request.stdout,
+        stderr: &request.stderr,
+        terminal: request.terminal,
+        checkpoint: &request.checkpoint,
+        parent_checkpoint: &request.parent_checkpoint,
+        rootfs_mounts: &rootfs,
+        options,
+    };
+    let (spec, policy) = service.gate().create(CreateTask { task, bundle })?;
+    let runtime = OciRuntime::chosen_by(policy.policy());
+    Ok((HardenedBundle::write(bundle.path(), spec)?, runtime))
+}
+
+async fn make(
+    service: &TaskService,
+    request: &CreateTaskRequest,
+    bundle: &OciBundle,
+    hardened: &HardenedBundle,
+    runtime: OciRuntime,
+) -> Result<Arc<Container>, TaskError> {
+    let record = ContainerRecord::new(runtime.clone(), hardened.grant().identity().sandbox_id(), service.socket(), hardened.spec().cgroups_path());
+    hardened.dir().write_record(RECORD_NAME, &record)?;
+    mount_rootfs(request, bundle).await?;
+    let init = Process::new("", stdio_of(request));
+    let adoption = service.reaper().expect_child();
+    let (pid, io) = run_create(service, hardened, &runtime, &request.id, init.stdio()).await?;
+    // From here on a failure has a container to remove.
+    let child = adoption.adopt(pid);
+    let finished = finish(request, hardened, &runtime, &init, pid, io, record);
+    match finished {
+        Ok(created) => {
+            let container = Container::new(created, Arc::clone(&init), service.events().clone());
+            let order = init.in_order().await;
+            container.watch(Arc::clone(&init), child);
+            container.watch_oom();
+            service.events().send(&created_event(request, pid));
+            drop(order);
+            Ok(container)
+        }
+        Err(error) => {
+            if let Err(failed) = runtime.delete(hardened.dir(), &request.id, true).run(service.reaper()).await {
+                crate::warn!("remove a half-created container: {}", crate::log::chain(&failed));
+            }
+            Err(error)
+        }
+    }
+}
+
+fn finish(
+    request: &CreateTaskRequest,
+    hardened: &HardenedBundle,
+    runtime: &OciRuntime,
+    init: &Process,
+    pid: u32,
+    io: ProcessIo,
+    record: ContainerRecord,
+) -> Result<Created, TaskError> {
+    init.spawned(pid, io)?;
+    let cgroup = Arc::new(Cgroup::of_process(pid)?);
+    hardened.dir().write_record(RECORD_NAME, &record.with_init(pid))?;
+    Ok(Created {
+        id: request.id.clone(),
+        bundle: request.bundle.clone().into(),
+        dir: hardened.dir().clone(),
+        runtime: runtime.clone(),
+        grant: hardened.grant().clone(),
+        oom: watch_for_oom(&cgroup)?,
+        cgroup,
+        shares_pid_namespace: hardened.spec().pid_namespace_shared(),
+    })
+}
+
+/// The watch begins before start, so no kill is missed.
+fn watch_for_oom(cgroup: &Arc<Cgroup>) -> Result<Option<Arc<OomWatch>>, CgroupError> {
+    match OomWatch::start(Arc::clone(cgroup)) {
+        Ok(watch) => Ok(Some(Arc::new(watch))),
+        Err(CgroupError::NoController { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn run_create(
+    service: &TaskService,
+    hardened: &HardenedBundle,
+    runtime: &OciRuntime,
+    id: &str,
+    stdio: &Stdio,
+) -> Result<(u32, ProcessIo), TaskError> {
+    let dir = hardened.dir();
+    let pid_file = dir.path().join(PID_FILE);
+    let systemd = is_systemd_path(hardened.spec().cgroups_path());
+    let create = |child, console: Option<&Path>| runtime.create(dir, id, child, console, &pid_file, systemd);
+    connect(service, dir.path(), CONSOLE_SOCKET, stdio, owner_of(hardened.grant()), &pid_file, create).await
+}
+
+/// Runs a call that leaves a process behind, connected to pipes or a terminal.
+pub(super) async fn connect(
+    service: &TaskService,
+    dir: &Path,
+    socket_name: &str,
+    stdio: &Stdio,
+    owner: Owner,
+    pid_file: &Path,
+    call: impl FnOnce(ChildStdio, Option<&Path>) -> Call,
+) -> Result<(u32, ProcessIo), TaskError> {
+    if stdio.terminal {
+        let socket = ConsoleSocket::listen(dir, socket_name)?;
+        let call = call(ChildStdio::default(), Some(socket.path_for_runtime()));
+        let pid = call.run_for_pid(service.reaper(), pid_file).await?;
+        let console = socket.receive().await?;
+        return Ok((pid, ProcessIo::terminal(stdio, console)?));
+    }
+    let (io, child) = ProcessIo::pipes(stdio, owner)?;
+    let pid = call(child, None).run_for_pid(service.reaper(), pid_file).await?;
+    Ok((pid, io))
+}
+
+/// Pipes belong to the user that the process runs as.
+pub(super) fn owner_of(grant: &palisade_policy::Grant) -> Owner {
+    Owner { uid: grant.host_uid(), gid: grant.host_gid() }
+}
+
+/// `slice:prefix:name` is how systemd's cgroup driver writes a path; a cgroupfs path has no colon.
+/// Source: runc `docs/systemd.md`.
+fn is_systemd_path(path: &str) -> bool {
+    path.split(':').count() == 3
+}
+
+async fn mount_rootfs(request: &CreateTaskRequest, bundle: &OciBundle) -> Result<(), TaskError> {
+    let target = bundle.rootfs();
+    let made = DirBuilder::new().recursive(true).mode(0o711).create(&target);
+    made.map_err(|source| TaskError::System { action: "make the rootfs directory", source })?;
+    if request.rootfs.is_empty() {
+        return Ok(());
+    }
+    let mounts: Vec<RootfsMount> = request
+        .rootfs
+        .iter()
+        .map(|mount| RootfsMount {
+            kind: mount.type_.clone(),
+            source: mount.source.clone(),
+            target: mount.target.clone(),
+            options: mount.options.clone(),
+        })
+        .collect();
+    let mounted = tokio::task::spawn_blocking(move || mount::mount_rootfs(&target, &mounts)).await;
+    let mounted = mounted.map_err(|error| TaskError::System { action: "mount the rootfs", source: error.into() })?;
+    // It stays mounted until delete unmounts it by path.
+    mounted?.keep();
+    Ok(())
+}
+
+/// The bundle is as it was before the request.
+fn undo(hardened: HardenedBundle, rootfs: &Path) {
+    if let Err(error) = mount::unmount(rootfs) {
+        crate::warn!("{}", crate::log::chain(&error));
+    }
+    if let Err(error) = hardened.dir().clone().destroy() {
+        crate::warn!("{}", crate::log::chain(&error));
+    }
+}
+
+fn stdio_of(request: &CreateTaskRequest) -> Stdio {
+    Stdio {
+        stdin: request.stdin.clone(),
+        stdout: request.stdout.clone(),
+        stderr: request.stderr.clone(),
+        terminal: request.terminal,
+    }
+}
+
+fn created_event(request: &CreateTaskRequest, pid: u32) -> TaskCreate {
+    TaskCreate {
+        container_id: request.id.clone(),
+        bundle: request.bundle.clone(),
+        rootfs: request.rootfs.clone(),
+        io: MessageField::some(TaskIO {
+            stdin: request.stdin.clone(),
+            stdout: request.stdout.clone(),
+            stderr: request.stderr.clone(),
+            terminal: request.terminal,
+            ..TaskIO::default()
+        }),
+        pid,
+        ..TaskCreate::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_systemd_path;
+
+    #[test]
+    fn the_form_of_the_path_names_the_cgroup_driver() {
+        assert!(is_systemd_path("kubepods-burstable.slice:cri-containerd:abc"));
+        assert!(!is_systemd_path("/kubepods/burstable/abc"));
+    }
+}

@@ -1,0 +1,214 @@
+//! Events to containerd, in order.
+//!
+//! One queue, one publisher: what is put in first arrives first. containerd may be away for a while (it is
+//! restarted under running pods); the publisher then keeps the front of the queue until it gets through.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use containerd_shim_protos::events::task::{
+    TaskCreate, TaskDelete, TaskExecAdded, TaskExecStarted, TaskExit, TaskOOM, TaskPaused, TaskResumed, TaskStart,
+};
+use containerd_shim_protos::protobuf::well_known_types::any::Any;
+use containerd_shim_protos::protobuf::{MessageDyn, MessageField, MessageFull};
+use containerd_shim_protos::shim::event::Envelope;
+use containerd_shim_protos::shim::events::ForwardRequest;
+use containerd_shim_protos::shim_async::{Client, EventsClient};
+use containerd_shim_protos::topics;
+use tokio::sync::Notify;
+
+use super::exit::timestamp;
+
+/// Most events that wait for containerd; a pod that ends while containerd is away makes a handful.
+const CAPACITY: usize = 2048;
+/// Longest time for one delivery.
+const DELIVERY: Duration = Duration::from_secs(5);
+/// Pauses between attempts, the last one repeated.
+const BACKOFF: [Duration; 4] =
+    [Duration::from_millis(20), Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(5)];
+
+/// An event of a task, and the topic that containerd knows it by.
+pub trait TaskEvent: MessageFull {
+    /// Source: containerd `core/runtime/events.go`.
+    const TOPIC: &'static str;
+}
+
+macro_rules! topics {
+    ($($message:ty => $topic:ident,)*) => {
+        $(impl TaskEvent for $message {
+            const TOPIC: &'static str = topics::$topic;
+        })*
+    };
+}
+
+topics! {
+    TaskCreate => TASK_CREATE_EVENT_TOPIC,
+    TaskStart => TASK_START_EVENT_TOPIC,
+    TaskOOM => TASK_OOM_EVENT_TOPIC,
+    TaskExit => TASK_EXIT_EVENT_TOPIC,
+    TaskDelete => TASK_DELETE_EVENT_TOPIC,
+    TaskExecAdded => TASK_EXEC_ADDED_EVENT_TOPIC,
+    TaskExecStarted => TASK_EXEC_STARTED_EVENT_TOPIC,
+    TaskPaused => TASK_PAUSED_EVENT_TOPIC,
+    TaskResumed => TASK_RESUMED_EVENT_TOPIC,
+}
+
+/// Where verbs put events. Cloning shares it.
+#[derive(Clone)]
+pub struct EventQueue {
+    namespace: Arc<str>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    waiting: Mutex<VecDeque<Envelope>>,
+    /// One permit for "there is something", one for "it is empty now".
+    filled: Notify,
+    drained: Notify,
+}
+
+impl Shared {
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Envelope>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl EventQueue {
+    /// An empty queue for the events of containerd's `namespace`.
+    #[must_use]
+    pub fn new(namespace: &str) -> Self {
+        Self { namespace: namespace.into(), shared: Arc::default() }
+    }
+
+    /// Queues an event. Never waits; over capacity the oldest is given up and logged.
+    pub fn send<E: TaskEvent>(&self, event: &E) {
+        let Some(envelope) = self.envelope(E::TOPIC, event) else { return };
+        let mut waiting = self.shared.waiting();
+        if waiting.len() >= CAPACITY
+            && let Some(lost) = waiting.pop_front()
+        {
+            crate::warn!("event {} given up: containerd has not taken {CAPACITY} events", lost.topic);
+        }
+        waiting.push_back(envelope);
+        drop(waiting);
+        self.shared.filled.notify_one();
+    }
+
+    fn envelope(&self, topic: &str, event: &dyn MessageDyn) -> Option<Envelope> {
+        let value = match event.write_to_bytes_dyn() {
+            Ok(value) => value,
+            Err(error) => {
+                crate::warn!("event {topic} can't be encoded: {error}");
+                return None;
+            }
+        };
+        let any = Any { type_url: event.descriptor_dyn().full_name().to_owned(), value, ..Any::default() };
+        Some(Envelope {
+            timestamp: MessageField::some(timestamp(SystemTime::now())),
+            namespace: self.namespace.to_string(),
+            topic: topic.to_owned(),
+            event: MessageField::some(any),
+            ..Envelope::default()
+        })
+    }
+
+    /// Waits until everything was delivered; bounded by the caller.
+    pub async fn drained(&self) {
+        while !self.shared.waiting().is_empty() {
+            self.shared.drained.notified().await;
+        }
+    }
+
+    #[cfg(test)]
+    fn topics(&self) -> Vec<String> {
+        self.shared.waiting().iter().map(|envelope| envelope.topic.clone()).collect()
+    }
+}
+
+/// Delivers a queue to containerd's ttrpc socket.
+pub struct Publisher {
+    queue: EventQueue,
+    address: String,
+    client: Option<EventsClient>,
+}
+
+impl Publisher {
+    /// A publisher to the ttrpc socket at `address`, a path or a `unix://` URI.
+    #[must_use]
+    pub fn new(queue: EventQueue, address: &str) -> Self {
+        let address = if address.contains("://") { address.to_owned() } else { format!("unix://{address}") };
+        Self { queue, address, client: None }
+    }
+
+    /// Delivers for as long as the shim lives.
+    pub async fn run(mut self) {
+        loop {
+            let front = self.queue.shared.waiting().front().cloned();
+            let Some(envelope) = front else {
+                self.queue.shared.drained.notify_waiters();
+                self.queue.shared.filled.notified().await;
+                continue;
+            };
+            self.deliver(&envelope).await;
+            let mut waiting = self.queue.shared.waiting();
+            // Over capacity the front may have been given up meanwhile.
+            if waiting.front() == Some(&envelope) {
+                waiting.pop_front();
+            }
+        }
+    }
+
+    async fn deliver(&mut self, envelope: &Envelope) {
+        let mut backoff = BACKOFF.iter();
+        let mut pause = BACKOFF[0];
+        while let Err(error) = self.forward(envelope).await {
+            self.client = None;
+            pause = backoff.next().copied().unwrap_or(pause);
+            if pause >= Duration::from_secs(1) {
+                crate::warn!("event {} is not taken yet: {error}", envelope.topic);
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn forward(&mut self, envelope: &Envelope) -> ttrpc::Result<()> {
+        let client = match &self.client {
+            Some(client) => client,
+            None => {
+                let client = Client::connect(&self.address).await?;
+                self.client.insert(EventsClient::new(client))
+            }
+        };
+        let request = ForwardRequest { envelope: MessageField::some(envelope.clone()), ..ForwardRequest::default() };
+        let context = ttrpc::context::with_duration(DELIVERY);
+        client.forward(context, &request).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_carries_its_containerd_type() {
+        let queue = EventQueue::new("k8s.io");
+        queue.send(&TaskOOM { container_id: "c1".into(), ..TaskOOM::default() });
+        let envelope = queue.shared.waiting().pop_front().unwrap();
+        assert_eq!(envelope.event.type_url, "containerd.events.TaskOOM");
+        assert_eq!((envelope.namespace.as_str(), envelope.topic.as_str()), ("k8s.io", "/tasks/oom"));
+    }
+
+    #[test]
+    fn over_capacity_the_oldest_goes() {
+        let queue = EventQueue::new("ns");
+        queue.send(&TaskCreate::default());
+        for _ in 0..CAPACITY {
+            queue.send(&TaskOOM::default());
+        }
+        let topics = queue.topics();
+        assert_eq!(topics.len(), CAPACITY);
+        assert!(topics.iter().all(|topic| topic == "/tasks/oom"));
+    }
+}

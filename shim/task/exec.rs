@@ -1,0 +1,114 @@
+//! Exec: a process added to a running container, under what the container was given.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use containerd_shim_protos::api::ExecProcessRequest;
+use containerd_shim_protos::events::task::{TaskExecAdded, TaskExecStarted};
+use palisade_policy::ExecRequest;
+
+use super::container::Container;
+use super::create::{connect, owner_of};
+use super::error::TaskError;
+use super::io::Stdio;
+use super::process::Process;
+use super::service::TaskService;
+use super::state::TaskState;
+use crate::bootstrap::is_identifier;
+use crate::bundle::PrivateDirError;
+use crate::gate::ExecTask;
+
+/// Judges an exec request and keeps the hardened process for its start.
+pub(super) fn add(service: &TaskService, container: &Container, request: &ExecProcessRequest) -> Result<(), TaskError> {
+    if !is_identifier(&request.exec_id) {
+        return Err(TaskError::Invalid { field: "exec_id", value: request.exec_id.clone() });
+    }
+    container.init().state().may_exec()?;
+    let created = container.created();
+    let hardened = service.gate().exec(ExecTask {
+        namespace: service.namespace(),
+        id: &created.id,
+        exec_id: &request.exec_id,
+        request: ExecRequest {
+            process: &request.spec.value,
+            terminal: request.terminal,
+            stdin: &request.stdin,
+            stdout: &request.stdout,
+            stderr: &request.stderr,
+        },
+        grant: &created.grant,
+    })?;
+    let stdio = Stdio {
+        stdin: request.stdin.clone(),
+        stdout: request.stdout.clone(),
+        stderr: request.stderr.clone(),
+        terminal: request.terminal,
+    };
+    container.add_exec(Process::new(&request.exec_id, stdio))?;
+    if let Err(error) = created.dir.write_new(&process_file(&request.exec_id), hardened.as_bytes()) {
+        container.remove_exec(&request.exec_id);
+        return Err(error.into());
+    }
+    service.events().send(&TaskExecAdded {
+        container_id: created.id.clone(),
+        exec_id: request.exec_id.clone(),
+        ..TaskExecAdded::default()
+    });
+    Ok(())
+}
+
+/// Starts an exec that was added.
+pub(super) async fn start(service: &TaskService, container: &Arc<Container>, process: Arc<Process>) -> Result<u32, TaskError> {
+    let order = process.in_order().await;
+    process.state().may_start()?;
+    container.init().state().may_start_exec()?;
+    container.begin_exec()?;
+    let adoption = service.reaper().expect_child();
+    let started = run(service, container, &process).await;
+    let pid = match started {
+        Ok(pid) => pid,
+        Err(error) => {
+            container.abandon_exec();
+            return Err(error);
+        }
+    };
+    process.set_state(TaskState::Running);
+    service.events().send(&TaskExecStarted {
+        container_id: container.created().id.clone(),
+        exec_id: process.exec_id().to_owned(),
+        pid,
+        ..TaskExecStarted::default()
+    });
+    container.watch(Arc::clone(&process), adoption.adopt(pid));
+    drop(order);
+    Ok(pid)
+}
+
+async fn run(service: &TaskService, container: &Container, process: &Process) -> Result<u32, TaskError> {
+    let created = container.created();
+    let name = process.exec_id();
+    let path = |file: String| -> PathBuf { created.dir.path().join(file) };
+    let (process_path, pid_file) = (path(process_file(name)), path(format!("exec-{name}.pid")));
+    let socket = format!("exec-{name}.sock");
+    let owner = owner_of(&created.grant);
+    let call = |child, console: Option<&std::path::Path>| {
+        created.runtime.exec(&created.dir, &created.id, &process_path, child, console, &pid_file)
+    };
+    let connected = connect(service, created.dir.path(), &socket, process.stdio(), owner, &pid_file, call).await;
+    created.dir.remove(&format!("exec-{name}.pid"))?;
+    let (pid, io) = connected?;
+    process.spawned(pid, io)?;
+    created.dir.remove(&process_file(name))?;
+    Ok(pid)
+}
+
+/// Removes what an exec that was never started has left.
+pub(super) fn forget(container: &Container, exec_id: &str) -> Result<(), PrivateDirError> {
+    container.remove_exec(exec_id);
+    container.created().dir.remove(&process_file(exec_id))
+}
+
+/// Exec ids are checked to be one path component.
+fn process_file(exec_id: &str) -> String {
+    format!("exec-{exec_id}.json")
+}

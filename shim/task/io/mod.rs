@@ -1,0 +1,181 @@
+//! stdio of a process: containerd's FIFOs on one side, pipes or a terminal on the other.
+//!
+//! The process gets pipes of the shim's, never containerd's FIFOs: a FIFO that a background process of the
+//! container keeps open would never end, and one whose reader went away with containerd would kill the
+//! workload by SIGPIPE. Source: containerd `docs/runtime-v2.md`, "I/O".
+
+mod console;
+mod copy;
+mod fifo;
+mod target;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{Gid, Uid, fchown};
+use rustix::pipe::{PipeFlags, pipe_with};
+use thiserror::Error;
+use tokio::task::JoinHandle;
+
+pub(super) use console::{Console, ConsoleSocket};
+use copy::Sink;
+use target::Target;
+
+use crate::runtime::ChildStdio;
+
+/// Why stdio can't be set up.
+#[derive(Debug, Error)]
+pub enum StdioError {
+    /// The URI's scheme is not one that a process may be connected to.
+    #[error("stdio {uri:?}: scheme {scheme:?} is not offered; known: a FIFO's path, file://")]
+    Scheme {
+        /// The URI.
+        uri: String,
+        /// Its scheme.
+        scheme: String,
+    },
+    /// The path is not absolute.
+    #[error("stdio {0:?} is not an absolute path")]
+    Relative(String),
+    /// The path is something else than it should be.
+    #[error("stdio {path:?} is not a {expected}")]
+    WrongKind {
+        /// The path.
+        path: PathBuf,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// The kernel refused.
+    #[error("{action} {path:?}")]
+    Io {
+        /// What was done.
+        action: &'static str,
+        /// With which path.
+        path: PathBuf,
+        /// The kernel's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// A pipe can't be made.
+    #[error("make a pipe")]
+    Pipe(#[source] io::Error),
+    /// The runtime did not hand over the terminal.
+    #[error("the OCI runtime sent no terminal")]
+    NoTerminal(#[source] io::Error),
+}
+
+/// What a request says of a process's stdio; empty strings are `/dev/null`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Stdio {
+    pub(super) stdin: String,
+    pub(super) stdout: String,
+    pub(super) stderr: String,
+    pub(super) terminal: bool,
+}
+
+/// Who owns the pipes, so that a process that is not root can open `/dev/stdout` again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Owner {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+}
+
+/// The shim's side of a process's stdio.
+#[derive(Debug, Default)]
+pub(super) struct ProcessIo {
+    /// Held open so that the process's stdin ends with `CloseIO`, not when containerd restarts.
+    stdin_hold: Option<OwnedFd>,
+    input: Vec<JoinHandle<()>>,
+    output: Vec<JoinHandle<()>>,
+    console: Option<Console>,
+}
+
+impl ProcessIo {
+    /// Pipes for a process without a terminal, and the copies between them and the targets.
+    pub(super) fn pipes(stdio: &Stdio, owner: Owner) -> Result<(Self, ChildStdio), StdioError> {
+        let mut io = Self::default();
+        let mut child = ChildStdio::default();
+        if let Target::Fifo(path) = Target::parse(&stdio.stdin)? {
+            let (read, write) = pipe(owner)?;
+            io.connect_input(&path, Sink::pipe(write)?)?;
+            child.stdin = Some(read);
+        }
+        child.stdout = io.output_pipe(&stdio.stdout, owner)?;
+        child.stderr = io.output_pipe(&stdio.stderr, owner)?;
+        Ok((io, child))
+    }
+
+    fn output_pipe(&mut self, uri: &str, owner: Owner) -> Result<Option<OwnedFd>, StdioError> {
+        let target = Target::parse(uri)?;
+        let Some(sink) = target.open_sink()? else { return Ok(None) };
+        let (read, write) = pipe(owner)?;
+        let source = copy::source(read)?;
+        self.output.push(tokio::spawn(copy::copy(source, sink)));
+        Ok(Some(write))
+    }
+
+    fn connect_input(&mut self, path: &Path, sink: Sink) -> Result<(), StdioError> {
+        let (read, hold) = fifo::open_input(path)?;
+        let source = copy::source(read)?;
+        self.stdin_hold = Some(hold);
+        self.input.push(tokio::spawn(copy::copy(source, sink)));
+        Ok(())
+    }
+
+    /// Connects a terminal's master end.
+    pub(super) fn terminal(stdio: &Stdio, console: Console) -> Result<Self, StdioError> {
+        let mut io = Self::default();
+        if let Target::Fifo(path) = Target::parse(&stdio.stdin)? {
+            io.connect_input(&path, console.sink())?;
+        }
+        if let Some(sink) = Target::parse(&stdio.stdout)?.open_sink()? {
+            io.output.push(tokio::spawn(copy::copy(console.source(), sink)));
+        }
+        io.console = Some(console);
+        Ok(io)
+    }
+
+    /// Sets the terminal's size in characters; nothing where there is no terminal.
+    pub(super) fn resize(&self, width: u16, height: u16) -> io::Result<()> {
+        self.console.as_ref().map_or(Ok(()), |console| console.resize(width, height))
+    }
+
+    /// Lets stdin end once what was written is read.
+    pub(super) fn close_stdin(&mut self) {
+        self.stdin_hold = None;
+    }
+
+    /// Waits until all output was copied, at most `limit`: a background process may hold the pipe for good.
+    pub(super) async fn drain(&mut self, limit: Duration) {
+        let copies = std::mem::take(&mut self.output);
+        let aborts: Vec<_> = copies.iter().map(JoinHandle::abort_handle).collect();
+        let all = async {
+            for copy in copies {
+                // A copy that was aborted or panicked has nothing left to wait for.
+                drop(copy.await);
+            }
+        };
+        if tokio::time::timeout(limit, all).await.is_err() {
+            aborts.iter().for_each(tokio::task::AbortHandle::abort);
+        }
+    }
+}
+
+impl Drop for ProcessIo {
+    fn drop(&mut self) {
+        self.input.iter().chain(&self.output).for_each(JoinHandle::abort);
+    }
+}
+
+fn pipe(owner: Owner) -> Result<(OwnedFd, OwnedFd), StdioError> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(|errno| StdioError::Pipe(errno.into()))?;
+    // Both ends are one inode.
+    fchown(&read, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))
+        .map_err(|errno| StdioError::Pipe(errno.into()))?;
+    Ok((read, write))
+}
+
+#[cfg(test)]
+mod tests;

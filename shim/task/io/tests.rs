@@ -1,0 +1,135 @@
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+
+use super::*;
+
+struct Fifos(PathBuf);
+
+impl Fifos {
+    fn new(name: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("palisade-io-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        for fifo in ["in", "out", "err"] {
+            rustix::fs::mknodat(rustix::fs::CWD, dir.join(fifo), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        }
+        Self(dir)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+
+    fn stdio(&self) -> Stdio {
+        Stdio { stdin: self.path("in"), stdout: self.path("out"), stderr: self.path("err"), terminal: false }
+    }
+
+    fn reader(&self, name: &str) -> File {
+        let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap();
+        OpenOptions::new().read(true).custom_flags(flags).open(self.0.join(name)).unwrap()
+    }
+}
+
+impl Drop for Fifos {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+fn owner() -> Owner {
+    Owner { uid: rustix::process::getuid().as_raw(), gid: rustix::process::getgid().as_raw() }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+#[test]
+fn output_larger_than_all_pipes_arrives_whole_and_in_order() {
+    let fifos = Fifos::new("large");
+    let sent: Vec<u8> = (0..1_000_000_u32).flat_map(|n| n.to_le_bytes()).collect();
+    let expected = sent.clone();
+    block_on(async {
+        let (mut io, child) = ProcessIo::pipes(&fifos.stdio(), owner()).unwrap();
+        let mut reader = fifos.reader("out");
+        let writer = std::thread::spawn(move || File::from(child.stdout.unwrap()).write_all(&sent));
+        let received = tokio::task::spawn_blocking(move || {
+            let mut received = Vec::new();
+            while received.len() < 4_000_000 {
+                let mut buffer = [0; 65536];
+                match reader.read(&mut buffer) {
+                    Ok(count) => received.extend_from_slice(&buffer[..count]),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::yield_now(),
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            received
+        });
+        let received = received.await.unwrap();
+        writer.join().unwrap().unwrap();
+        io.drain(Duration::from_secs(5)).await;
+        assert!(received == expected, "bytes differ");
+    });
+}
+
+#[test]
+fn stdin_ends_with_close_and_not_before() {
+    let fifos = Fifos::new("stdin");
+    block_on(async {
+        let (mut io, child) = ProcessIo::pipes(&fifos.stdio(), owner()).unwrap();
+        let mut client = OpenOptions::new().write(true).open(fifos.0.join("in")).unwrap();
+        client.write_all(b"hello").unwrap();
+        drop(client);
+        let mut stdin = File::from(child.stdin.unwrap());
+        let first = tokio::task::spawn_blocking(move || {
+            let mut buffer = [0; 5];
+            stdin.read_exact(&mut buffer).map(|()| (buffer, stdin))
+        });
+        let (bytes, mut stdin) = first.await.unwrap().unwrap();
+        assert_eq!(&bytes, b"hello");
+        let rest = tokio::task::spawn_blocking(move || {
+            let mut rest = Vec::new();
+            stdin.read_to_end(&mut rest).map(|_| rest)
+        });
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        assert!(!rest.is_finished(), "the client that went away did not end stdin");
+        io.close_stdin();
+        assert_eq!(rest.await.unwrap().unwrap(), b"");
+    });
+}
+
+#[test]
+fn drain_does_not_wait_for_a_background_process_for_good() {
+    let fifos = Fifos::new("drain");
+    block_on(async {
+        let (mut io, child) = ProcessIo::pipes(&fifos.stdio(), owner()).unwrap();
+        io.drain(Duration::from_millis(20)).await;
+        drop(child);
+    });
+}
+
+#[test]
+fn a_path_that_is_no_fifo_is_refused() {
+    let fifos = Fifos::new("kind");
+    std::fs::write(fifos.0.join("file"), "kept").unwrap();
+    let stdio = Stdio { stdout: fifos.path("file"), ..Stdio::default() };
+    block_on(async {
+        let refused = ProcessIo::pipes(&stdio, owner());
+        assert!(matches!(refused, Err(StdioError::WrongKind { expected: "FIFO", .. })), "{refused:?}");
+    });
+    assert_eq!(std::fs::read(fifos.0.join("file")).unwrap(), b"kept");
+}
+
+#[test]
+fn a_file_is_appended_to() {
+    let fifos = Fifos::new("file");
+    std::fs::write(fifos.0.join("log"), "old ").unwrap();
+    let stdio = Stdio { stdout: format!("file://{}", fifos.path("log")), ..Stdio::default() };
+    block_on(async {
+        let (mut io, child) = ProcessIo::pipes(&stdio, owner()).unwrap();
+        File::from(child.stdout.unwrap()).write_all(b"new").unwrap();
+        io.drain(Duration::from_secs(5)).await;
+    });
+    assert_eq!(std::fs::read(fifos.0.join("log")).unwrap(), b"old new");
+}
