@@ -1,0 +1,133 @@
+//! `delete`: removes what a daemon that is gone has left of a container.
+//!
+//! containerd calls it with the bundle when the daemon's connection is lost, and gives it 5 seconds
+//! (`io.containerd.timeout.shim.cleanup`). All that it knows is on disk, in the private directory.
+
+use std::env;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use containerd_shim_protos::protobuf::{Message as _, MessageField};
+use containerd_shim_protos::api::DeleteResponse;
+use thiserror::Error;
+
+use super::flags::Flags;
+use super::socket::SocketAddress;
+use crate::bundle::PrivateDir;
+use crate::cgroup::Cgroup;
+use crate::runtime::{ContainerRecord, OciRuntime, RECORD_NAME};
+use crate::task::{SIGKILL_STATUS, mount, timestamp};
+
+/// Why a container could not be cleaned up.
+#[derive(Debug, Error)]
+pub enum DeleteError {
+    /// The working directory is unknown and no bundle was named.
+    #[error("read the working directory")]
+    WorkingDirectory(#[source] io::Error),
+    /// The rootfs stays mounted.
+    #[error("unmount the rootfs")]
+    Unmount(#[source] mount::MountError),
+    /// The reply can't be encoded.
+    #[error("encode the reply")]
+    Encode(#[source] containerd_shim_protos::protobuf::Error),
+}
+
+/// Part of containerd's 5 s that a runtime's `delete` may take.
+const RUNTIME_DEADLINE: Duration = Duration::from_secs(3);
+
+pub(super) fn run(flags: &Flags) -> Result<Vec<u8>, DeleteError> {
+    let cwd = if flags.bundle().as_os_str().is_empty() {
+        env::current_dir().map_err(DeleteError::WorkingDirectory)?
+    } else {
+        flags.bundle().clone()
+    };
+    // The id may be another container's of the same pod: bundles of a namespace are siblings.
+    let bundle = cwd.parent().map_or_else(|| cwd.clone(), |namespace| namespace.join(flags.id()));
+    let record = clean(&bundle, flags.id())?;
+    for member in group_members(&bundle, flags.id()) {
+        if let Some(id) = member.file_name().and_then(|name| name.to_str()) {
+            clean(&member, id)?;
+        }
+    }
+    if let Some(address) = record.as_ref().and_then(|record| SocketAddress::from_uri(record.socket()))
+        && !address.answers()
+        && let Err(error) = address.remove()
+    {
+        crate::warn!("{}", crate::log::chain(&error));
+    }
+    DeleteResponse {
+        pid: record.map_or(0, |record| record.pid()),
+        exit_status: SIGKILL_STATUS,
+        exited_at: MessageField::some(timestamp(SystemTime::now())),
+        ..DeleteResponse::default()
+    }
+    .write_to_bytes()
+    .map_err(DeleteError::Encode)
+}
+
+/// Kills and removes one container and unmounts its rootfs. Each step is tried even if an earlier one failed.
+fn clean(bundle: &Path, id: &str) -> Result<Option<ContainerRecord>, DeleteError> {
+    let record = remove_container(bundle, id);
+    mount::unmount(&bundle.join("rootfs")).map_err(DeleteError::Unmount)?;
+    Ok(record)
+}
+
+fn remove_container(bundle: &Path, id: &str) -> Option<ContainerRecord> {
+    let dir = PrivateDir::open(bundle).ok()?;
+    let record: ContainerRecord = match dir.read_record(RECORD_NAME) {
+        Ok(record) => record,
+        Err(error) => {
+            crate::warn!("{}", crate::log::chain(&error));
+            return None;
+        }
+    };
+    let cgroup = record.cgroup();
+    if let Err(error) = delete_by_runtime(record.runtime(), &dir, id) {
+        crate::warn!("runtime delete of {id}: {error}");
+    }
+    if let Some(cgroup) = cgroup {
+        remove_cgroup(&cgroup, id);
+    }
+    Some(record)
+}
+
+/// What is left when the runtime's own delete failed: processes, and their cgroup.
+fn remove_cgroup(cgroup: &Cgroup, id: &str) {
+    if let Err(error) = cgroup.kill_all().and_then(|()| cgroup.remove()) {
+        crate::warn!("cgroup of {id}: {}", crate::log::chain(&error));
+    }
+}
+
+fn delete_by_runtime(runtime: &OciRuntime, dir: &PrivateDir, id: &str) -> io::Result<()> {
+    let mut child = runtime.force_delete(dir, id).spawn()?;
+    let end = Instant::now() + RUNTIME_DEADLINE;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return if status.success() { Ok(()) } else { Err(io::Error::other(status.to_string())) };
+        }
+        if Instant::now() >= end {
+            child.kill()?;
+            child.wait()?;
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Bundles whose containers belong to the sandbox `id`. For task API v3 containerd calls `delete` for the
+/// sandbox only, so its containers go with it.
+fn group_members(bundle: &Path, id: &str) -> Vec<PathBuf> {
+    let Some(siblings) = bundle.parent().and_then(|namespace| fs::read_dir(namespace).ok()) else { return Vec::new() };
+    siblings
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .filter(|path| path != bundle)
+        .filter(|path| {
+            PrivateDir::open(path)
+                .and_then(|dir| dir.read_record::<ContainerRecord>(RECORD_NAME))
+                .is_ok_and(|record| record.sandbox() == id)
+        })
+        .collect()
+}

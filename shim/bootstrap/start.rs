@@ -1,0 +1,109 @@
+//! `start`: leaves a daemon behind that serves the group's socket, and prints the socket's address.
+
+use std::env;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use thiserror::Error;
+
+use super::flags::Flags;
+use super::group::group_of;
+use super::params::{ParamsError, StartParams, read_stdin};
+use super::socket::{Bound, SocketAddress, SocketError};
+use crate::bundle::{BundleError, OciBundle};
+use crate::gate::CONFIG_VARIABLE;
+
+/// Why there is no daemon.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The handshake failed.
+    #[error(transparent)]
+    Params(#[from] ParamsError),
+    /// The working directory, which is the bundle, is unknown.
+    #[error("read the working directory")]
+    WorkingDirectory(#[source] io::Error),
+    /// The bundle can't be opened.
+    #[error("open the bundle")]
+    Bundle(#[source] BundleError),
+    /// `config.json` is no JSON.
+    #[error("config.json of the bundle does not parse")]
+    Config(#[source] serde_json::Error),
+    /// The socket can't be made.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// The daemon can't be started.
+    #[error("start the shim's daemon")]
+    Spawn(#[source] io::Error),
+    /// The address file can't be written.
+    #[error("write the address file of the bundle")]
+    AddressFile(#[source] io::Error),
+}
+
+/// Environment variable with the daemon's own address, by which it removes its socket.
+pub(crate) const SOCKET_VARIABLE: &str = "PALISADE_SOCKET";
+/// Environment variable with containerd's ttrpc address, named by containerd.
+pub(crate) const TTRPC_VARIABLE: &str = "TTRPC_ADDRESS";
+
+/// What the daemon keeps of containerd's environment. Above all not `NOTIFY_SOCKET` and `LISTEN_FDS`:
+/// libcontainer hands the latter on to containers.
+const KEPT_VARIABLES: [&str; 2] = ["PATH", CONFIG_VARIABLE];
+
+pub(super) fn run(flags: &Flags) -> Result<Vec<u8>, StartError> {
+    let params = StartParams::decide(&read_stdin()?, flags, |name| env::var(name).unwrap_or_default())?;
+    let cwd = env::current_dir().map_err(StartError::WorkingDirectory)?;
+    let bundle = OciBundle::open(&cwd, flags.namespace(), flags.id()).map_err(StartError::Bundle)?;
+    let group = group_of(&bundle, flags.id())?;
+    let address = SocketAddress::of_group(&params.socket_dir, &params.grpc_address, flags.namespace(), &group)?;
+    if let Bound::Fresh(listener) = address.bind()? {
+        spawn_daemon(flags, &params, &address, listener, &cwd).inspect_err(|_| {
+            if let Err(error) = address.remove() {
+                crate::warn!("{}", crate::log::chain(&error));
+            }
+        })?;
+    }
+    // containerd 1.7 restores its shims from this file after a restart.
+    fs::write(cwd.join("address"), address.uri()).map_err(StartError::AddressFile)?;
+    Ok(params.reply(&address.uri())?)
+}
+
+/// The listener goes over as the daemon's stdin: it listens already, so an address that was printed answers.
+fn spawn_daemon(
+    flags: &Flags,
+    params: &StartParams,
+    address: &SocketAddress,
+    listener: UnixListener,
+    bundle: &Path,
+) -> Result<(), StartError> {
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .args(["-namespace", flags.namespace(), "-id", flags.id(), "-address", &params.grpc_address])
+        .env_clear()
+        .envs(KEPT_VARIABLES.iter().filter_map(|name| Some((name, env::var_os(name)?))))
+        .env(TTRPC_VARIABLE, &params.ttrpc_address)
+        .env(SOCKET_VARIABLE, address.uri())
+        .current_dir(bundle)
+        .process_group(0)
+        .stdin(Stdio::from(OwnedFd::from(listener)))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    if flags.debug() {
+        command.arg("-debug");
+    }
+    let child = command.spawn().map_err(StartError::Spawn)?;
+    if let Err(error) = raise_oom_score(child.id()) {
+        crate::warn!("oom_score_adj of the shim: {error}");
+    }
+    Ok(())
+}
+
+/// One above containerd's, so that under memory pressure a shim goes before the daemon that can restart it.
+fn raise_oom_score(daemon: u32) -> io::Result<()> {
+    let own = fs::read_to_string("/proc/self/oom_score_adj")?;
+    let own: i32 = own.trim().parse().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+    fs::write(format!("/proc/{daemon}/oom_score_adj"), (own + 1).min(1000).to_string())
+}

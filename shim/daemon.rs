@@ -1,0 +1,158 @@
+//! The daemon of a pod: it serves the task API on the group's socket until the last container is gone.
+
+use std::env;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixListener as StdUnixListener;
+use std::time::Duration;
+
+use containerd_shim_protos::shim_async::create_task;
+use futures_util::stream::unfold;
+use rustix::fs::{Mode, OFlags, open};
+use rustix::process::{getpid, set_child_subreaper};
+use thiserror::Error;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
+use ttrpc::asynchronous::transport::Listener;
+use ttrpc::r#async::Server;
+
+use crate::bootstrap::{Flags, SOCKET_VARIABLE, SocketAddress, TTRPC_VARIABLE};
+use crate::gate::{Gate, PolicySource};
+use crate::task::{EventQueue, Publisher, Reaper, TaskService};
+
+/// Name under which containerd 2.x calls the service.
+const TASK_V3: &str = "containerd.task.v3.Task";
+/// Name under which 1.7 calls it, and 2.x a shim that answered with version 2. The messages are the same.
+const TASK_V2: &str = "containerd.task.v2.Task";
+/// Longest wait for containerd to take the last events; it gives a shim 3 s to shut down.
+const LAST_EVENTS: Duration = Duration::from_secs(2);
+
+/// Pause after a connection that could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Why the daemon ended without being asked to.
+#[derive(Debug, Error)]
+pub enum DaemonError {
+    /// `start` left no listening socket on stdin.
+    #[error("take over the socket from start")]
+    Socket(#[source] io::Error),
+    /// A descriptor of the process can't be set up.
+    #[error("set up standard descriptors")]
+    Descriptors(#[source] io::Error),
+    /// The kernel refused to make the shim a subreaper.
+    #[error("become a subreaper")]
+    Subreaper(#[source] io::Error),
+    /// The event loop can't be made.
+    #[error("make the event loop")]
+    Loop(#[source] io::Error),
+    /// The server can't be started.
+    #[error("serve the task API")]
+    Serve(#[source] ttrpc::Error),
+}
+
+/// Serves until `Shutdown` is called with no container left, or SIGTERM comes.
+///
+/// # Errors
+///
+/// [`DaemonError`].
+pub fn run(flags: &Flags) -> Result<(), DaemonError> {
+    let listener = take_listener()?;
+    redirect_descriptors().map_err(DaemonError::Descriptors)?;
+    set_child_subreaper(Some(getpid())).map_err(|errno| DaemonError::Subreaper(errno.into()))?;
+    let event_loop = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .max_blocking_threads(2)
+        .thread_stack_size(256 << 10)
+        .thread_keep_alive(Duration::from_secs(1))
+        .build()
+        .map_err(DaemonError::Loop)?;
+    let served = event_loop.block_on(serve(flags, listener));
+    if let Some(address) = env::var(SOCKET_VARIABLE).ok().as_deref().and_then(SocketAddress::from_uri)
+        && let Err(error) = address.remove()
+    {
+        crate::warn!("{}", crate::log::chain(&error));
+    }
+    // Copies of stdio that nobody waits for any more must not keep the process.
+    event_loop.shutdown_background();
+    served
+}
+
+/// stdin is the listening socket; afterwards it is `/dev/null`.
+fn take_listener() -> Result<StdUnixListener, DaemonError> {
+    let listener = io::stdin().as_fd().try_clone_to_owned().map(StdUnixListener::from).map_err(DaemonError::Socket)?;
+    listener.local_addr().map_err(DaemonError::Socket)?;
+    listener.set_nonblocking(true).map_err(DaemonError::Socket)?;
+    Ok(listener)
+}
+
+/// stderr becomes the bundle's `log` FIFO, opened for both directions so that it survives containerd; a
+/// FIFO that is full while nobody reads loses lines instead of stopping the shim.
+fn redirect_descriptors() -> io::Result<()> {
+    let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match open("log", flags, Mode::empty()) {
+        Ok(log) => rustix::stdio::dup2_stderr(&log)?,
+        Err(_) => rustix::stdio::dup2_stderr(&null)?,
+    }
+    Ok(())
+}
+
+async fn serve(flags: &Flags, listener: StdUnixListener) -> Result<(), DaemonError> {
+    let reaper = Reaper::default();
+    tokio::spawn(reaper.clone().run(Reaper::listen().map_err(DaemonError::Loop)?));
+    let events = EventQueue::new(flags.namespace());
+    let ttrpc_address = env::var(TTRPC_VARIABLE).unwrap_or_default();
+    tokio::spawn(Publisher::new(events.clone(), &ttrpc_address).run());
+    let socket = env::var(SOCKET_VARIABLE).unwrap_or_default();
+    let service = TaskService::new(flags.namespace(), &socket, Gate::new(PolicySource::from_env()), reaper, events.clone());
+    let shutdown = service.shutdown_requested();
+
+    let listener = UnixListener::from_std(listener).map_err(DaemonError::Socket)?;
+    let mut services = create_task(service.clone());
+    let mut older = create_task(service);
+    if let Some(older) = older.remove(TASK_V3) {
+        services.insert(TASK_V2.to_owned(), older);
+    }
+    let mut server = Server::new().add_listener(root_only(listener)).register_service(services);
+    server.start().await.map_err(DaemonError::Serve)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Loop)?;
+    tokio::select! {
+        () = shutdown.notified() => {}
+        _ = terminate.recv() => crate::info!("SIGTERM"),
+    }
+    // The reply to Shutdown leaves before the connection is closed.
+    tokio::time::timeout(LAST_EVENTS, events.drained()).await.unwrap_or_else(|_| {
+        crate::warn!("containerd did not take the last events in time");
+    });
+    server.shutdown().await.map_err(DaemonError::Serve)
+}
+
+/// Accepts connections of root only. The socket's mode says so too; this holds for a descriptor that was
+/// passed on, and for a mode that somebody changed.
+fn root_only(listener: UnixListener) -> Listener {
+    Listener::new(unfold(listener, |listener| async move {
+        let stream = accept_root(&listener).await;
+        Some((stream, listener))
+    }))
+}
+
+async fn accept_root(listener: &UnixListener) -> io::Result<UnixStream> {
+    loop {
+        let (stream, _) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors: the connection stays queued, and asking again at once would spin.
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                return Err(error);
+            }
+        };
+        match stream.peer_cred() {
+            Ok(peer) if peer.uid() == 0 => return Ok(stream),
+            Ok(peer) => crate::warn!("connection of uid {} refused: only root may call", peer.uid()),
+            Err(error) => crate::warn!("connection refused: peer unknown: {error}"),
+        }
+    }
+}
