@@ -1,0 +1,57 @@
+//! The body of the fuzz target for the spec, shared with the smoke test that needs no fuzzer.
+
+use std::path::Path;
+
+use palisade_policy::{
+    CreateRequest, HostFacts, Outcome, ParsedSpec, Policy, RuntimeOptions, SourceFact, SourceKind, TaskFacts, judge_create,
+};
+
+/// Whatever the bytes are, they are refused or hardened; what was hardened parses and judges clean.
+///
+/// # Panics
+///
+/// When they do not: that is the finding.
+pub fn judge_twice(bytes: &[u8]) {
+    let policy = Policy::builtin();
+    let Some(once) = harden(bytes, &policy) else { return };
+    let Some(spec) = ParsedSpec::parse(&once).ok() else { panic!("a hardened spec does not parse") };
+    let again = judge_create(request(spec), &policy);
+    assert!(!again.record.has_mutations(), "hardening is not idempotent: {:?}", again.record);
+    match again.outcome {
+        Outcome::Admit(twice) => assert_eq!(twice.as_bytes(), once, "a clean spec was changed"),
+        Outcome::Deny(denial) => panic!("a hardened spec is refused: {denial}"),
+    }
+}
+
+fn harden(bytes: &[u8], policy: &Policy) -> Option<Vec<u8>> {
+    let spec = ParsedSpec::parse(bytes).ok()?;
+    match judge_create(request(spec), policy).outcome {
+        Outcome::Admit(hardened) => Some(hardened.as_bytes().to_vec()),
+        Outcome::Deny(_) => None,
+    }
+}
+
+/// Sources resolve to themselves and nothing is shared with the host, so that the rules have something to admit.
+fn request(spec: ParsedSpec) -> CreateRequest<'static> {
+    let source = |(mount, path): (usize, &Path)| SourceFact {
+        mount,
+        real_path: path.into(),
+        kind: SourceKind::Directory,
+        same_as: None,
+    };
+    let host = HostFacts { sources: spec.bind_sources().into_iter().map(source).collect(), ..HostFacts::default() };
+    let task = TaskFacts {
+        id: "c1",
+        namespace: "default",
+        bundle: Path::new("/run/containerd/io.containerd.runtime.v2.task/default/c1"),
+        stdin: "",
+        stdout: "",
+        stderr: "",
+        terminal: false,
+        checkpoint: "",
+        parent_checkpoint: "",
+        rootfs_mounts: &[],
+        options: RuntimeOptions::default(),
+    };
+    CreateRequest { spec, host, task }
+}
