@@ -13,12 +13,13 @@ use rustix::process::{getpid, set_child_subreaper};
 use thiserror::Error;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
-use ttrpc::asynchronous::transport::Listener;
 use ttrpc::r#async::Server;
+use ttrpc::asynchronous::transport::Listener;
 
 use crate::bootstrap::{Flags, SOCKET_VARIABLE, SocketAddress, TTRPC_VARIABLE};
 use crate::gate::{Gate, PolicySource};
 use crate::task::{EventQueue, Publisher, Reaper, TaskService};
+use crate::unsafe_syscalls::close_inherited;
 
 /// Name under which containerd 2.x calls the service.
 const TASK_V3: &str = "containerd.task.v3.Task";
@@ -56,6 +57,8 @@ pub enum DaemonError {
 ///
 /// [`DaemonError`].
 pub fn run(flags: &Flags) -> Result<(), DaemonError> {
+    // containerd's children inherit what its own parent left open; none of it is the shim's business.
+    close_inherited().map_err(DaemonError::Descriptors)?;
     let listener = take_listener()?;
     redirect_descriptors().map_err(DaemonError::Descriptors)?;
     set_child_subreaper(Some(getpid())).map_err(|errno| DaemonError::Subreaper(errno.into()))?;
@@ -107,7 +110,8 @@ async fn serve(flags: &Flags, listener: StdUnixListener) -> Result<(), DaemonErr
     let ttrpc_address = env::var(TTRPC_VARIABLE).unwrap_or_default();
     tokio::spawn(Publisher::new(events.clone(), &ttrpc_address).run());
     let socket = env::var(SOCKET_VARIABLE).unwrap_or_default();
-    let service = TaskService::new(flags.namespace(), &socket, Gate::new(PolicySource::from_env()), reaper, events.clone());
+    let service =
+        TaskService::new(flags.namespace(), &socket, Gate::new(PolicySource::from_env()), reaper, events.clone());
     let shutdown = service.shutdown_requested();
 
     let listener = UnixListener::from_std(listener).map_err(DaemonError::Socket)?;

@@ -101,7 +101,7 @@ extern "C" fn on_alarm(_: libc::c_int) {
 /// The kernel's errno.
 pub(crate) fn interrupt_then_end(limit: Duration, grace: Duration) -> io::Result<()> {
     let time = |duration: Duration| libc::timeval {
-        tv_sec: duration.as_secs().try_into().unwrap_or(i32::MAX.into()),
+        tv_sec: duration.as_secs().try_into().unwrap_or_else(|_| i32::MAX.into()),
         tv_usec: 0,
     };
     let timer = libc::itimerval { it_value: time(limit), it_interval: time(grace) };
@@ -113,7 +113,12 @@ pub(crate) fn interrupt_then_end(limit: Duration, grace: Duration) -> io::Result
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = on_alarm as extern "C" fn(libc::c_int) as libc::sighandler_t;
         libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut()) == -1
-            || libc::syscall(libc::SYS_setitimer, libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut::<libc::itimerval>()) == -1
+            || libc::syscall(
+                libc::SYS_setitimer,
+                libc::ITIMER_REAL,
+                &raw const timer,
+                std::ptr::null_mut::<libc::itimerval>(),
+            ) == -1
     };
     if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
@@ -132,7 +137,12 @@ pub(crate) fn make_mount_read_only(mount: impl AsFd) -> io::Result<()> {
         propagation: u64,
         userns_fd: u64,
     }
-    let attr = MountAttr { attr_set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let attr = MountAttr {
+        attr_set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
     // JUSTIFICATION: neither nix nor rustix wraps mount_setattr(2).
     // SAFETY: the path is a constant C string, the struct has the kernel's layout and its size is passed along; the
     // kernel reads both during the call.
@@ -212,5 +222,32 @@ pub(crate) fn attach_device_program(cgroup: impl AsFd, program: &[u64]) -> io::R
     };
     // SAFETY: as above; both descriptors are open for the call.
     let status = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_ATTACH, &raw const attach, size_of::<Attach>()) };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Closes all descriptors but the first three, and empties the environment. For a process that has only just begun.
+///
+/// # Errors
+///
+/// The kernel's errno: `ENOSYS` before Linux 5.9.
+pub(crate) fn forget_inheritance() -> io::Result<()> {
+    for name in std::env::vars_os().map(|(name, _)| name).collect::<Vec<_>>() {
+        // JUSTIFICATION: libcontainer reads LISTEN_FDS and would hand that many descriptors to the container.
+        // SAFETY: the process has one thread, so nobody reads the environment meanwhile.
+        unsafe { std::env::remove_var(name) }
+    }
+    close_inherited()
+}
+
+/// Closes all descriptors but the first three. For a process that has only just begun.
+///
+/// # Errors
+///
+/// The kernel's errno: `ENOSYS` before Linux 5.9.
+pub(crate) fn close_inherited() -> io::Result<()> {
+    // JUSTIFICATION: neither nix nor rustix wraps close_range(2).
+    // SAFETY: nothing in this process owns a descriptor yet but the three standard ones, so no owner is left with a
+    // closed one.
+    let status = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
     if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -1,6 +1,15 @@
 //! The fuzz body on seeded mutations of real specs, for machines without a fuzzer. `scripts/fuzz` runs the
 //! coverage-guided one.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::tests_outside_test_module,
+    clippy::zombie_processes,
+    reason = "how a test fails"
+)]
+
 #[path = "fuzz/spec.rs"]
 mod spec;
 
@@ -42,8 +51,20 @@ fn corpus() -> Vec<Vec<u8>> {
 
 /// Words that the rules look for, to be put where others were.
 const WORDS: [&str; 14] = [
-    "null", "0", "-1", "4294967295", "true", "\"\"", "[]", "{}", "\"CAP_SYS_ADMIN\"", "\"/\"", "\"/proc/1/ns/net\"", "\"rshared\"",
-    "\"SCMP_ACT_ALLOW\"", "\"bind\"",
+    "null",
+    "0",
+    "-1",
+    "4294967295",
+    "true",
+    "\"\"",
+    "[]",
+    "{}",
+    "\"CAP_SYS_ADMIN\"",
+    "\"/\"",
+    "\"/proc/1/ns/net\"",
+    "\"rshared\"",
+    "\"SCMP_ACT_ALLOW\"",
+    "\"bind\"",
 ];
 
 fn mutate(spec: &mut Vec<u8>, other: &[u8], dice: &mut Dice) {

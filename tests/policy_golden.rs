@@ -23,12 +23,26 @@ mod golden {
         format!("{}\n", serde_json::to_string_pretty(value).unwrap())
     }
 
+    /// What the seccomp profile holds is its own crate's to test, and differs between architectures.
+    fn without_profile(mut document: Value) -> Value {
+        if let Some(profile) = document.pointer_mut("/linux/seccomp").and_then(Value::as_object_mut) {
+            profile.retain(|key, _| key == "defaultAction");
+        }
+        for finding in document.pointer_mut("/findings").and_then(Value::as_array_mut).into_iter().flatten() {
+            if finding["rule"].as_str().is_some_and(|rule| rule.starts_with("linux.seccomp")) {
+                finding["after"] = Value::Null;
+                finding["allowed"] = Value::Null;
+            }
+        }
+        document
+    }
+
     /// The files that a case produces, and `None` for those that it must not.
     fn outcome(spec: &Value) -> Vec<(&'static str, Option<String>)> {
         let decision = support::create(spec, &Policy::builtin());
-        let record = pretty(&serde_json::to_value(&decision.record).unwrap());
+        let record = pretty(&without_profile(serde_json::to_value(&decision.record).unwrap()));
         let (hardened, denial) = match decision.outcome {
-            Outcome::Admit(hardened) => (Some(pretty(&support::json(hardened.as_bytes()))), None),
+            Outcome::Admit(hardened) => (Some(pretty(&without_profile(support::json(hardened.as_bytes())))), None),
             Outcome::Deny(denial) => (None, Some(format!("{denial}\n"))),
         };
         vec![("record.json", Some(record)), ("hardened.json", hardened), ("denial.txt", denial)]
@@ -67,7 +81,7 @@ mod golden {
                 }
             }
         }
-        assert!(cases >= 10, "{cases} cases found");
+        assert!(cases >= 14, "{cases} cases found");
         assert!(wrong.is_empty(), "differ; see UPDATE_GOLDEN in the header: {wrong:#?}");
     }
 
@@ -75,6 +89,10 @@ mod golden {
     fn what_must_run_runs_and_what_must_not_does_not() {
         for (name, runs) in [
             ("ctr-default", true),
+            ("ctr-seccomp", true),
+            ("ctr-annotation", true),
+            ("ctr-limits-and-device", false),
+            ("ctr-host-path", false),
             ("cri-app", true),
             ("cri-pause", true),
             ("cri-userns", true),

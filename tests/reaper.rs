@@ -1,5 +1,14 @@
 //! The reaper waits for any child of its process, so it is tested in a process of its own.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::tests_outside_test_module,
+    clippy::zombie_processes,
+    reason = "how a test fails"
+)]
+
 use std::path::Path;
 use std::process::Command;
 

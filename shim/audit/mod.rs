@@ -75,7 +75,12 @@ struct Line<'a> {
 /// # Errors
 ///
 /// [`AuditError`]; nothing of the record is in the log then, or it is there as a whole.
-pub fn append(settings: &AuditSettings, subject: &Subject<'_>, record: &Record, decision: &'static str) -> Result<(), AuditError> {
+pub fn append(
+    settings: &AuditSettings,
+    subject: &Subject<'_>,
+    record: &Record,
+    decision: &'static str,
+) -> Result<(), AuditError> {
     let time: DateTime<Utc> = SystemTime::now().into();
     let line = Line {
         v: 1,

@@ -9,8 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use containerd_shim_protos::protobuf::{Message as _, MessageField};
 use containerd_shim_protos::api::DeleteResponse;
+use containerd_shim_protos::protobuf::{Message as _, MessageField};
 use thiserror::Error;
 
 use super::flags::Flags;

@@ -203,7 +203,9 @@ mod tests {
 
     #[test]
     fn reads_what_containerd_passes_to_start() {
-        let flags = parse("-namespace k8s.io -address /run/c.sock -publish-binary /usr/bin/containerd -id abc -debug start").unwrap();
+        let flags =
+            parse("-namespace k8s.io -address /run/c.sock -publish-binary /usr/bin/containerd -id abc -debug start")
+                .unwrap();
         assert_eq!(flags.action(), Action::Start);
         assert_eq!((flags.namespace(), flags.id(), flags.address()), ("k8s.io", "abc", "/run/c.sock"));
         assert!(flags.debug());

@@ -16,8 +16,8 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-pub use flags::{Action, Flags, FlagsError, is_identifier};
 pub use delete::DeleteError;
+pub use flags::{Action, Flags, FlagsError, is_identifier};
 pub use info::InfoError;
 pub use options::{OptionsError, runtime_options};
 pub use params::{ParamsError, Protocol, StartParams};

@@ -15,16 +15,22 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum OptionsError {
     /// Their type is none that containerd sends to a shim of this kind.
-    #[error("runtime options of type {0:?} are not understood; known: containerd.runc.v1.Options, runtimeoptions.v1.Options")]
+    #[error(
+        "runtime options of type {0:?} are not understood; known: containerd.runc.v1.Options, runtimeoptions.v1.Options"
+    )]
     UnknownType(String),
     /// They don't decode.
     #[error("runtime options do not decode")]
     Decode(#[source] protobuf::Error),
     /// The `options` table of the handler holds a key that palisade does not take from there.
-    #[error("option {0:?} of the runtime handler is not taken from containerd's configuration; set it in palisade's policy file")]
+    #[error(
+        "option {0:?} of the runtime handler is not taken from containerd's configuration; set it in palisade's policy file"
+    )]
     UnknownKey(String),
     /// A path to a configuration file of its own.
-    #[error("ConfigPath {0:?} is refused: the policy is named by the node's admin only, by PALISADE_CONFIG in containerd's environment")]
+    #[error(
+        "ConfigPath {0:?} is refused: the policy is named by the node's admin only, by PALISADE_CONFIG in containerd's environment"
+    )]
     ConfigPath(String),
 }
 
@@ -123,6 +129,9 @@ mod tests {
     fn no_options_are_empty_and_unknown_ones_refused() {
         assert!(runtime_options(None).is_ok());
         assert!(matches!(runtime_options(Some(&any("a.b.C", vec![]))), Err(OptionsError::UnknownType(_))));
-        assert!(matches!(runtime_options(Some(&any("containerd.runc.v1.Options", vec![0xff]))), Err(OptionsError::Decode(_))));
+        assert!(matches!(
+            runtime_options(Some(&any("containerd.runc.v1.Options", vec![0xff]))),
+            Err(OptionsError::Decode(_))
+        ));
     }
 }

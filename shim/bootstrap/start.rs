@@ -3,7 +3,7 @@
 use std::env;
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -17,6 +17,7 @@ use super::params::{ParamsError, StartParams, read_stdin};
 use super::socket::{Bound, SocketAddress, SocketError};
 use crate::bundle::{BundleError, OciBundle};
 use crate::gate::CONFIG_VARIABLE;
+use crate::runtime::embedded::seal::read_only_mount;
 
 /// Why there is no daemon.
 #[derive(Debug, Error)]
@@ -71,6 +72,7 @@ pub(super) fn run(flags: &Flags) -> Result<Vec<u8>, StartError> {
     Ok(params.reply(&address.uri())?)
 }
 
+/// The daemon runs from a read-only mount of the binary, as the runtime's processes have to (CVE-2019-5736).
 /// The listener goes over as the daemon's stdin: it listens already, so an address that was printed answers.
 fn spawn_daemon(
     flags: &Flags,
@@ -79,8 +81,14 @@ fn spawn_daemon(
     listener: UnixListener,
     bundle: &Path,
 ) -> Result<(), StartError> {
-    let mut command = Command::new("/proc/self/exe");
+    // The descriptor is open until the execve, and no longer.
+    let binary = read_only_mount();
+    let mut command = match &binary {
+        Ok(mount) => Command::new(format!("/proc/self/fd/{}", mount.as_raw_fd())),
+        Err(_) => Command::new("/proc/self/exe"),
+    };
     command
+        .arg0(super::NAME)
         .args(["-namespace", flags.namespace(), "-id", flags.id(), "-address", &params.grpc_address])
         .env_clear()
         .envs(KEPT_VARIABLES.iter().filter_map(|name| Some((name, env::var_os(name)?))))

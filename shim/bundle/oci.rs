@@ -63,11 +63,7 @@ impl OciBundle {
         let names_it = tail.next() == Some(Component::Normal(id.as_ref()))
             && tail.next() == Some(Component::Normal(namespace.as_ref()));
         if !plain || !names_it {
-            return Err(BundleError::Misplaced {
-                path: path.into(),
-                id: id.into(),
-                namespace: namespace.into(),
-            });
+            return Err(BundleError::Misplaced { path: path.into(), id: id.into(), namespace: namespace.into() });
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS)
@@ -97,8 +93,9 @@ impl OciBundle {
         let path = self.path.join("config.json");
         let failed = |source: io::Error| BundleError::Open { path: path.clone(), source };
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = openat2(&self.dir, "config.json", flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
-            .map_err(|errno| failed(errno.into()))?;
+        let fd =
+            openat2(&self.dir, "config.json", flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
+                .map_err(|errno| failed(errno.into()))?;
         let mut bytes = Vec::new();
         let file = File::from(fd);
         (&file).take(MAX_CONFIG + 1).read_to_end(&mut bytes).map_err(failed)?;

@@ -77,8 +77,11 @@ impl PrivateDir {
     /// [`PrivateDirError::Io`] when there is none, [`PrivateDirError::NotPrivate`] when others can write it.
     pub fn open(bundle: &Path) -> Result<Self, PrivateDirError> {
         let path = bundle.join(DIRECTORY);
-        let seen = fs::symlink_metadata(&path)
-            .map_err(|source| PrivateDirError::Io { action: "open", path: path.clone(), source })?;
+        let seen = fs::symlink_metadata(&path).map_err(|source| PrivateDirError::Io {
+            action: "open",
+            path: path.clone(),
+            source,
+        })?;
         if !seen.is_dir() || seen.uid() != 0 || seen.mode() & 0o077 != 0 {
             return Err(PrivateDirError::NotPrivate { path });
         }
@@ -123,7 +126,8 @@ impl PrivateDir {
     /// [`PrivateDirError::Io`], [`PrivateDirError::Parse`] when the record can't be written as JSON.
     pub fn write_record<T: Serialize>(&self, name: &str, record: &T) -> Result<(), PrivateDirError> {
         let path = self.path.join(name);
-        let bytes = serde_json::to_vec(record).map_err(|source| PrivateDirError::Parse { path: path.clone(), source })?;
+        let bytes =
+            serde_json::to_vec(record).map_err(|source| PrivateDirError::Parse { path: path.clone(), source })?;
         let fresh = format!("{name}.new");
         self.remove(&fresh)?;
         let staged = self.write_new(&fresh, &bytes)?;
@@ -137,7 +141,8 @@ impl PrivateDir {
     /// [`PrivateDirError::Io`] when it is missing, [`PrivateDirError::Parse`] when it is damaged.
     pub fn read_record<T: DeserializeOwned>(&self, name: &str) -> Result<T, PrivateDirError> {
         let path = self.path.join(name);
-        let bytes = fs::read(&path).map_err(|source| PrivateDirError::Io { action: "read", path: path.clone(), source })?;
+        let bytes =
+            fs::read(&path).map_err(|source| PrivateDirError::Io { action: "read", path: path.clone(), source })?;
         serde_json::from_slice(&bytes).map_err(|source| PrivateDirError::Parse { path, source })
     }
 
@@ -184,9 +189,8 @@ impl HardenedBundle {
     /// [`PrivateDirError`]; the directory is gone again then.
     pub fn write(bundle: &Path, spec: HardenedSpec) -> Result<Self, PrivateDirError> {
         let dir = PrivateDir::create(bundle)?;
-        let written = dir
-            .write_new("config.json", spec.as_bytes())
-            .and_then(|_| dir.write_record("grant.json", spec.grant()));
+        let written =
+            dir.write_new("config.json", spec.as_bytes()).and_then(|_| dir.write_record("grant.json", spec.grant()));
         match written {
             Ok(()) => Ok(Self { dir, spec }),
             Err(error) => {

@@ -19,7 +19,9 @@ pub fn cpu_ceiling_millis(cgroups_path: &str) -> Result<Option<u64>, CgroupError
         return Ok(None);
     }
     let mounts = Mount::parse(&proc_file("/proc/self/mountinfo")?)?;
-    let Some(cpu) = own.iter().find(|one| one.controllers.split(',').any(|name| name == "cpu")) else { return Ok(None) };
+    let Some(cpu) = own.iter().find(|one| one.controllers.split(',').any(|name| name == "cpu")) else {
+        return Ok(None);
+    };
     let wanted = locate::spec_path(cgroups_path);
     let mut lowest = None;
     for ancestor in Path::new(&wanted).ancestors().skip(1) {

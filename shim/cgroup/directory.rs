@@ -25,10 +25,7 @@ pub(super) struct CgroupFile {
     text: String,
 }
 
-const DIRECTORY: OFlag = OFlag::O_PATH
-    .union(OFlag::O_DIRECTORY)
-    .union(OFlag::O_NOFOLLOW)
-    .union(OFlag::O_CLOEXEC);
+const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 /// Most cgroup files fit; bigger ones grow the buffer.
 const BUFFER: usize = 2048;
 
@@ -51,19 +48,10 @@ impl Directory {
 
     /// Whether the kernel has removed this cgroup. Every cgroup has this file for as long as it lives.
     pub(super) fn is_gone(&self) -> Result<bool, CgroupError> {
-        match openat(
-            &self.fd,
-            "cgroup.procs",
-            OFlag::O_PATH | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        ) {
+        match openat(&self.fd, "cgroup.procs", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()) {
             Ok(_) => Ok(false),
             Err(Errno::ENOENT) => Ok(true),
-            Err(errno) => Err(CgroupError::io(
-                "open",
-                self.path.join("cgroup.procs"),
-                errno,
-            )),
+            Err(errno) => Err(CgroupError::io("open", self.path.join("cgroup.procs"), errno)),
         }
     }
 
@@ -72,47 +60,29 @@ impl Directory {
     /// A removed cgroup has no files at all: callers ask [`Self::is_gone`] first where the difference matters.
     pub(super) fn read(&self, name: &str) -> Result<Option<CgroupFile>, CgroupError> {
         let failed = |source: io::Error| CgroupError::io("read", self.path.join(name), source);
-        let mut file = match openat(
-            &self.fd,
-            name,
-            OFlag::O_RDONLY | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        ) {
+        let mut file = match openat(&self.fd, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()) {
             Ok(fd) => File::from(fd),
             // EOPNOTSUPP is how pressure files answer where the kernel was started without PSI.
             Err(Errno::ENOENT | Errno::EOPNOTSUPP) => return Ok(None),
             // A cgroup that is just being removed.
             Err(Errno::ENODEV) => {
-                return Err(CgroupError::Gone {
-                    path: self.path.clone(),
-                });
+                return Err(CgroupError::Gone { path: self.path.clone() });
             }
             Err(errno) => return Err(failed(errno.into())),
         };
         let mut text = String::with_capacity(BUFFER);
         match file.read_to_string(&mut text) {
-            Ok(_) => Ok(Some(CgroupFile {
-                path: self.path.join(name),
-                text,
-            })),
+            Ok(_) => Ok(Some(CgroupFile { path: self.path.join(name), text })),
             Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => Ok(None),
             Err(error) if error.raw_os_error() == Some(Errno::ENODEV as i32) => {
-                Err(CgroupError::Gone {
-                    path: self.path.clone(),
-                })
+                Err(CgroupError::Gone { path: self.path.clone() })
             }
             Err(error) => Err(failed(error)),
         }
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
-        openat(
-            &self.fd,
-            name,
-            OFlag::O_PATH | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        )
-        .is_ok()
+        openat(&self.fd, name, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).is_ok()
     }
 
     /// Reads a file that holds one number; `None` if there is no such file.
@@ -122,15 +92,7 @@ impl Directory {
 
     /// Reads a file that holds a number or `max`, which becomes `unlimited`; `None` if there is no such file.
     pub(super) fn limit(&self, name: &str, unlimited: u64) -> Result<Option<u64>, CgroupError> {
-        self.read(name)?
-            .map(|file| {
-                if file.text() == "max" {
-                    Ok(unlimited)
-                } else {
-                    file.number()
-                }
-            })
-            .transpose()
+        self.read(name)?.map(|file| if file.text() == "max" { Ok(unlimited) } else { file.number() }).transpose()
     }
 
     /// Writes a value in one write(2), as the kernel wants it.
@@ -139,31 +101,21 @@ impl Directory {
         let mut file = match openat(&self.fd, name, flags, Mode::empty()) {
             Ok(fd) => File::from(fd),
             Err(Errno::ENODEV) => {
-                return Err(CgroupError::Gone {
-                    path: self.path.clone(),
-                });
+                return Err(CgroupError::Gone { path: self.path.clone() });
             }
             Err(Errno::ENOENT) if self.is_gone()? => {
-                return Err(CgroupError::Gone {
-                    path: self.path.clone(),
-                });
+                return Err(CgroupError::Gone { path: self.path.clone() });
             }
             Err(Errno::ENOENT) => {
-                return Err(CgroupError::NoSuchLimit {
-                    path: self.path.join(name),
-                });
+                return Err(CgroupError::NoSuchLimit { path: self.path.join(name) });
             }
             Err(errno) => return Err(CgroupError::io("write", self.path.join(name), errno)),
         };
         match file.write_all(value.as_bytes()) {
             Err(error) if error.raw_os_error() == Some(Errno::ENODEV as i32) => {
-                Err(CgroupError::Gone {
-                    path: self.path.clone(),
-                })
+                Err(CgroupError::Gone { path: self.path.clone() })
             }
-            written => {
-                written.map_err(|source| CgroupError::io("write", self.path.join(name), source))
-            }
+            written => written.map_err(|source| CgroupError::io("write", self.path.join(name), source)),
         }
     }
 
@@ -202,10 +154,7 @@ impl Directory {
 
     /// Calls `visit` for this cgroup and then for every one below it. One below that is removed meanwhile is passed over:
     /// only this cgroup's own end is an end.
-    pub(super) fn walk(
-        &self,
-        visit: &mut dyn FnMut(&Self) -> Result<(), CgroupError>,
-    ) -> Result<(), CgroupError> {
+    pub(super) fn walk(&self, visit: &mut dyn FnMut(&Self) -> Result<(), CgroupError>) -> Result<(), CgroupError> {
         visit(self)?;
         for child in self.children()? {
             match child.walk(visit) {
@@ -232,11 +181,7 @@ impl CgroupFile {
     }
 
     /// A number that is a part of `line`, which the error shows.
-    pub(super) fn parsed<T: std::str::FromStr>(
-        &self,
-        digits: &str,
-        line: &str,
-    ) -> Result<T, CgroupError> {
+    pub(super) fn parsed<T: std::str::FromStr>(&self, digits: &str, line: &str) -> Result<T, CgroupError> {
         digits.parse().map_err(|_| self.malformed(line))
     }
 

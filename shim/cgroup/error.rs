@@ -96,23 +96,12 @@ pub enum CgroupError {
 }
 
 impl CgroupError {
-    pub(super) fn io(
-        action: &'static str,
-        path: impl Into<PathBuf>,
-        source: impl Into<io::Error>,
-    ) -> Self {
-        Self::Io {
-            action,
-            path: path.into(),
-            source: source.into(),
-        }
+    pub(super) fn io(action: &'static str, path: impl Into<PathBuf>, source: impl Into<io::Error>) -> Self {
+        Self::Io { action, path: path.into(), source: source.into() }
     }
 
     pub(super) fn malformed(path: impl AsRef<Path>, line: &str) -> Self {
-        Self::Malformed {
-            path: path.as_ref().to_path_buf(),
-            line: line.to_owned(),
-        }
+        Self::Malformed { path: path.as_ref().to_path_buf(), line: line.to_owned() }
     }
 
     /// Whether the cgroup had been removed before the operation, which a caller that cleans up wants anyway.

@@ -40,10 +40,9 @@ impl Membership {
     fn parse_line(line: &str) -> Result<Self, CgroupError> {
         let mut fields = line.splitn(3, ':').skip(1);
         match (fields.next(), fields.next()) {
-            (Some(controllers), Some(path)) if path.starts_with('/') => Ok(Self {
-                controllers: controllers.to_owned(),
-                path: path.to_owned(),
-            }),
+            (Some(controllers), Some(path)) if path.starts_with('/') => {
+                Ok(Self { controllers: controllers.to_owned(), path: path.to_owned() })
+            }
             _ => Err(CgroupError::malformed("/proc/<pid>/cgroup", line)),
         }
     }
@@ -57,27 +56,23 @@ impl Membership {
     pub(super) fn is_apart_from(&self, own: &[Self]) -> bool {
         let path = Path::new(&self.path);
         path.parent().is_some()
-            && !own.iter().any(|other| {
-                other.controllers == self.controllers && Path::new(&other.path).starts_with(path)
-            })
+            && !own
+                .iter()
+                .any(|other| other.controllers == self.controllers && Path::new(&other.path).starts_with(path))
     }
 }
 
 impl Mount {
     /// Parses the cgroup lines of a mountinfo file and skips the others.
     pub(super) fn parse(mountinfo: &str) -> Result<Vec<Self>, CgroupError> {
-        mountinfo
-            .lines()
-            .filter_map(|line| Self::parse_line(line).transpose())
-            .collect()
+        mountinfo.lines().filter_map(|line| Self::parse_line(line).transpose()).collect()
     }
 
     fn parse_line(line: &str) -> Result<Option<Self>, CgroupError> {
         let malformed = || CgroupError::malformed("/proc/self/mountinfo", line);
         let (place, source) = line.split_once(" - ").ok_or_else(malformed)?;
         let mut source = source.split(' ');
-        let (Some(kind), Some(_), Some(options)) = (source.next(), source.next(), source.next())
-        else {
+        let (Some(kind), Some(_), Some(options)) = (source.next(), source.next(), source.next()) else {
             return Err(malformed());
         };
         let controllers = match kind {
@@ -89,11 +84,7 @@ impl Mount {
         let (Some(root), Some(mount_point)) = (place.next(), place.next()) else {
             return Err(malformed());
         };
-        Ok(Some(Self {
-            controllers,
-            root: unescape(root).into(),
-            mount_point: unescape(mount_point).into(),
-        }))
+        Ok(Some(Self { controllers, root: unescape(root).into(), mount_point: unescape(mount_point).into() }))
     }
 
     fn carries(&self, membership: &Membership) -> bool {
@@ -101,9 +92,7 @@ impl Mount {
             None => membership.controllers.is_empty(),
             Some(options) => {
                 !membership.controllers.is_empty()
-                    && options
-                        .split(',')
-                        .any(|option| option == membership.first_controller())
+                    && options.split(',').any(|option| option == membership.first_controller())
             }
         }
     }
@@ -125,9 +114,7 @@ pub(super) fn unescape(field: &str) -> String {
     let mut rest = field;
     while let Some((before, after)) = rest.split_once('\\') {
         plain.push_str(before);
-        let code = after
-            .get(..3)
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        let code = after.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok());
         let (character, tail) = match (code, after.get(3..)) {
             (Some(code), Some(tail)) => (char::from(code), tail),
             _ => ('\\', after),
@@ -149,10 +136,7 @@ pub(super) fn version(memberships: &[Membership]) -> Version {
 }
 
 /// The directory of a membership, below the mount that shows the most of its hierarchy; `None` where nothing shows it.
-pub(super) fn directory(
-    membership: &Membership,
-    mounts: &[Mount],
-) -> Result<Option<PathBuf>, CgroupError> {
+pub(super) fn directory(membership: &Membership, mounts: &[Mount]) -> Result<Option<PathBuf>, CgroupError> {
     let path = checked(&membership.path)?;
     Ok(mounts
         .iter()
@@ -165,16 +149,8 @@ pub(super) fn directory(
 /// Refuses `..`, which the kernel writes for a cgroup outside the reader's cgroup namespace and which a spec may hold.
 fn checked(path: &str) -> Result<&Path, CgroupError> {
     let plain = Path::new(path);
-    let below = plain
-        .components()
-        .all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
-    if plain.is_absolute() && below {
-        Ok(plain)
-    } else {
-        Err(CgroupError::OutOfReach {
-            path: path.to_owned(),
-        })
-    }
+    let below = plain.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    if plain.is_absolute() && below { Ok(plain) } else { Err(CgroupError::OutOfReach { path: path.to_owned() }) }
 }
 
 /// The path within a hierarchy that a spec's `linux.cgroupsPath` means: itself, or for `slice:prefix:name` the scope
@@ -182,17 +158,9 @@ fn checked(path: &str) -> Result<&Path, CgroupError> {
 pub(super) fn spec_path(cgroups_path: &str) -> String {
     let mut parts = cgroups_path.splitn(3, ':');
     let (Some(slice), Some(prefix), Some(name)) = (parts.next(), parts.next(), parts.next()) else {
-        return if cgroups_path.starts_with('/') {
-            cgroups_path.to_owned()
-        } else {
-            format!("/{cgroups_path}")
-        };
+        return if cgroups_path.starts_with('/') { cgroups_path.to_owned() } else { format!("/{cgroups_path}") };
     };
-    let slice = if slice.is_empty() {
-        "system.slice"
-    } else {
-        slice
-    };
+    let slice = if slice.is_empty() { "system.slice" } else { slice };
     let stem = slice.strip_suffix(".slice").unwrap_or(slice);
     // `-.slice` is systemd's root slice.
     let stem = if stem == "-" { "" } else { stem };
@@ -233,19 +201,12 @@ mod tests {
 
     fn located(cgroup: &str, mountinfo: &str) -> Vec<PathBuf> {
         let mounts = Mount::parse(mountinfo).unwrap();
-        Membership::parse(cgroup)
-            .unwrap()
-            .iter()
-            .filter_map(|one| directory(one, &mounts).unwrap())
-            .collect()
+        Membership::parse(cgroup).unwrap().iter().filter_map(|one| directory(one, &mounts).unwrap()).collect()
     }
 
     #[test]
     fn joins_each_v1_controller_with_its_mount() {
-        let paths = located(
-            "5:cpu,cpuacct:/a/b\n4:memory:/a/b\n1:name=systemd:/s\n0::/\n",
-            HYBRID,
-        );
+        let paths = located("5:cpu,cpuacct:/a/b\n4:memory:/a/b\n1:name=systemd:/s\n0::/\n", HYBRID);
         assert_eq!(
             paths,
             [
@@ -260,62 +221,32 @@ mod tests {
 
     #[test]
     fn a_mount_of_a_part_of_the_hierarchy_is_only_used_for_that_part() {
-        let partial: String = HYBRID
-            .lines()
-            .filter(|line| !line.starts_with("33 "))
-            .map(|l| format!("{l}\n"))
-            .collect();
-        assert_eq!(
-            located("4:memory:/kubepods/x\n", &partial),
-            [PathBuf::from("/mnt/with space/x")]
-        );
-        assert_eq!(
-            located("4:memory:/other/x\n", &partial),
-            Vec::<PathBuf>::new()
-        );
+        let partial: String =
+            HYBRID.lines().filter(|line| !line.starts_with("33 ")).map(|l| format!("{l}\n")).collect();
+        assert_eq!(located("4:memory:/kubepods/x\n", &partial), [PathBuf::from("/mnt/with space/x")]);
+        assert_eq!(located("4:memory:/other/x\n", &partial), Vec::<PathBuf>::new());
     }
 
     #[test]
     fn unified_alone_is_v2_and_any_core_controller_on_v1_makes_it_v1() {
         let v2 = Membership::parse("0::/kubepods/x\n").unwrap();
         assert_eq!(version(&v2), Version::V2);
-        assert_eq!(
-            located("0::/kubepods/x\n", UNIFIED),
-            [PathBuf::from("/sys/fs/cgroup/kubepods/x")]
-        );
-        assert_eq!(
-            version(&Membership::parse("3:net_cls:/\n0::/x\n").unwrap()),
-            Version::V2
-        );
-        assert_eq!(
-            version(&Membership::parse("3:memory:/\n0::/x\n").unwrap()),
-            Version::V1
-        );
+        assert_eq!(located("0::/kubepods/x\n", UNIFIED), [PathBuf::from("/sys/fs/cgroup/kubepods/x")]);
+        assert_eq!(version(&Membership::parse("3:net_cls:/\n0::/x\n").unwrap()), Version::V2);
+        assert_eq!(version(&Membership::parse("3:memory:/\n0::/x\n").unwrap()), Version::V1);
     }
 
     #[test]
     fn a_path_outside_the_namespace_is_refused() {
         let mounts = Mount::parse(UNIFIED).unwrap();
-        let outside = Membership {
-            controllers: String::new(),
-            path: "/../other".to_owned(),
-        };
-        assert!(matches!(
-            directory(&outside, &mounts),
-            Err(CgroupError::OutOfReach { .. })
-        ));
+        let outside = Membership { controllers: String::new(), path: "/../other".to_owned() };
+        assert!(matches!(directory(&outside, &mounts), Err(CgroupError::OutOfReach { .. })));
     }
 
     #[test]
     fn a_cgroup_that_holds_the_shim_is_not_the_containers() {
         let own = Membership::parse("4:memory:/pod/shim\n0::/\n").unwrap();
-        let apart = |path: &str| {
-            Membership {
-                controllers: "memory".into(),
-                path: path.into(),
-            }
-            .is_apart_from(&own)
-        };
+        let apart = |path: &str| Membership { controllers: "memory".into(), path: path.into() }.is_apart_from(&own);
         assert!(!apart("/"));
         assert!(!apart("/pod"));
         assert!(!apart("/pod/shim"));

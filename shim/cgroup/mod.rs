@@ -66,16 +66,10 @@ impl Cgroup {
         let mounts = Mount::parse(&proc_file("/proc/self/mountinfo")?)?;
         let version = locate::version(&memberships);
         let mut hierarchies = Vec::with_capacity(memberships.len());
-        for membership in memberships
-            .into_iter()
-            .filter(|one| one.is_apart_from(&own))
-        {
+        for membership in memberships.into_iter().filter(|one| one.is_apart_from(&own)) {
             if let Some(path) = locate::directory(&membership, &mounts)? {
                 let directory = Directory::open(path)?;
-                hierarchies.push(Hierarchy {
-                    controllers: membership.controllers,
-                    directory,
-                });
+                hierarchies.push(Hierarchy { controllers: membership.controllers, directory });
             }
         }
         Self::new(version, hierarchies, || format!("process {pid}"))
@@ -93,10 +87,7 @@ impl Cgroup {
         let mounts = Mount::parse(&proc_file("/proc/self/mountinfo")?)?;
         let mut hierarchies = Vec::with_capacity(own.len());
         for mine in &own {
-            let membership = Membership {
-                controllers: mine.controllers.clone(),
-                path: path.clone(),
-            };
+            let membership = Membership { controllers: mine.controllers.clone(), path: path.clone() };
             let Some(place) = locate::directory(&membership, &mounts)? else {
                 continue;
             };
@@ -104,37 +95,23 @@ impl Cgroup {
                 continue;
             }
             match Directory::open(place) {
-                Ok(directory) => hierarchies.push(Hierarchy {
-                    controllers: membership.controllers,
-                    directory,
-                }),
+                Ok(directory) => hierarchies.push(Hierarchy { controllers: membership.controllers, directory }),
                 Err(error) if error.is_gone() => {}
                 Err(error) => return Err(error),
             }
         }
-        Self::new(locate::version(&own), hierarchies, || {
-            format!("`{cgroups_path}`")
-        })
+        Self::new(locate::version(&own), hierarchies, || format!("`{cgroups_path}`"))
     }
 
-    fn new(
-        version: Version,
-        hierarchies: Vec<Hierarchy>,
-        process: impl Fn() -> String,
-    ) -> Result<Self, CgroupError> {
+    fn new(version: Version, hierarchies: Vec<Hierarchy>, process: impl Fn() -> String) -> Result<Self, CgroupError> {
         let usable = match version {
             Version::V1 => !hierarchies.is_empty(),
-            Version::V2 => hierarchies
-                .iter()
-                .any(|hierarchy| hierarchy.controllers.is_empty()),
+            Version::V2 => hierarchies.iter().any(|hierarchy| hierarchy.controllers.is_empty()),
         };
         if !usable {
             return Err(CgroupError::NotOwn { process: process() });
         }
-        Ok(Self {
-            version,
-            hierarchies,
-        })
+        Ok(Self { version, hierarchies })
     }
 
     /// Which interface this cgroup is read and limited through.
@@ -154,41 +131,25 @@ impl Cgroup {
 
     /// The directory that stands for the whole cgroup in messages.
     fn path(&self) -> &Path {
-        self.hierarchies
-            .first()
-            .map_or_else(|| Path::new(""), |hierarchy| hierarchy.directory.path())
+        self.hierarchies.first().map_or_else(|| Path::new(""), |hierarchy| hierarchy.directory.path())
     }
 
     /// The container's own directory for a controller; `None` where it has none.
     fn controller(&self, name: &str) -> Option<&Directory> {
-        let found = self
-            .hierarchies
-            .iter()
-            .find(|hierarchy| match self.version {
-                Version::V1 => hierarchy
-                    .controllers
-                    .split(',')
-                    .any(|controller| controller == name),
-                Version::V2 => hierarchy.controllers.is_empty(),
-            });
+        let found = self.hierarchies.iter().find(|hierarchy| match self.version {
+            Version::V1 => hierarchy.controllers.split(',').any(|controller| controller == name),
+            Version::V2 => hierarchy.controllers.is_empty(),
+        });
         found.map(|hierarchy| &hierarchy.directory)
     }
 
     fn required(&self, controller: &'static str) -> Result<&Directory, CgroupError> {
-        self.controller(controller)
-            .ok_or(CgroupError::NoController { controller })
+        self.controller(controller).ok_or(CgroupError::NoController { controller })
     }
 
     fn unified(&self) -> Result<&Directory, CgroupError> {
-        let found = self
-            .hierarchies
-            .iter()
-            .find(|hierarchy| hierarchy.controllers.is_empty());
-        found
-            .map(|hierarchy| &hierarchy.directory)
-            .ok_or(CgroupError::NoController {
-                controller: "unified",
-            })
+        let found = self.hierarchies.iter().find(|hierarchy| hierarchy.controllers.is_empty());
+        found.map(|hierarchy| &hierarchy.directory).ok_or(CgroupError::NoController { controller: "unified" })
     }
 }
 
@@ -198,7 +159,5 @@ fn proc_file(path: &str) -> Result<String, CgroupError> {
 
 /// Pauses between tries, doubling from 1 ms: nine of them, 511 ms together.
 fn pauses() -> impl Iterator<Item = Duration> {
-    iter::successors(Some(1), |pause| Some(pause * 2))
-        .take(9)
-        .map(Duration::from_millis)
+    iter::successors(Some(1), |pause| Some(pause * 2)).take(9).map(Duration::from_millis)
 }

@@ -13,8 +13,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::directory::Directory;
-use crate::unsafe_syscalls::async_fd;
 use super::{Cgroup, CgroupError, Version, pauses};
+use crate::unsafe_syscalls::async_fd;
 
 /// Watches a container's cgroup for OOM kills: one fd (an eventfd on v1, inotify on v2) and no thread.
 ///
@@ -45,11 +45,7 @@ impl OomWatch {
         let notices = async_fd(notices, Interest::READABLE)
             .map_err(|source| CgroupError::io("watch", directory.path(), source))?;
         let reported = AtomicU64::new(cgroup.oom_kills()?);
-        Ok(Self {
-            cgroup,
-            notices,
-            reported,
-        })
+        Ok(Self { cgroup, notices, reported })
     }
 
     /// Waits for OOM kills and answers how many there were since the last report, at least 1; `None` once the cgroup is
@@ -104,11 +100,7 @@ impl OomWatch {
             return directory.is_gone();
         }
         // The removal of a v2 cgroup gives inotify no event while it is held open, the last exit does.
-        let populated = directory
-            .read("cgroup.events")?
-            .map(|file| file.value("populated"))
-            .transpose()?
-            .flatten();
+        let populated = directory.read("cgroup.events")?.map(|file| file.value("populated")).transpose()?.flatten();
         Ok(populated != Some(1))
     }
 
@@ -146,12 +138,8 @@ impl Cgroup {
         };
         match kills {
             Some(kills) => Ok(kills),
-            None if directory.is_gone()? => Err(CgroupError::Gone {
-                path: directory.path().to_path_buf(),
-            }),
-            None => Err(CgroupError::NoController {
-                controller: "memory",
-            }),
+            None if directory.is_gone()? => Err(CgroupError::Gone { path: directory.path().to_path_buf() }),
+            None => Err(CgroupError::NoController { controller: "memory" }),
         }
     }
 }
@@ -173,44 +161,31 @@ fn oom_kills_in(directory: &Directory, name: &str) -> Result<Option<u64>, Cgroup
         return Ok(None);
     };
     // Kernels before 4.13 do not count kills, and zero would be a guess.
-    file.value("oom_kill")?
-        .map(Some)
-        .ok_or_else(|| file.malformed("no oom_kill"))
+    file.value("oom_kill")?.map(Some).ok_or_else(|| file.malformed("no oom_kill"))
 }
 
 /// cgroup-v1/memory.rst, 10. OOM Control: the notice also comes when the cgroup is removed.
 fn v1_notices(directory: &Directory) -> Result<OwnedFd, CgroupError> {
     let failed = |source: std::io::Error| CgroupError::io("watch", directory.path(), source);
-    let notices = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-        .map_err(|errno| failed(errno.into()))?;
+    let notices = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|errno| failed(errno.into()))?;
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
     let control = match openat(directory.fd(), "memory.oom_control", flags, Mode::empty()) {
         Err(Errno::ENOENT) if directory.is_gone()? => {
-            return Err(CgroupError::Gone {
-                path: directory.path().to_path_buf(),
-            });
+            return Err(CgroupError::Gone { path: directory.path().to_path_buf() });
         }
         opened => opened.map_err(|errno| failed(errno.into()))?,
     };
-    directory.write(
-        "cgroup.event_control",
-        &format!("{} {}", notices.as_raw_fd(), control.as_raw_fd()),
-    )?;
+    directory.write("cgroup.event_control", &format!("{} {}", notices.as_raw_fd(), control.as_raw_fd()))?;
     Ok(notices)
 }
 
 /// cgroup-v2.rst: both files generate a modified event when a value in them changes.
 fn v2_notices(directory: &Directory) -> Result<OwnedFd, CgroupError> {
-    let failed = |errno: rustix::io::Errno| {
-        CgroupError::io("watch", directory.path(), std::io::Error::from(errno))
-    };
+    let failed = |errno: rustix::io::Errno| CgroupError::io("watch", directory.path(), std::io::Error::from(errno));
     if !directory.has("memory.events") {
-        return Err(CgroupError::NoController {
-            controller: "memory",
-        });
+        return Err(CgroupError::NoController { controller: "memory" });
     }
-    let notices = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)
-        .map_err(failed)?;
+    let notices = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).map_err(failed)?;
     for name in ["memory.events", "cgroup.events"] {
         let path = format!("/proc/self/fd/{}/{name}", directory.fd().as_raw_fd());
         inotify::add_watch(notices.as_fd(), path, inotify::WatchFlags::MODIFY).map_err(failed)?;

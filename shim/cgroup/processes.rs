@@ -10,15 +10,7 @@ use super::directory::Directory;
 use super::{Cgroup, CgroupError, Version, pauses};
 
 /// v1 hierarchies by how surely every process of a container is in its cgroup there; a runtime joins all that are mounted.
-const WHERE_PROCESSES_ARE: [&str; 7] = [
-    "freezer",
-    "devices",
-    "pids",
-    "memory",
-    "cpu",
-    "name=systemd",
-    "blkio",
-];
+const WHERE_PROCESSES_ARE: [&str; 7] = ["freezer", "devices", "pids", "memory", "cpu", "name=systemd", "blkio"];
 
 impl Cgroup {
     /// All processes of the container, those in sub-cgroups too, in ascending order. Zombies are not listed by the kernel.
@@ -29,9 +21,7 @@ impl Cgroup {
     pub fn pids(&self) -> Result<Vec<u32>, CgroupError> {
         let top = self.processes()?;
         if top.is_gone()? {
-            return Err(CgroupError::Gone {
-                path: top.path().to_path_buf(),
-            });
+            return Err(CgroupError::Gone { path: top.path().to_path_buf() });
         }
         let mut pids = Vec::new();
         top.walk(&mut |directory| {
@@ -61,9 +51,7 @@ impl Cgroup {
     /// container thawed again.
     pub fn freeze(&self) -> Result<(), CgroupError> {
         match self.settle_freezer(true) {
-            Err(error @ CgroupError::NotSettled { .. }) => {
-                self.settle_freezer(false).and(Err(error))
-            }
+            Err(error @ CgroupError::NotSettled { .. }) => self.settle_freezer(false).and(Err(error)),
             settled => settled,
         }
     }
@@ -85,9 +73,7 @@ impl Cgroup {
     pub fn is_frozen(&self) -> Result<bool, CgroupError> {
         let directory = self.required("freezer")?;
         let frozen = match self.version() {
-            Version::V1 => directory
-                .read("freezer.state")?
-                .map(|file| file.text() == "FROZEN"),
+            Version::V1 => directory.read("freezer.state")?.map(|file| file.text() == "FROZEN"),
             Version::V2 => directory
                 .read("cgroup.events")?
                 .map(|file| file.value("frozen"))
@@ -97,12 +83,8 @@ impl Cgroup {
         };
         match frozen {
             Some(frozen) => Ok(frozen),
-            None if directory.is_gone()? => Err(CgroupError::Gone {
-                path: directory.path().to_path_buf(),
-            }),
-            None => Err(CgroupError::NoController {
-                controller: "freezer",
-            }),
+            None if directory.is_gone()? => Err(CgroupError::Gone { path: directory.path().to_path_buf() }),
+            None => Err(CgroupError::NoController { controller: "freezer" }),
         }
     }
 
@@ -133,10 +115,7 @@ impl Cgroup {
         }
         match self.pids() {
             Ok(pids) if pids.is_empty() => Ok(()),
-            Ok(pids) => Err(CgroupError::StillPopulated {
-                path: self.path().to_path_buf(),
-                left: pids.len(),
-            }),
+            Ok(pids) => Err(CgroupError::StillPopulated { path: self.path().to_path_buf(), left: pids.len() }),
             Err(error) if error.is_gone() => Ok(()),
             Err(error) => Err(error),
         }
@@ -147,24 +126,13 @@ impl Cgroup {
         if self.version() == Version::V2 {
             return self.unified();
         }
-        let preferred = WHERE_PROCESSES_ARE
-            .iter()
-            .find_map(|controller| self.controller(controller));
-        let any = || {
-            self.hierarchies
-                .first()
-                .map(|hierarchy| &hierarchy.directory)
-        };
-        preferred
-            .or_else(any)
-            .ok_or(CgroupError::NoController { controller: "pids" })
+        let preferred = WHERE_PROCESSES_ARE.iter().find_map(|controller| self.controller(controller));
+        let any = || self.hierarchies.first().map(|hierarchy| &hierarchy.directory);
+        preferred.or_else(any).ok_or(CgroupError::NoController { controller: "pids" })
     }
 
     fn killable_at_once(&self) -> Option<&Directory> {
-        let unified = self
-            .unified()
-            .ok()
-            .filter(|_| self.version() == Version::V2)?;
+        let unified = self.unified().ok().filter(|_| self.version() == Version::V2)?;
         unified.has("cgroup.kill").then_some(unified)
     }
 
@@ -230,10 +198,7 @@ impl Cgroup {
             directory.write(name, value)?;
         }
         let wanted = if frozen { "frozen" } else { "thawed" };
-        Err(CgroupError::NotSettled {
-            path: directory.path().to_path_buf(),
-            wanted,
-        })
+        Err(CgroupError::NotSettled { path: directory.path().to_path_buf(), wanted })
     }
 }
 

@@ -38,11 +38,7 @@ fn remove_tree(directory: &Directory) -> Result<(), CgroupError> {
     }
     let mut last = Ok(());
     for pause in pauses() {
-        match unlinkat(
-            nix::fcntl::AT_FDCWD,
-            directory.path(),
-            UnlinkatFlags::RemoveDir,
-        ) {
+        match unlinkat(nix::fcntl::AT_FDCWD, directory.path(), UnlinkatFlags::RemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => return Ok(()),
             Err(errno @ (Errno::EBUSY | Errno::ENOTEMPTY)) => {
                 last = Err(CgroupError::io("remove", directory.path(), errno));

@@ -15,11 +15,7 @@ static SERIAL: AtomicU32 = AtomicU32::new(0);
 
 /// A name that no other test and no other run uses.
 fn unique(what: &str) -> String {
-    format!(
-        "palisade-test-{what}-{}-{}",
-        std::process::id(),
-        SERIAL.fetch_add(1, Ordering::Relaxed)
-    )
+    format!("palisade-test-{what}-{}-{}", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A directory of plain files that stands for a cgroup.
@@ -66,9 +62,6 @@ impl Drop for Fixture {
 
 fn opened(version: Version, controllers: &str, path: &Path) -> Cgroup {
     let directory = Directory::open(path.to_path_buf()).unwrap();
-    let hierarchy = Hierarchy {
-        controllers: controllers.to_owned(),
-        directory,
-    };
+    let hierarchy = Hierarchy { controllers: controllers.to_owned(), directory };
     Cgroup::new(version, vec![hierarchy], || "fixture".to_owned()).unwrap()
 }

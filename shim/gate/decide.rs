@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use palisade_policy::{
-    CreateRequest, Decision, Denial, ExecRequest, Grant, HardenedProcess, HardenedResources, HardenedSpec,
-    Outcome, ParsedSpec, Record, SpecError, TaskFacts, UpdateRequest, judge_create, judge_exec, judge_update,
+    CreateRequest, Decision, Denial, ExecRequest, Grant, HardenedProcess, HardenedResources, HardenedSpec, Outcome,
+    ParsedSpec, Record, SpecError, TaskFacts, UpdateRequest, judge_create, judge_exec, judge_update,
 };
 use thiserror::Error;
 

@@ -5,9 +5,11 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::LinuxNamespaceType;
-use palisade_policy::{HookFact, HostFacts, NamespaceFact, NamespaceSharing, ParsedSpec, Policy, SourceFact, SourceKind};
 use crate::cgroup::cpu_ceiling_millis;
+use oci_spec::runtime::LinuxNamespaceType;
+use palisade_policy::{
+    HookFact, HostFacts, NamespaceFact, NamespaceSharing, ParsedSpec, Policy, SourceFact, SourceKind,
+};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use std::os::fd::AsRawFd as _;
 

@@ -31,7 +31,9 @@ pub enum PolicyFileError {
         source: io::Error,
     },
     /// It is not a regular file of root's that only root can write.
-    #[error("palisade: {path:?} must be a regular file or directory of root, not writable by group or others; mend: chown root:root and chmod go-w {path:?}")]
+    #[error(
+        "palisade: {path:?} must be a regular file or directory of root, not writable by group or others; mend: chown root:root and chmod go-w {path:?}"
+    )]
     NotTheAdmins {
         /// The file, or a directory above it.
         path: PathBuf,
@@ -191,8 +193,8 @@ impl PolicySource {
             return Err(PolicyFileError::TooLarge { path: self.path.clone() });
         }
         let text = std::str::from_utf8(&bytes).map_err(|_| PolicyFileError::NotUtf8 { path: self.path.clone() })?;
-        let policy = Policy::from_toml(text)
-            .map_err(|source| PolicyFileError::Wrong { path: self.path.clone(), source })?;
+        let policy =
+            Policy::from_toml(text).map_err(|source| PolicyFileError::Wrong { path: self.path.clone(), source })?;
         check_runtime(policy.runtime())?;
         let digest = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         Ok(LoadedPolicy { policy: Arc::new(policy), sha256: digest.into() })
@@ -206,8 +208,8 @@ impl PolicySource {
 /// A runtime binary runs as root for every container, so it has to be as well guarded as the policy.
 fn check_runtime(choice: &RuntimeChoice) -> Result<(), PolicyFileError> {
     let RuntimeChoice::Binary(path) = choice else { return Ok(()) };
-    let stat = rustix::fs::stat(path)
-        .map_err(|errno| PolicyFileError::Read { path: path.clone(), source: errno.into() })?;
+    let stat =
+        rustix::fs::stat(path).map_err(|errno| PolicyFileError::Read { path: path.clone(), source: errno.into() })?;
     let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
     if path.is_absolute() && regular && is_roots_alone(&stat) {
         Ok(())

@@ -74,7 +74,15 @@ impl OciRuntime {
 
     /// `create`: makes the container from the private bundle; its init process waits for `start`.
     #[must_use]
-    pub fn create(&self, dir: &PrivateDir, id: &str, stdio: ChildStdio, console: Option<&Path>, pid_file: &Path, systemd: bool) -> Call {
+    pub fn create(
+        &self,
+        dir: &PrivateDir,
+        id: &str,
+        stdio: ChildStdio,
+        console: Option<&Path>,
+        pid_file: &Path,
+        systemd: bool,
+    ) -> Call {
         let log = dir.path().join("runtime.log");
         let mut command = self.with_state(dir, &log);
         if systemd {
@@ -91,7 +99,15 @@ impl OciRuntime {
 
     /// `exec`: runs a process, given as a file, in the container.
     #[must_use]
-    pub fn exec(&self, dir: &PrivateDir, id: &str, process: &Path, stdio: ChildStdio, console: Option<&Path>, pid_file: &Path) -> Call {
+    pub fn exec(
+        &self,
+        dir: &PrivateDir,
+        id: &str,
+        process: &Path,
+        stdio: ChildStdio,
+        console: Option<&Path>,
+        pid_file: &Path,
+    ) -> Call {
         // A log of its own: execs run side by side.
         let log = process.with_extension("log");
         let mut command = self.with_state(dir, &log);

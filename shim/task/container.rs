@@ -73,10 +73,11 @@ impl Container {
         if exec_id.is_empty() {
             return Ok(Arc::clone(&self.init));
         }
-        self.tally().execs.get(exec_id).cloned().ok_or_else(|| TaskError::NoProcess {
-            id: self.created.id.clone(),
-            exec: exec_id.into(),
-        })
+        self.tally()
+            .execs
+            .get(exec_id)
+            .cloned()
+            .ok_or_else(|| TaskError::NoProcess { id: self.created.id.clone(), exec: exec_id.into() })
     }
 
     pub(super) fn add_exec(&self, process: Arc<Process>) -> Result<(), TaskError> {

@@ -82,7 +82,12 @@ async fn make(
     hardened: &HardenedBundle,
     runtime: OciRuntime,
 ) -> Result<Arc<Container>, TaskError> {
-    let record = ContainerRecord::new(runtime.clone(), hardened.grant().identity().sandbox_id(), service.socket(), hardened.spec().cgroups_path());
+    let record = ContainerRecord::new(
+        runtime.clone(),
+        hardened.grant().identity().sandbox_id(),
+        service.socket(),
+        hardened.spec().cgroups_path(),
+    );
     hardened.dir().write_record(RECORD_NAME, &record)?;
     mount_rootfs(request, bundle).await?;
     let init = Process::new("", stdio_of(request));
@@ -170,8 +175,9 @@ pub(super) async fn connect(
     if stdio.terminal {
         let socket = ConsoleSocket::listen(dir, socket_name)?;
         let call = call(ChildStdio::default(), Some(socket.path_for_runtime()));
-        let pid = call.run_for_pid(service.reaper(), pid_file).await?;
-        let console = socket.receive().await?;
+        let created = async { Ok::<_, TaskError>(call.run_for_pid(service.reaper(), pid_file).await?) };
+        let terminal = async { Ok(socket.receive(owner).await?) };
+        let (pid, console) = tokio::try_join!(created, terminal)?;
         return Ok((pid, ProcessIo::terminal(stdio, console)?));
     }
     let (io, child) = ProcessIo::pipes(stdio, owner)?;

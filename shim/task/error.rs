@@ -115,6 +115,9 @@ mod tests {
         assert_eq!(code(TaskError::NoContainer("c".into())), Code::NOT_FOUND);
         assert_eq!(code(TaskError::Finished), Code::NOT_FOUND);
         assert_eq!(code(TaskError::Unimplemented("Checkpoint")), Code::UNIMPLEMENTED);
-        assert_eq!(code(super::super::state::TaskState::Stopped.may_start().unwrap_err().into()), Code::FAILED_PRECONDITION);
+        assert_eq!(
+            code(super::super::state::TaskState::Stopped.may_start().unwrap_err().into()),
+            Code::FAILED_PRECONDITION
+        );
     }
 }

@@ -58,7 +58,11 @@ pub(super) fn add(service: &TaskService, container: &Container, request: &ExecPr
 }
 
 /// Starts an exec that was added.
-pub(super) async fn start(service: &TaskService, container: &Arc<Container>, process: Arc<Process>) -> Result<u32, TaskError> {
+pub(super) async fn start(
+    service: &TaskService,
+    container: &Arc<Container>,
+    process: Arc<Process>,
+) -> Result<u32, TaskError> {
     let order = process.in_order().await;
     process.state().may_start()?;
     container.init().state().may_start_exec()?;

@@ -132,7 +132,8 @@ mod tests {
 
     #[test]
     fn each_verb_has_its_states() {
-        let table: [(fn(TaskState) -> Result<(), IllegalMove>, &[TaskState]); 8] = [
+        type Verb = fn(TaskState) -> Result<(), IllegalMove>;
+        let table: [(Verb, &[TaskState]); 8] = [
             (TaskState::may_start, &[Created]),
             (TaskState::may_delete, &[Created, Stopped]),
             (TaskState::may_pause, &[Running]),

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use palisade_policy::{
-    CreateRequest, HostFacts, Outcome, ParsedSpec, Policy, RuntimeOptions, SourceFact, SourceKind, TaskFacts, judge_create,
+    CreateRequest, HostFacts, Outcome, ParsedSpec, Policy, RuntimeOptions, SourceFact, SourceKind, TaskFacts,
+    judge_create,
 };
 
 /// Whatever the bytes are, they are refused or hardened; what was hardened parses and judges clean.
@@ -11,7 +12,7 @@ use palisade_policy::{
 /// # Panics
 ///
 /// When they do not: that is the finding.
-pub fn judge_twice(bytes: &[u8]) {
+pub(crate) fn judge_twice(bytes: &[u8]) {
     let policy = Policy::builtin();
     let Some(once) = harden(bytes, &policy) else { return };
     let Some(spec) = ParsedSpec::parse(&once).ok() else { panic!("a hardened spec does not parse") };

@@ -31,11 +31,7 @@ impl Cgroup {
     /// [`CgroupError::NoSuchLimit`] where the kernel cannot enforce it, [`CgroupError::Io`] where it says no. What was
     /// written before the error stays written.
     pub fn apply(&self, resources: &LinuxResources) -> Result<(), CgroupError> {
-        if resources
-            .network()
-            .as_ref()
-            .is_some_and(|it| it.class_id().is_some() || it.priorities().is_some())
-        {
+        if resources.network().as_ref().is_some_and(|it| it.class_id().is_some() || it.priorities().is_some()) {
             return Err(CgroupError::Refused {
                 field: "network",
                 value: "classID or priorities".to_owned(),
@@ -89,11 +85,7 @@ impl MemoryLimits {
         let limit = at_least_unlimited("memory.limit", given(memory.limit()))?;
         let swap = at_least_unlimited("memory.swap", given(memory.swap()))?;
         // Without a memory limit a limit on the sum would be one: lifting the former lifts the latter.
-        let swap = if limit == Some(-1) {
-            swap.or(Some(-1))
-        } else {
-            swap
-        };
+        let swap = if limit == Some(-1) { swap.or(Some(-1)) } else { swap };
         if let (Some(limit), Some(sum)) = (limit, swap)
             && sum != -1
             && (sum < limit || limit == -1)
@@ -104,19 +96,12 @@ impl MemoryLimits {
                 allowed: "-1, or memory plus swap: at least memory.limit",
             });
         }
-        Ok(Self {
-            memory: limit,
-            with_swap: swap,
-        })
+        Ok(Self { memory: limit, with_swap: swap })
     }
 }
 
 /// With `checkBeforeUpdate`, refuses a limit below what is in use.
-fn check_usage(
-    directory: &Directory,
-    memory: &LinuxMemory,
-    usage_file: &str,
-) -> Result<(), CgroupError> {
+fn check_usage(directory: &Directory, memory: &LinuxMemory, usage_file: &str) -> Result<(), CgroupError> {
     let Some(limit) = memory.limit().filter(|limit| *limit > 0) else {
         return Ok(());
     };
@@ -135,22 +120,16 @@ fn check_usage(
 
 fn at_least_unlimited(field: &'static str, value: Option<i64>) -> Result<Option<i64>, CgroupError> {
     match value {
-        Some(value) if value < -1 => Err(CgroupError::Refused {
-            field,
-            value: value.to_string(),
-            allowed: "-1 (no limit), or bytes",
-        }),
+        Some(value) if value < -1 => {
+            Err(CgroupError::Refused { field, value: value.to_string(), allowed: "-1 (no limit), or bytes" })
+        }
         value => Ok(value),
     }
 }
 
 /// `max` for no limit, where a file wants the word.
 fn or_max(value: i64) -> String {
-    if value < 0 {
-        "max".to_owned()
-    } else {
-        value.to_string()
-    }
+    if value < 0 { "max".to_owned() } else { value.to_string() }
 }
 
 /// The name of a hugetlb file; the page size comes from the spec and becomes part of a path.
@@ -177,10 +156,7 @@ fn rdma(directory: &Directory, resources: &LinuxResources) -> Result<(), CgroupE
             });
         }
         let mut line = device.clone();
-        for (key, value) in [
-            ("hca_handle", limits.hca_handles()),
-            ("hca_object", limits.hca_objects()),
-        ] {
+        for (key, value) in [("hca_handle", limits.hca_handles()), ("hca_object", limits.hca_objects())] {
             if let Some(value) = value {
                 line.push_str(&format!(" {key}={value}"));
             }
@@ -191,39 +167,16 @@ fn rdma(directory: &Directory, resources: &LinuxResources) -> Result<(), CgroupE
 }
 
 /// The four kinds of throttled devices with the name of their v1 file and their v2 key.
-fn throttles(
-    resources: &LinuxResources,
-) -> impl Iterator<Item = (&'static str, &'static str, &LinuxThrottleDevice)> {
+fn throttles(resources: &LinuxResources) -> impl Iterator<Item = (&'static str, &'static str, &LinuxThrottleDevice)> {
     let block_io = resources.block_io().as_ref();
     [
-        (
-            "read_bps_device",
-            "rbps",
-            block_io.and_then(|it| it.throttle_read_bps_device().as_ref()),
-        ),
-        (
-            "write_bps_device",
-            "wbps",
-            block_io.and_then(|it| it.throttle_write_bps_device().as_ref()),
-        ),
-        (
-            "read_iops_device",
-            "riops",
-            block_io.and_then(|it| it.throttle_read_iops_device().as_ref()),
-        ),
-        (
-            "write_iops_device",
-            "wiops",
-            block_io.and_then(|it| it.throttle_write_iops_device().as_ref()),
-        ),
+        ("read_bps_device", "rbps", block_io.and_then(|it| it.throttle_read_bps_device().as_ref())),
+        ("write_bps_device", "wbps", block_io.and_then(|it| it.throttle_write_bps_device().as_ref())),
+        ("read_iops_device", "riops", block_io.and_then(|it| it.throttle_read_iops_device().as_ref())),
+        ("write_iops_device", "wiops", block_io.and_then(|it| it.throttle_write_iops_device().as_ref())),
     ]
     .into_iter()
-    .flat_map(|(file, key, devices)| {
-        devices
-            .into_iter()
-            .flatten()
-            .map(move |device| (file, key, device))
-    })
+    .flat_map(|(file, key, devices)| devices.into_iter().flatten().map(move |device| (file, key, device)))
 }
 
 /// Refuses leaf weights, which went with the CFQ scheduler in Linux 5.0.
@@ -232,10 +185,7 @@ fn refuse_leaf_weights(resources: &LinuxResources) -> Result<(), CgroupError> {
         return Ok(());
     };
     let devices = block_io.weight_device().iter().flatten();
-    let leaf = devices
-        .filter_map(|device| device.leaf_weight())
-        .chain(block_io.leaf_weight())
-        .find(|it| *it != 0);
+    let leaf = devices.filter_map(|device| device.leaf_weight()).chain(block_io.leaf_weight()).find(|it| *it != 0);
     match leaf {
         Some(weight) => Err(CgroupError::Refused {
             field: "blockIO.leafWeight",

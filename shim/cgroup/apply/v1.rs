@@ -2,18 +2,12 @@
 
 use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
 
-use super::{
-    MemoryLimits, check_usage, hugetlb_file, or_max, rdma, refuse_leaf_weights, settle, throttles,
-};
+use super::{MemoryLimits, check_usage, hugetlb_file, or_max, rdma, refuse_leaf_weights, settle, throttles};
 use crate::cgroup::directory::Directory;
 use crate::cgroup::{Cgroup, CgroupError};
 
 pub(super) fn apply(cgroup: &Cgroup, resources: &LinuxResources) -> Result<(), CgroupError> {
-    if let Some(unified) = resources
-        .unified()
-        .as_ref()
-        .filter(|unified| !unified.is_empty())
-    {
+    if let Some(unified) = resources.unified().as_ref().filter(|unified| !unified.is_empty()) {
         return Err(CgroupError::Refused {
             field: "unified",
             value: unified.keys().cloned().collect::<Vec<_>>().join(" "),
@@ -27,25 +21,15 @@ pub(super) fn apply(cgroup: &Cgroup, resources: &LinuxResources) -> Result<(), C
         apply_cpu(cgroup, cpu)?;
         apply_cpuset(cgroup, cpu)?;
     }
-    if let Some(limit) = resources
-        .pids()
-        .map(|pids| pids.limit())
-        .filter(|limit| *limit != 0)
-    {
+    if let Some(limit) = resources.pids().map(|pids| pids.limit()).filter(|limit| *limit != 0) {
         cgroup.required("pids")?.write("pids.max", &or_max(limit))?;
     }
     apply_block_io(cgroup, resources)?;
     for page in resources.hugepage_limits().iter().flatten() {
         let file = hugetlb_file(page.page_size(), "limit_in_bytes")?;
-        cgroup
-            .required("hugetlb")?
-            .write(&file, &page.limit().to_string())?;
+        cgroup.required("hugetlb")?.write(&file, &page.limit().to_string())?;
     }
-    if resources
-        .rdma()
-        .as_ref()
-        .is_some_and(|devices| !devices.is_empty())
-    {
+    if resources.rdma().as_ref().is_some_and(|devices| !devices.is_empty()) {
         rdma(cgroup.required("rdma")?, resources)?;
     }
     Ok(())
@@ -55,11 +39,7 @@ fn apply_memory(cgroup: &Cgroup, memory: &LinuxMemory) -> Result<(), CgroupError
     let limits = MemoryLimits::of(memory)?;
     let mut settings = Vec::new();
     let mut set = |name: &str, value: Option<i64>| {
-        settings.extend(
-            value
-                .filter(|it| *it != 0)
-                .map(|it| (name.to_owned(), it.to_string())),
-        );
+        settings.extend(value.filter(|it| *it != 0).map(|it| (name.to_owned(), it.to_string())));
     };
     set("memory.limit_in_bytes", limits.memory);
     set("memory.memsw.limit_in_bytes", limits.with_swap);
@@ -70,10 +50,7 @@ fn apply_memory(cgroup: &Cgroup, memory: &LinuxMemory) -> Result<(), CgroupError
         settings.push(("memory.swappiness".to_owned(), swappiness.to_string()));
     }
     if let Some(disable) = memory.disable_oom_killer() {
-        settings.push((
-            "memory.oom_control".to_owned(),
-            u8::from(disable).to_string(),
-        ));
+        settings.push(("memory.oom_control".to_owned(), u8::from(disable).to_string()));
     }
     if settings.is_empty() {
         return Ok(());
@@ -89,8 +66,7 @@ fn apply_memory(cgroup: &Cgroup, memory: &LinuxMemory) -> Result<(), CgroupError
 
 fn apply_cpu(cgroup: &Cgroup, cpu: &LinuxCpu) -> Result<(), CgroupError> {
     let mut settings = Vec::new();
-    let mut set =
-        |name: &str, value: Option<String>| settings.extend(value.map(|it| (name.to_owned(), it)));
+    let mut set = |name: &str, value: Option<String>| settings.extend(value.map(|it| (name.to_owned(), it)));
     let unsigned = |value: Option<u64>| value.filter(|it| *it != 0).map(|it| it.to_string());
     let signed = |value: Option<i64>| value.filter(|it| *it != 0).map(|it| it.to_string());
     set("cpu.cfs_period_us", unsigned(cpu.period()));
@@ -134,32 +110,19 @@ fn apply_cpuset(cgroup: &Cgroup, cpu: &LinuxCpu) -> Result<(), CgroupError> {
 fn apply_block_io(cgroup: &Cgroup, resources: &LinuxResources) -> Result<(), CgroupError> {
     refuse_leaf_weights(resources)?;
     let block_io = resources.block_io().as_ref();
-    if let Some(weight) = block_io
-        .and_then(|it| it.weight())
-        .filter(|weight| *weight != 0)
-    {
-        cgroup
-            .required("blkio")?
-            .write("blkio.bfq.weight", &weight.to_string())?;
+    if let Some(weight) = block_io.and_then(|it| it.weight()).filter(|weight| *weight != 0) {
+        cgroup.required("blkio")?.write("blkio.bfq.weight", &weight.to_string())?;
     }
-    for device in block_io
-        .and_then(|it| it.weight_device().as_ref())
-        .into_iter()
-        .flatten()
-    {
+    for device in block_io.and_then(|it| it.weight_device().as_ref()).into_iter().flatten() {
         let Some(weight) = device.weight().filter(|weight| *weight != 0) else {
             continue;
         };
         let line = format!("{}:{} {weight}", device.major(), device.minor());
-        cgroup
-            .required("blkio")?
-            .write("blkio.bfq.weight_device", &line)?;
+        cgroup.required("blkio")?.write("blkio.bfq.weight_device", &line)?;
     }
     for (file, _, device) in throttles(resources) {
         let line = format!("{}:{} {}", device.major(), device.minor(), device.rate());
-        cgroup
-            .required("blkio")?
-            .write(&format!("blkio.throttle.{file}"), &line)?;
+        cgroup.required("blkio")?.write(&format!("blkio.throttle.{file}"), &line)?;
     }
     Ok(())
 }

@@ -2,10 +2,7 @@
 
 use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
 
-use super::{
-    MemoryLimits, Setting, check_usage, hugetlb_file, or_max, rdma, refuse_leaf_weights, settle,
-    throttles,
-};
+use super::{MemoryLimits, Setting, check_usage, hugetlb_file, or_max, rdma, refuse_leaf_weights, settle, throttles};
 use crate::cgroup::CgroupError;
 use crate::cgroup::directory::Directory;
 
@@ -21,11 +18,7 @@ pub(super) fn apply(directory: &Directory, resources: &LinuxResources) -> Result
             }
         }
     }
-    if let Some(limit) = resources
-        .pids()
-        .map(|pids| pids.limit())
-        .filter(|limit| *limit != 0)
-    {
+    if let Some(limit) = resources.pids().map(|pids| pids.limit()).filter(|limit| *limit != 0) {
         directory.write("pids.max", &or_max(limit))?;
     }
     apply_block_io(directory, resources)?;
@@ -86,15 +79,8 @@ fn write_swap(directory: &Directory, swap: i64) -> Result<(), CgroupError> {
 }
 
 fn apply_cpu(directory: &Directory, cpu: &LinuxCpu) -> Result<(), CgroupError> {
-    let realtime = cpu
-        .realtime_runtime()
-        .filter(|it| *it != 0)
-        .map(|it| it.to_string());
-    if let Some(value) = realtime.or_else(|| {
-        cpu.realtime_period()
-            .filter(|it| *it != 0)
-            .map(|it| it.to_string())
-    }) {
+    let realtime = cpu.realtime_runtime().filter(|it| *it != 0).map(|it| it.to_string());
+    if let Some(value) = realtime.or_else(|| cpu.realtime_period().filter(|it| *it != 0).map(|it| it.to_string())) {
         return Err(no_v2("cpu.realtimeRuntime", value));
     }
     let mut settings: Vec<Setting> = Vec::new();
@@ -104,10 +90,7 @@ fn apply_cpu(directory: &Directory, cpu: &LinuxCpu) -> Result<(), CgroupError> {
     if let Some(weight) = cpu.shares().and_then(weight_of_shares) {
         settings.push(("cpu.weight".to_owned(), weight.to_string()));
     }
-    let (quota, period) = (
-        cpu.quota().filter(|it| *it != 0),
-        cpu.period().filter(|it| *it != 0),
-    );
+    let (quota, period) = (cpu.quota().filter(|it| *it != 0), cpu.period().filter(|it| *it != 0));
     if quota.is_some() || period.is_some() {
         settings.push(("cpu.max".to_owned(), cpu_max(directory, quota, period)?));
     }
@@ -118,28 +101,16 @@ fn apply_cpu(directory: &Directory, cpu: &LinuxCpu) -> Result<(), CgroupError> {
 }
 
 /// Both values of `cpu.max`, the one not given as it is now: a period alone must not lift the quota.
-fn cpu_max(
-    directory: &Directory,
-    quota: Option<i64>,
-    period: Option<u64>,
-) -> Result<String, CgroupError> {
+fn cpu_max(directory: &Directory, quota: Option<i64>, period: Option<u64>) -> Result<String, CgroupError> {
     let quota = quota.map(or_max);
     if let (Some(quota), Some(period)) = (&quota, period) {
         return Ok(format!("{quota} {period}"));
     }
     let path = || directory.path().join("cpu.max");
-    let file = directory
-        .read("cpu.max")?
-        .ok_or_else(|| CgroupError::NoSuchLimit { path: path() })?;
-    let (quota_now, period_now) = file
-        .text()
-        .split_once(' ')
-        .ok_or_else(|| file.malformed(file.text()))?;
+    let file = directory.read("cpu.max")?.ok_or_else(|| CgroupError::NoSuchLimit { path: path() })?;
+    let (quota_now, period_now) = file.text().split_once(' ').ok_or_else(|| file.malformed(file.text()))?;
     let quota = quota.unwrap_or_else(|| quota_now.to_owned());
-    Ok(period.map_or_else(
-        || format!("{quota} {period_now}"),
-        |period| format!("{quota} {period}"),
-    ))
+    Ok(period.map_or_else(|| format!("{quota} {period_now}"), |period| format!("{quota} {period}")))
 }
 
 /// `cpu.weight` (1 to 10000) for v1 shares (2 to 262144): the logarithmic curve through 2 → 1, 1024 → 100 and
@@ -153,51 +124,30 @@ fn weight_of_shares(shares: u64) -> Option<u64> {
         shares => f64::from(u32::try_from(shares).unwrap_or(u32::MAX)).log2(),
     };
     let exponent = (log * log + 125.0 * log) / 612.0 - 7.0 / 34.0;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "the curve stays between 1 and 10000"
-    )]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the curve stays between 1 and 10000")]
     Some(10f64.powf(exponent).ceil() as u64)
 }
 
 fn apply_block_io(directory: &Directory, resources: &LinuxResources) -> Result<(), CgroupError> {
     refuse_leaf_weights(resources)?;
     let block_io = resources.block_io().as_ref();
-    if let Some(weight) = block_io
-        .and_then(|it| it.weight())
-        .filter(|weight| *weight != 0)
-    {
+    if let Some(weight) = block_io.and_then(|it| it.weight()).filter(|weight| *weight != 0) {
         if directory.has("io.bfq.weight") {
             directory.write("io.bfq.weight", &weight.to_string())?;
         } else {
             directory.write("io.weight", &format!("default {}", io_weight(weight)))?;
         }
     }
-    for device in block_io
-        .and_then(|it| it.weight_device().as_ref())
-        .into_iter()
-        .flatten()
-    {
+    for device in block_io.and_then(|it| it.weight_device().as_ref()).into_iter().flatten() {
         let Some(weight) = device.weight().filter(|weight| *weight != 0) else {
             continue;
         };
-        directory.write(
-            "io.bfq.weight",
-            &format!("{}:{} {weight}", device.major(), device.minor()),
-        )?;
+        directory.write("io.bfq.weight", &format!("{}:{} {weight}", device.major(), device.minor()))?;
     }
     for (_, key, device) in throttles(resources) {
         // v1 and the spec say zero for no limit.
-        let rate = if device.rate() == 0 {
-            "max".to_owned()
-        } else {
-            device.rate().to_string()
-        };
-        directory.write(
-            "io.max",
-            &format!("{}:{} {key}={rate}", device.major(), device.minor()),
-        )?;
+        let rate = if device.rate() == 0 { "max".to_owned() } else { device.rate().to_string() };
+        directory.write("io.max", &format!("{}:{} {key}={rate}", device.major(), device.minor()))?;
     }
     Ok(())
 }
@@ -220,17 +170,11 @@ fn apply_unified(directory: &Directory, resources: &LinuxResources) -> Result<()
                 allowed: "files of a controller, such as memory.high",
             });
         }
-        value
-            .lines()
-            .try_for_each(|line| directory.write(name, line))?;
+        value.lines().try_for_each(|line| directory.write(name, line))?;
     }
     Ok(())
 }
 
 fn no_v2(field: &'static str, value: impl ToString) -> CgroupError {
-    CgroupError::Refused {
-        field,
-        value: value.to_string(),
-        allowed: "absent on a node with cgroup v2",
-    }
+    CgroupError::Refused { field, value: value.to_string(), allowed: "absent on a node with cgroup v2" }
 }

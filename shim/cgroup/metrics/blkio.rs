@@ -13,11 +13,7 @@ use crate::cgroup::directory::{CgroupFile, Directory};
 /// So BFQ's files are used once they list a device, else the throttle layer's.
 pub(super) fn blkio(directory: &Directory) -> Result<MessageField<BlkIOStat>, CgroupError> {
     let scheduled = entries(directory, "bfq", "io_serviced_recursive")?;
-    let layer = if scheduled.is_empty() {
-        "throttle"
-    } else {
-        "bfq"
-    };
+    let layer = if scheduled.is_empty() { "throttle" } else { "bfq" };
     if !directory.has(&format!("blkio.{layer}.io_serviced_recursive")) {
         return Ok(MessageField::none());
     }
@@ -39,20 +35,14 @@ fn entries(directory: &Directory, layer: &str, name: &str) -> Result<Vec<BlkIOEn
     let Some(file) = directory.read(&format!("blkio.{layer}.{name}"))? else {
         return Ok(Vec::new());
     };
-    let devices = file
-        .text()
-        .lines()
-        .filter(|line| !line.starts_with("Total "));
+    let devices = file.text().lines().filter(|line| !line.starts_with("Total "));
     devices.map(|line| device_entry(&file, line)).collect()
 }
 
 /// A line `8:0 Read 4096`, or `8:0 4096` in the files that do not tell operations apart.
 fn device_entry(file: &CgroupFile, line: &str) -> Result<BlkIOEntry, CgroupError> {
     let mut words = line.split_whitespace();
-    let (major, minor) = words
-        .next()
-        .and_then(|device| device.split_once(':'))
-        .ok_or_else(|| file.malformed(line))?;
+    let (major, minor) = words.next().and_then(|device| device.split_once(':')).ok_or_else(|| file.malformed(line))?;
     let (op, value) = match (words.next(), words.next(), words.next()) {
         (Some(op), Some(value), None) => (op, value),
         (Some(value), None, _) => ("", value),

@@ -26,9 +26,7 @@ impl Cgroup {
     /// [`CgroupError::Gone`] after removal, and whatever cannot be read or understood.
     pub fn metrics(&self) -> Result<Any, CgroupError> {
         if self.is_gone()? {
-            return Err(CgroupError::Gone {
-                path: self.path().to_path_buf(),
-            });
+            return Err(CgroupError::Gone { path: self.path().to_path_buf() });
         }
         match self.version() {
             Version::V1 => packed("io.containerd.cgroups.v1.Metrics", &v1::metrics(self)?),
@@ -38,12 +36,6 @@ impl Cgroup {
 }
 
 fn packed(name: &str, metrics: &impl Message) -> Result<Any, CgroupError> {
-    let value = metrics
-        .write_to_bytes()
-        .map_err(|source| CgroupError::Unencodable { source })?;
-    Ok(Any {
-        type_url: name.to_owned(),
-        value,
-        ..Any::default()
-    })
+    let value = metrics.write_to_bytes().map_err(|source| CgroupError::Unencodable { source })?;
+    Ok(Any { type_url: name.to_owned(), value, ..Any::default() })
 }

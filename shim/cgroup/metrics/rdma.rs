@@ -16,27 +16,16 @@ pub(super) fn lines(directory: &Directory, name: &str) -> Result<Vec<DeviceLine>
     let Some(file) = directory.read(name)? else {
         return Ok(Vec::new());
     };
-    file.text()
-        .lines()
-        .map(|line| device_line(&file, line))
-        .collect()
+    file.text().lines().map(|line| device_line(&file, line)).collect()
 }
 
 fn device_line(file: &CgroupFile, line: &str) -> Result<DeviceLine, CgroupError> {
     let mut words = line.split_whitespace();
     let device = words.next().ok_or_else(|| file.malformed(line))?.to_owned();
-    let mut found = DeviceLine {
-        device,
-        handles: 0,
-        objects: 0,
-    };
+    let mut found = DeviceLine { device, handles: 0, objects: 0 };
     for word in words {
         let (key, value) = word.split_once('=').ok_or_else(|| file.malformed(line))?;
-        let value = if value == "max" {
-            u32::MAX
-        } else {
-            file.parsed(value, line)?
-        };
+        let value = if value == "max" { u32::MAX } else { file.parsed(value, line)? };
         match key {
             "hca_handle" => found.handles = value,
             "hca_object" => found.objects = value,

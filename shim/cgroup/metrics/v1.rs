@@ -1,8 +1,8 @@
 //! The v1 controllers' files (kernel admin-guide/cgroup-v1) as `io.containerd.cgroups.v1.Metrics`.
 
 use containerd_shim_protos::cgroups::metrics::{
-    CPUStat, CPUUsage, HugetlbStat, MemoryEntry, MemoryOomControl, MemoryStat, Metrics, PidsStat,
-    RdmaEntry, RdmaStat, Throttle,
+    CPUStat, CPUUsage, HugetlbStat, MemoryEntry, MemoryOomControl, MemoryStat, Metrics, PidsStat, RdmaEntry, RdmaStat,
+    Throttle,
 };
 use containerd_shim_protos::protobuf::MessageField;
 
@@ -23,24 +23,14 @@ pub(super) fn metrics(cgroup: &Cgroup) -> Result<Metrics, CgroupError> {
         memory_oom_control: in_controller(cgroup, "memory", oom_control)?,
         blkio: in_controller(cgroup, "blkio", blkio::blkio)?,
         rdma: in_controller(cgroup, "rdma", rdma)?,
-        hugetlb: cgroup
-            .controller("hugetlb")
-            .map(hugetlb)
-            .transpose()?
-            .unwrap_or_default(),
+        hugetlb: cgroup.controller("hugetlb").map(hugetlb).transpose()?.unwrap_or_default(),
         ..Metrics::default()
     })
 }
 
 /// Reads a message from the container's directory of `controller`; absent where it has none of its own.
-fn in_controller<T>(
-    cgroup: &Cgroup,
-    controller: &str,
-    read: fn(&Directory) -> Found<T>,
-) -> Found<T> {
-    cgroup
-        .controller(controller)
-        .map_or_else(|| Ok(MessageField::none()), read)
+fn in_controller<T>(cgroup: &Cgroup, controller: &str, read: fn(&Directory) -> Found<T>) -> Found<T> {
+    cgroup.controller(controller).map_or_else(|| Ok(MessageField::none()), read)
 }
 
 fn pids(directory: &Directory) -> Found<PidsStat> {
@@ -48,11 +38,7 @@ fn pids(directory: &Directory) -> Found<PidsStat> {
         return Ok(MessageField::none());
     };
     let limit = directory.limit("pids.max", 0)?.unwrap_or_default();
-    Ok(MessageField::some(PidsStat {
-        current,
-        limit,
-        ..PidsStat::default()
-    }))
+    Ok(MessageField::some(PidsStat { current, limit, ..PidsStat::default() }))
 }
 
 fn cpu(cgroup: &Cgroup) -> Found<CPUStat> {
@@ -61,21 +47,14 @@ fn cpu(cgroup: &Cgroup) -> Found<CPUStat> {
     if usage.is_none() && throttling.is_none() {
         return Ok(MessageField::none());
     }
-    Ok(MessageField::some(CPUStat {
-        usage,
-        throttling,
-        ..CPUStat::default()
-    }))
+    Ok(MessageField::some(CPUStat { usage, throttling, ..CPUStat::default() }))
 }
 
 fn cpu_usage(directory: &Directory) -> Found<CPUUsage> {
     let Some(total) = directory.number("cpuacct.usage")? else {
         return Ok(MessageField::none());
     };
-    let mut usage = CPUUsage {
-        total,
-        ..CPUUsage::default()
-    };
+    let mut usage = CPUUsage { total, ..CPUUsage::default() };
     if let Some(file) = directory.read("cpuacct.stat")? {
         file.fill(&mut usage, ticks_field)?;
         usage.user = usage.user.saturating_mul(NANOSECONDS_PER_TICK);
@@ -83,9 +62,7 @@ fn cpu_usage(directory: &Directory) -> Found<CPUUsage> {
     }
     if let Some(file) = directory.read("cpuacct.usage_percpu")? {
         let cpus = file.text().split_whitespace();
-        usage.per_cpu = cpus
-            .map(|cpu| file.parsed(cpu, file.text()))
-            .collect::<Result<_, _>>()?;
+        usage.per_cpu = cpus.map(|cpu| file.parsed(cpu, file.text())).collect::<Result<_, _>>()?;
     }
     Ok(MessageField::some(usage))
 }
@@ -207,33 +184,18 @@ fn rdma(directory: &Directory) -> Found<RdmaStat> {
         return Ok(MessageField::none());
     }
     let entries = |name| -> Result<Vec<RdmaEntry>, CgroupError> {
-        Ok(rdma::lines(directory, name)?
-            .into_iter()
-            .map(rdma_entry)
-            .collect())
+        Ok(rdma::lines(directory, name)?.into_iter().map(rdma_entry).collect())
     };
     let (current, limit) = (entries("rdma.current")?, entries("rdma.max")?);
-    Ok(MessageField::some(RdmaStat {
-        current,
-        limit,
-        ..RdmaStat::default()
-    }))
+    Ok(MessageField::some(RdmaStat { current, limit, ..RdmaStat::default() }))
 }
 
 fn rdma_entry(line: rdma::DeviceLine) -> RdmaEntry {
-    RdmaEntry {
-        device: line.device,
-        hca_handles: line.handles,
-        hca_objects: line.objects,
-        ..RdmaEntry::default()
-    }
+    RdmaEntry { device: line.device, hca_handles: line.handles, hca_objects: line.objects, ..RdmaEntry::default() }
 }
 
 fn hugetlb(directory: &Directory) -> Result<Vec<HugetlbStat>, CgroupError> {
-    hugetlb::page_sizes(directory, ".usage_in_bytes")?
-        .into_iter()
-        .map(|size| huge_pages(directory, size))
-        .collect()
+    hugetlb::page_sizes(directory, ".usage_in_bytes")?.into_iter().map(|size| huge_pages(directory, size)).collect()
 }
 
 fn huge_pages(directory: &Directory, pagesize: String) -> Result<HugetlbStat, CgroupError> {

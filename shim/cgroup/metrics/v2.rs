@@ -1,8 +1,8 @@
 //! The unified hierarchy's files (cgroup-v2.rst) as `io.containerd.cgroups.v2.Metrics`.
 
 use containerd_shim_protos::cgroups_v2::metrics::{
-    CPUStat, HugeTlbStat, IOEntry, IOStat, MemoryEvents, MemoryStat, Metrics, PSIData, PSIStats,
-    PidsStat, RdmaEntry, RdmaStat,
+    CPUStat, HugeTlbStat, IOEntry, IOStat, MemoryEvents, MemoryStat, Metrics, PSIData, PSIStats, PidsStat, RdmaEntry,
+    RdmaStat,
 };
 use containerd_shim_protos::protobuf::MessageField;
 
@@ -31,21 +31,14 @@ fn pids(directory: &Directory) -> Found<PidsStat> {
         return Ok(MessageField::none());
     };
     let limit = directory.limit("pids.max", u64::MAX)?.unwrap_or_default();
-    Ok(MessageField::some(PidsStat {
-        current,
-        limit,
-        ..PidsStat::default()
-    }))
+    Ok(MessageField::some(PidsStat { current, limit, ..PidsStat::default() }))
 }
 
 fn cpu(directory: &Directory) -> Found<CPUStat> {
     let Some(file) = directory.read("cpu.stat")? else {
         return Ok(MessageField::none());
     };
-    let mut stat = CPUStat {
-        psi: pressure(directory, "cpu.pressure")?,
-        ..CPUStat::default()
-    };
+    let mut stat = CPUStat { psi: pressure(directory, "cpu.pressure")?, ..CPUStat::default() };
     file.fill(&mut stat, cpu_field)?;
     Ok(MessageField::some(stat))
 }
@@ -68,10 +61,7 @@ fn memory(directory: &Directory) -> Found<MemoryStat> {
     let Some(file) = directory.read("memory.stat")? else {
         return Ok(MessageField::none());
     };
-    let mut stat = MemoryStat {
-        psi: pressure(directory, "memory.pressure")?,
-        ..MemoryStat::default()
-    };
+    let mut stat = MemoryStat { psi: pressure(directory, "memory.pressure")?, ..MemoryStat::default() };
     file.fill(&mut stat, memory_field)?;
     let sizes = [
         ("memory.current", &mut stat.usage),
@@ -153,31 +143,17 @@ fn io(directory: &Directory) -> Found<IOStat> {
     let Some(file) = directory.read("io.stat")? else {
         return Ok(MessageField::none());
     };
-    let usage = file
-        .text()
-        .lines()
-        .map(|line| io_entry(&file, line))
-        .collect::<Result<_, _>>()?;
+    let usage = file.text().lines().map(|line| io_entry(&file, line)).collect::<Result<_, _>>()?;
     let psi = pressure(directory, "io.pressure")?;
-    Ok(MessageField::some(IOStat {
-        usage,
-        psi,
-        ..IOStat::default()
-    }))
+    Ok(MessageField::some(IOStat { usage, psi, ..IOStat::default() }))
 }
 
 /// A line `8:16 rbytes=1 wbytes=2 …`. A device without any io may stand alone on its line.
 fn io_entry(file: &CgroupFile, line: &str) -> Result<IOEntry, CgroupError> {
     let mut words = line.split_whitespace();
-    let (major, minor) = words
-        .next()
-        .and_then(|device| device.split_once(':'))
-        .ok_or_else(|| file.malformed(line))?;
-    let mut entry = IOEntry {
-        major: file.parsed(major, line)?,
-        minor: file.parsed(minor, line)?,
-        ..IOEntry::default()
-    };
+    let (major, minor) = words.next().and_then(|device| device.split_once(':')).ok_or_else(|| file.malformed(line))?;
+    let mut entry =
+        IOEntry { major: file.parsed(major, line)?, minor: file.parsed(minor, line)?, ..IOEntry::default() };
     for word in words {
         let (key, value) = word.split_once('=').ok_or_else(|| file.malformed(line))?;
         let place = match key {
@@ -230,33 +206,18 @@ fn rdma(directory: &Directory) -> Found<RdmaStat> {
         return Ok(MessageField::none());
     }
     let entries = |name| -> Result<Vec<RdmaEntry>, CgroupError> {
-        Ok(rdma::lines(directory, name)?
-            .into_iter()
-            .map(rdma_entry)
-            .collect())
+        Ok(rdma::lines(directory, name)?.into_iter().map(rdma_entry).collect())
     };
     let (current, limit) = (entries("rdma.current")?, entries("rdma.max")?);
-    Ok(MessageField::some(RdmaStat {
-        current,
-        limit,
-        ..RdmaStat::default()
-    }))
+    Ok(MessageField::some(RdmaStat { current, limit, ..RdmaStat::default() }))
 }
 
 fn rdma_entry(line: rdma::DeviceLine) -> RdmaEntry {
-    RdmaEntry {
-        device: line.device,
-        hca_handles: line.handles,
-        hca_objects: line.objects,
-        ..RdmaEntry::default()
-    }
+    RdmaEntry { device: line.device, hca_handles: line.handles, hca_objects: line.objects, ..RdmaEntry::default() }
 }
 
 fn hugetlb(directory: &Directory) -> Result<Vec<HugeTlbStat>, CgroupError> {
-    hugetlb::page_sizes(directory, ".current")?
-        .into_iter()
-        .map(|size| huge_pages(directory, size))
-        .collect()
+    hugetlb::page_sizes(directory, ".current")?.into_iter().map(|size| huge_pages(directory, size)).collect()
 }
 
 fn huge_pages(directory: &Directory, pagesize: String) -> Result<HugeTlbStat, CgroupError> {
@@ -265,11 +226,7 @@ fn huge_pages(directory: &Directory, pagesize: String) -> Result<HugeTlbStat, Cg
     Ok(HugeTlbStat {
         current: directory.number(&file("current"))?.unwrap_or_default(),
         max: directory.limit(&file("max"), u64::MAX)?.unwrap_or_default(),
-        failcnt: events
-            .map(|events| events.value("max"))
-            .transpose()?
-            .flatten()
-            .unwrap_or_default(),
+        failcnt: events.map(|events| events.value("max")).transpose()?.flatten().unwrap_or_default(),
         pagesize,
         ..HugeTlbStat::default()
     })

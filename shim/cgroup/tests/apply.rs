@@ -7,11 +7,7 @@ use super::Fixture;
 use crate::cgroup::{CgroupError, Version};
 
 /// Applies to files that all exist and are empty but for `cpu.max` and the like, and gives back what was written.
-fn applied(
-    version: Version,
-    resources: Value,
-    files: &[(&str, &str)],
-) -> (Fixture, Result<(), CgroupError>) {
+fn applied(version: Version, resources: Value, files: &[(&str, &str)]) -> (Fixture, Result<(), CgroupError>) {
     let fixture = Fixture::new(files);
     let resources: LinuxResources = serde_json::from_value(resources).unwrap();
     let outcome = fixture.cgroup(version).apply(&resources);
@@ -33,11 +29,7 @@ fn refused(version: Version, resources: Value, files: &[(&str, &str)]) -> &'stat
 
 #[test]
 fn v2_swap_is_the_sum_less_memory() {
-    let files = [
-        ("memory.max", ""),
-        ("memory.swap.max", ""),
-        ("memory.low", ""),
-    ];
+    let files = [("memory.max", ""), ("memory.swap.max", ""), ("memory.low", "")];
     let cases = [
         (json!({"limit": 1000, "swap": 1500}), "1000", "500"),
         (json!({"limit": 1000, "swap": 1000}), "1000", "0"),
@@ -48,13 +40,7 @@ fn v2_swap_is_the_sum_less_memory() {
     ];
     for (memory, max, swap) in cases {
         let fixture = written(Version::V2, json!({ "memory": memory }), &files);
-        assert_eq!(
-            (
-                fixture.read("memory.max").as_str(),
-                fixture.read("memory.swap.max").as_str()
-            ),
-            (max, swap)
-        );
+        assert_eq!((fixture.read("memory.max").as_str(), fixture.read("memory.swap.max").as_str()), (max, swap));
     }
     let fixture = written(Version::V2, json!({"memory": {"reservation": 77}}), &files);
     assert_eq!(fixture.read("memory.low"), "77");
@@ -63,84 +49,34 @@ fn v2_swap_is_the_sum_less_memory() {
 #[test]
 fn v2_swap_without_its_file_is_only_fine_when_there_is_none_to_limit() {
     let files = [("memory.max", "")];
-    written(
-        Version::V2,
-        json!({"memory": {"limit": 1000, "swap": 1000}}),
-        &files,
-    );
-    written(
-        Version::V2,
-        json!({"memory": {"limit": 1000, "swap": -1}}),
-        &files,
-    );
-    let (_fixture, outcome) = applied(
-        Version::V2,
-        json!({"memory": {"limit": 1000, "swap": 1500}}),
-        &files,
-    );
+    written(Version::V2, json!({"memory": {"limit": 1000, "swap": 1000}}), &files);
+    written(Version::V2, json!({"memory": {"limit": 1000, "swap": -1}}), &files);
+    let (_fixture, outcome) = applied(Version::V2, json!({"memory": {"limit": 1000, "swap": 1500}}), &files);
     assert!(matches!(outcome, Err(CgroupError::NoSuchLimit { .. })));
 }
 
 #[test]
 fn impossible_memory_is_refused_on_both() {
     for version in [Version::V1, Version::V2] {
+        assert_eq!(refused(version, json!({"memory": {"limit": 1000, "swap": 999}}), &[]), "memory.swap");
+        assert_eq!(refused(version, json!({"memory": {"limit": -1, "swap": 999}}), &[]), "memory.swap");
+        assert_eq!(refused(version, json!({"memory": {"limit": -2}}), &[]), "memory.limit");
+        assert_eq!(refused(version, json!({"network": {"classID": 5}}), &[]), "network");
         assert_eq!(
-            refused(
-                version,
-                json!({"memory": {"limit": 1000, "swap": 999}}),
-                &[]
-            ),
-            "memory.swap"
-        );
-        assert_eq!(
-            refused(version, json!({"memory": {"limit": -1, "swap": 999}}), &[]),
-            "memory.swap"
-        );
-        assert_eq!(
-            refused(version, json!({"memory": {"limit": -2}}), &[]),
-            "memory.limit"
-        );
-        assert_eq!(
-            refused(version, json!({"network": {"classID": 5}}), &[]),
-            "network"
-        );
-        assert_eq!(
-            refused(
-                version,
-                json!({"hugepageLimits": [{"pageSize": "../x", "limit": 1}]}),
-                &[]
-            ),
+            refused(version, json!({"hugepageLimits": [{"pageSize": "../x", "limit": 1}]}), &[]),
             "hugepageLimits.pageSize"
         );
-        assert_eq!(
-            refused(version, json!({"blockIO": {"leafWeight": 5}}), &[]),
-            "blockIO.leafWeight"
-        );
+        assert_eq!(refused(version, json!({"blockIO": {"leafWeight": 5}}), &[]), "blockIO.leafWeight");
     }
-    assert_eq!(
-        refused(Version::V2, json!({"memory": {"swap": 999}}), &[]),
-        "memory.swap"
-    );
-    assert_eq!(
-        refused(
-            Version::V2,
-            json!({"memory": {"disableOOMKiller": true}}),
-            &[]
-        ),
-        "memory.disableOOMKiller"
-    );
+    assert_eq!(refused(Version::V2, json!({"memory": {"swap": 999}}), &[]), "memory.swap");
+    assert_eq!(refused(Version::V2, json!({"memory": {"disableOOMKiller": true}}), &[]), "memory.disableOOMKiller");
 }
 
 #[test]
 fn check_before_update_refuses_a_limit_below_the_usage() {
-    for (version, usage, limit) in [
-        (
-            Version::V1,
-            "memory.usage_in_bytes",
-            "memory.limit_in_bytes",
-        ),
-        (Version::V2, "memory.current", "memory.max"),
-    ] {
+    for (version, usage, limit) in
+        [(Version::V1, "memory.usage_in_bytes", "memory.limit_in_bytes"), (Version::V2, "memory.current", "memory.max")]
+    {
         let files = [(usage, "500\n"), (limit, "")];
         let resources = |limit: i64| json!({"memory": {"limit": limit, "checkBeforeUpdate": true}});
         assert_eq!(refused(version, resources(400), &files), "memory.limit");
@@ -150,12 +86,7 @@ fn check_before_update_refuses_a_limit_below_the_usage() {
 
 #[test]
 fn v2_cpu_max_keeps_the_value_that_was_not_given() {
-    let files = [
-        ("cpu.max", "50000 100000\n"),
-        ("cpu.weight", ""),
-        ("cpu.max.burst", ""),
-        ("cpu.idle", ""),
-    ];
+    let files = [("cpu.max", "50000 100000\n"), ("cpu.weight", ""), ("cpu.max.burst", ""), ("cpu.idle", "")];
     let cases = [
         (json!({"quota": 20000}), "20000 100000"),
         (json!({"quota": -1}), "max 100000"),
@@ -163,20 +94,14 @@ fn v2_cpu_max_keeps_the_value_that_was_not_given() {
         (json!({"quota": 1000, "period": 2000}), "1000 2000"),
     ];
     for (cpu, max) in cases {
-        assert_eq!(
-            written(Version::V2, json!({ "cpu": cpu }), &files).read("cpu.max"),
-            max
-        );
+        assert_eq!(written(Version::V2, json!({ "cpu": cpu }), &files).read("cpu.max"), max);
     }
     let all = json!({"cpu": {"burst": 5, "idle": 1, "shares": 1024}});
     let fixture = written(Version::V2, all, &files);
     assert_eq!(fixture.read("cpu.max.burst"), "5");
     assert_eq!(fixture.read("cpu.idle"), "1");
     assert_eq!(fixture.read("cpu.weight"), "100");
-    assert_eq!(
-        refused(Version::V2, json!({"cpu": {"realtimeRuntime": 5}}), &files),
-        "cpu.realtimeRuntime"
-    );
+    assert_eq!(refused(Version::V2, json!({"cpu": {"realtimeRuntime": 5}}), &files), "cpu.realtimeRuntime");
 }
 
 #[test]
@@ -191,22 +116,10 @@ fn v2_weight_follows_the_curve_that_keeps_the_defaults() {
         (262_144, "10000"),
         (u64::MAX, "10000"),
     ] {
-        let fixture = written(
-            Version::V2,
-            json!({"cpu": {"shares": shares}}),
-            &[("cpu.weight", "")],
-        );
+        let fixture = written(Version::V2, json!({"cpu": {"shares": shares}}), &[("cpu.weight", "")]);
         assert_eq!(fixture.read("cpu.weight"), weight, "{shares} shares");
     }
-    assert_eq!(
-        written(
-            Version::V2,
-            json!({"cpu": {"shares": 0}}),
-            &[("cpu.weight", "")]
-        )
-        .read("cpu.weight"),
-        ""
-    );
+    assert_eq!(written(Version::V2, json!({"cpu": {"shares": 0}}), &[("cpu.weight", "")]).read("cpu.weight"), "");
 }
 
 #[test]
@@ -231,28 +144,9 @@ fn v2_others_and_unified() {
     });
     let fixture = written(Version::V2, resources, &files);
     let texts: Vec<_> = files.iter().map(|(name, _)| fixture.read(name)).collect();
-    assert_eq!(
-        texts,
-        [
-            "0-1",
-            "0",
-            "max",
-            "8:0 rbps=max",
-            "default 10000",
-            "4096",
-            "4096",
-            "12"
-        ]
-    );
+    assert_eq!(texts, ["0-1", "0", "max", "8:0 rbps=max", "default 10000", "4096", "4096", "12"]);
     for name in ["cgroup.kill", "../x/memory.high", "memory", ".memory"] {
-        assert_eq!(
-            refused(
-                Version::V2,
-                json!({"unified": {name: "1"}}),
-                &[("cgroup.kill", "")]
-            ),
-            "unified"
-        );
+        assert_eq!(refused(Version::V2, json!({"unified": {name: "1"}}), &[("cgroup.kill", "")]), "unified");
     }
 }
 
@@ -299,10 +193,7 @@ fn v1_files() {
             "mlx5_1 hca_handle=3 hca_object=10"
         ]
     );
-    assert_eq!(
-        refused(Version::V1, json!({"unified": {"memory.high": "1"}}), &[]),
-        "unified"
-    );
+    assert_eq!(refused(Version::V1, json!({"unified": {"memory.high": "1"}}), &[]), "unified");
 }
 
 #[test]
@@ -310,10 +201,6 @@ fn a_limit_without_its_file_is_an_error_and_an_empty_request_is_none() {
     for version in [Version::V1, Version::V2] {
         let (_fixture, outcome) = applied(version, json!({"pids": {"limit": 5}}), &[]);
         assert!(matches!(outcome, Err(CgroupError::NoSuchLimit { .. })));
-        written(
-            version,
-            json!({"memory": {}, "cpu": {"cpus": ""}, "pids": {"limit": 0}, "unified": {}}),
-            &[],
-        );
+        written(version, json!({"memory": {}, "cpu": {"cpus": ""}, "pids": {"limit": 0}, "unified": {}}), &[]);
     }
 }

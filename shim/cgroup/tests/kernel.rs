@@ -26,23 +26,13 @@ struct Scratch {
 
 impl Scratch {
     fn new() -> Self {
-        assert!(
-            nix::unistd::geteuid().is_root(),
-            "this test makes cgroups and needs root"
-        );
+        assert!(nix::unistd::geteuid().is_root(), "this test makes cgroups and needs root");
         let name = format!("/{}", unique("kernel"));
         let own = Membership::parse(&fs::read_to_string("/proc/self/cgroup").unwrap()).unwrap();
         let mounts = Mount::parse(&fs::read_to_string("/proc/self/mountinfo").unwrap()).unwrap();
-        let mut scratch = Self {
-            name: name.clone(),
-            directories: Vec::new(),
-            children: Vec::new(),
-        };
+        let mut scratch = Self { name: name.clone(), directories: Vec::new(), children: Vec::new() };
         for mine in &own {
-            let place = Membership {
-                controllers: mine.controllers.clone(),
-                path: name.clone(),
-            };
+            let place = Membership { controllers: mine.controllers.clone(), path: name.clone() };
             let Some(path) = directory(&place, &mounts).unwrap() else {
                 continue;
             };
@@ -61,15 +51,10 @@ impl Scratch {
 
     /// Starts a shell script that is in the cgroup before its first command.
     fn run(&mut self, script: &str) -> u32 {
-        let joins: String = self
-            .directories
-            .iter()
-            .map(|path| format!("echo $$ > {}/cgroup.procs; ", path.display()))
-            .collect();
-        let child = Command::new("sh")
-            .args(["-c", &format!("{joins} echo in; {script}")])
-            .stdout(Stdio::piped())
-            .spawn();
+        let joins: String =
+            self.directories.iter().map(|path| format!("echo $$ > {}/cgroup.procs; ", path.display())).collect();
+        let child =
+            Command::new("sh").args(["-c", &format!("{joins} echo in; {script}")]).stdout(Stdio::piped()).spawn();
         let mut child = child.unwrap();
         let mut ready = [0; 3];
         std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut ready).unwrap();
@@ -79,15 +64,8 @@ impl Scratch {
     }
 
     fn file(&self, name: &str) -> String {
-        let path = self
-            .directories
-            .iter()
-            .map(|path| path.join(name))
-            .find(|path| path.exists());
-        fs::read_to_string(path.unwrap_or_else(|| panic!("no {name}")))
-            .unwrap()
-            .trim()
-            .to_owned()
+        let path = self.directories.iter().map(|path| path.join(name)).find(|path| path.exists());
+        fs::read_to_string(path.unwrap_or_else(|| panic!("no {name}"))).unwrap().trim().to_owned()
     }
 
     fn number(&self, name: &str) -> u64 {
@@ -109,12 +87,7 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         // A test that failed may have left it frozen, and then nothing in it dies.
         for (name, thawed) in [("freezer.state", "THAWED"), ("cgroup.freeze", "0")] {
-            for file in self
-                .directories
-                .iter()
-                .map(|path| path.join(name))
-                .filter(|file| file.exists())
-            {
+            for file in self.directories.iter().map(|path| path.join(name)).filter(|file| file.exists()) {
                 fs::write(file, thawed).unwrap();
             }
         }
@@ -135,11 +108,7 @@ impl Drop for Scratch {
 fn enable_controllers(parent: &Path) {
     let available = fs::read_to_string(parent.join("cgroup.controllers")).unwrap();
     for controller in available.split_whitespace() {
-        fs::write(
-            parent.join("cgroup.subtree_control"),
-            format!("+{controller}"),
-        )
-        .unwrap();
+        fs::write(parent.join("cgroup.subtree_control"), format!("+{controller}")).unwrap();
     }
 }
 
@@ -162,10 +131,7 @@ fn finds_the_processes_of_a_container_and_its_sub_cgroups() {
     let cgroup = Cgroup::of_process(pid).unwrap();
     wait_until("fork", || cgroup.pids().unwrap().len() == 2);
     assert!(cgroup.pids().unwrap().contains(&pid));
-    assert_eq!(
-        Cgroup::of_spec(&scratch.name).unwrap().pids().unwrap(),
-        cgroup.pids().unwrap()
-    );
+    assert_eq!(Cgroup::of_spec(&scratch.name).unwrap().pids().unwrap(), cgroup.pids().unwrap());
     cgroup.kill_all().unwrap();
     assert_eq!(cgroup.pids().unwrap(), Vec::<u32>::new());
     scratch.reap();
@@ -174,42 +140,29 @@ fn finds_the_processes_of_a_container_and_its_sub_cgroups() {
     assert!(scratch.directories.iter().all(|path| !path.exists()));
     cgroup.remove().unwrap();
     cgroup.kill_all().unwrap();
-    assert!(matches!(
-        Cgroup::of_spec(&scratch.name),
-        Err(CgroupError::NotOwn { .. })
-    ));
+    assert!(matches!(Cgroup::of_spec(&scratch.name), Err(CgroupError::NotOwn { .. })));
 }
 
 #[test]
 fn the_callers_own_cgroup_is_nobodys_container() {
     let own = Cgroup::of_process(std::process::id());
     assert!(matches!(own, Err(CgroupError::NotOwn { .. })), "{own:?}");
-    assert!(matches!(
-        Cgroup::of_spec("/"),
-        Err(CgroupError::NotOwn { .. })
-    ));
-    assert!(matches!(
-        Cgroup::of_spec("/../x"),
-        Err(CgroupError::OutOfReach { .. })
-    ));
+    assert!(matches!(Cgroup::of_spec("/"), Err(CgroupError::NotOwn { .. })));
+    assert!(matches!(Cgroup::of_spec("/../x"), Err(CgroupError::OutOfReach { .. })));
 }
 
 #[test]
 fn kill_all_outruns_a_process_that_keeps_forking() {
     let mut scratch = Scratch::new();
     // Each generation ignores what it can, forks its successor and goes: a pid list is stale once it is read.
-    let pid =
-        scratch.run("trap '' TERM HUP INT; f() { sleep 0.01; f & }; f & f & f & wait; sleep 60");
+    let pid = scratch.run("trap '' TERM HUP INT; f() { sleep 0.01; f & }; f & f & f & wait; sleep 60");
     let cgroup = Cgroup::of_process(pid).unwrap();
     let mut bystander = Command::new("sleep").arg("60").spawn().unwrap();
     wait_until("forks", || cgroup.pids().unwrap().len() > 3);
     cgroup.kill_all().unwrap();
     assert_eq!(cgroup.pids().unwrap(), Vec::<u32>::new());
     scratch.reap();
-    assert!(
-        bystander.try_wait().unwrap().is_none(),
-        "a process outside the cgroup was hit"
-    );
+    assert!(bystander.try_wait().unwrap().is_none(), "a process outside the cgroup was hit");
     bystander.kill().unwrap();
     bystander.wait().unwrap();
 }
@@ -231,12 +184,7 @@ fn kill_all_reaches_sub_cgroups_and_frozen_processes() {
     let pid = scratch.run("sleep 60 & wait");
     let cgroup = Cgroup::of_process(pid).unwrap();
     wait_until("fork", || cgroup.pids().unwrap().len() == 2);
-    let inner = *cgroup
-        .pids()
-        .unwrap()
-        .iter()
-        .find(|one| **one != pid)
-        .unwrap();
+    let inner = *cgroup.pids().unwrap().iter().find(|one| **one != pid).unwrap();
     for path in &scratch.directories {
         fs::create_dir(path.join("inner")).unwrap();
         if path.join("cpuset.cpus").exists() {
@@ -260,11 +208,7 @@ fn a_frozen_container_does_not_run_until_it_is_thawed() {
     let cgroup = Cgroup::of_process(pid).unwrap();
     let ticks = || {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        stat.rsplit(' ')
-            .nth(52 - 14)
-            .unwrap()
-            .parse::<u64>()
-            .unwrap()
+        stat.rsplit(' ').nth(52 - 14).unwrap().parse::<u64>().unwrap()
     };
     assert!(!cgroup.is_frozen().unwrap());
     cgroup.freeze().unwrap();
@@ -282,12 +226,7 @@ fn metrics_equal_the_files() {
     let mut scratch = Scratch::new();
     let pid = scratch.run("head -c 3000000 /dev/zero | tail -c 1 >/dev/null; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; exec sleep 60");
     let cgroup = Cgroup::of_process(pid).unwrap();
-    wait_until("sleep", || {
-        fs::read_to_string(format!("/proc/{pid}/comm"))
-            .unwrap()
-            .trim()
-            == "sleep"
-    });
+    wait_until("sleep", || fs::read_to_string(format!("/proc/{pid}/comm")).unwrap().trim() == "sleep");
     // Frozen, so that nothing counts on between the reads.
     cgroup.freeze().unwrap();
     if scratch.has("pids.max") {
@@ -342,16 +281,10 @@ fn v1_equals(files: &Files, metrics: &v1::Metrics) {
     assert_eq!((metrics.pids.current, metrics.pids.limit), (1, 33));
     assert!(metrics.cpu.usage.total > 0);
     assert_eq!(metrics.cpu.usage.total, files.number("cpuacct.usage"));
-    assert_eq!(
-        metrics.cpu.usage.per_cpu.iter().sum::<u64>(),
-        metrics.cpu.usage.total
-    );
+    assert_eq!(metrics.cpu.usage.per_cpu.iter().sum::<u64>(), metrics.cpu.usage.total);
     let ticks = metrics.cpu.usage.user + metrics.cpu.usage.kernel;
     let apart = ticks.abs_diff(metrics.cpu.usage.total);
-    assert!(
-        apart <= 40_000_000,
-        "user and kernel time are {apart} ns off the total"
-    );
+    assert!(apart <= 40_000_000, "user and kernel time are {apart} ns off the total");
     let memory = &metrics.memory;
     let stat = files.file("memory.stat");
     for (key, value) in [
@@ -359,28 +292,16 @@ fn v1_equals(files: &Files, metrics: &v1::Metrics) {
         ("total_inactive_file", memory.total_inactive_file),
         ("total_pgfault", memory.total_pg_fault),
         ("pgmajfault", memory.pg_maj_fault),
-        (
-            "hierarchical_memory_limit",
-            memory.hierarchical_memory_limit,
-        ),
+        ("hierarchical_memory_limit", memory.hierarchical_memory_limit),
     ] {
-        assert!(
-            stat.lines().any(|line| line == format!("{key} {value}")),
-            "{key} {value} in\n{stat}"
-        );
+        assert!(stat.lines().any(|line| line == format!("{key} {value}")), "{key} {value} in\n{stat}");
     }
     assert!(memory.total_rss > 0 && memory.usage.usage > 0);
     assert_eq!(memory.usage.usage, files.number("memory.usage_in_bytes"));
     assert_eq!(memory.usage.max, files.number("memory.max_usage_in_bytes"));
     assert_eq!(memory.usage.limit, files.number("memory.limit_in_bytes"));
-    assert_eq!(
-        memory.swap.usage,
-        files.number("memory.memsw.usage_in_bytes")
-    );
-    assert_eq!(
-        memory.kernel.usage,
-        files.number("memory.kmem.usage_in_bytes")
-    );
+    assert_eq!(memory.swap.usage, files.number("memory.memsw.usage_in_bytes"));
+    assert_eq!(memory.kernel.usage, files.number("memory.kmem.usage_in_bytes"));
     assert!(metrics.memory_oom_control.is_some() && metrics.blkio.is_some());
 }
 
@@ -388,32 +309,16 @@ fn v2_equals(files: &Files, metrics: &v2::Metrics) {
     assert_eq!((metrics.pids.current, metrics.pids.limit), (1, 33));
     let cpu = files.file("cpu.stat");
     assert!(metrics.cpu.usage_usec > 0);
-    for (key, value) in [
-        ("usage_usec", metrics.cpu.usage_usec),
-        ("user_usec", metrics.cpu.user_usec),
-    ] {
-        assert!(
-            cpu.lines().any(|line| line == format!("{key} {value}")),
-            "{key} {value} in\n{cpu}"
-        );
+    for (key, value) in [("usage_usec", metrics.cpu.usage_usec), ("user_usec", metrics.cpu.user_usec)] {
+        assert!(cpu.lines().any(|line| line == format!("{key} {value}")), "{key} {value} in\n{cpu}");
     }
     let memory = &metrics.memory;
     let stat = files.file("memory.stat");
-    for (key, value) in [
-        ("anon", memory.anon),
-        ("inactive_file", memory.inactive_file),
-        ("pgfault", memory.pgfault),
-    ] {
-        assert!(
-            stat.lines().any(|line| line == format!("{key} {value}")),
-            "{key} {value} in\n{stat}"
-        );
+    for (key, value) in [("anon", memory.anon), ("inactive_file", memory.inactive_file), ("pgfault", memory.pgfault)] {
+        assert!(stat.lines().any(|line| line == format!("{key} {value}")), "{key} {value} in\n{stat}");
     }
     assert!(memory.anon > 0);
-    assert_eq!(
-        (memory.usage, memory.usage_limit),
-        (files.number("memory.current"), u64::MAX)
-    );
+    assert_eq!((memory.usage, memory.usage_limit), (files.number("memory.current"), u64::MAX));
     assert!(metrics.memory_events.is_some() && metrics.io.is_some());
 }
 
@@ -424,7 +329,11 @@ fn limits_are_raised_and_lowered_in_the_order_that_the_kernel_takes() {
     let cgroup = Cgroup::of_process(pid).unwrap();
     const MIB: i64 = 1 << 20;
     for limit in [64 * MIB, 128 * MIB, 32 * MIB] {
-        apply(&cgroup, json!({"memory": {"limit": limit, "swap": limit}, "cpu": {"quota": limit / MIB * 1000, "period": 100_000}})).unwrap();
+        apply(
+            &cgroup,
+            json!({"memory": {"limit": limit, "swap": limit}, "cpu": {"quota": limit / MIB * 1000, "period": 100_000}}),
+        )
+        .unwrap();
         let limit = limit.unsigned_abs();
         if cgroup.version() == Version::V1 {
             assert_eq!(scratch.number("memory.limit_in_bytes"), limit);
@@ -432,47 +341,20 @@ fn limits_are_raised_and_lowered_in_the_order_that_the_kernel_takes() {
             assert_eq!(scratch.number("cpu.cfs_quota_us"), limit / (1 << 20) * 1000);
         } else {
             assert_eq!(scratch.number("memory.max"), limit);
-            assert_eq!(
-                scratch.file("cpu.max"),
-                format!("{} 100000", limit / (1 << 20) * 1000)
-            );
+            assert_eq!(scratch.file("cpu.max"), format!("{} 100000", limit / (1 << 20) * 1000));
         }
     }
     // Quota, period and burst bound each other, too.
-    apply(
-        &cgroup,
-        json!({"cpu": {"quota": 400_000, "period": 1_000_000, "burst": 300_000}}),
-    )
-    .unwrap();
-    apply(
-        &cgroup,
-        json!({"cpu": {"quota": 2_000, "period": 2_000, "burst": 1_000, "shares": 512}}),
-    )
-    .unwrap();
-    apply(
-        &cgroup,
-        json!({"cpu": {"quota": -1, "burst": 0}, "memory": {"limit": -1}}),
-    )
-    .unwrap();
+    apply(&cgroup, json!({"cpu": {"quota": 400_000, "period": 1_000_000, "burst": 300_000}})).unwrap();
+    apply(&cgroup, json!({"cpu": {"quota": 2_000, "period": 2_000, "burst": 1_000, "shares": 512}})).unwrap();
+    apply(&cgroup, json!({"cpu": {"quota": -1, "burst": 0}, "memory": {"limit": -1}})).unwrap();
     let (quota, memory) = match cgroup.version() {
-        Version::V1 => (
-            scratch.file("cpu.cfs_quota_us"),
-            scratch.file("memory.memsw.limit_in_bytes"),
-        ),
+        Version::V1 => (scratch.file("cpu.cfs_quota_us"), scratch.file("memory.memsw.limit_in_bytes")),
         Version::V2 => (scratch.file("cpu.max"), scratch.file("memory.max")),
     };
-    assert!(
-        quota.starts_with("-1") || quota.starts_with("max"),
-        "{quota}"
-    );
-    assert!(
-        memory == "max" || memory.parse::<u64>().unwrap() > 1 << 60,
-        "{memory}"
-    );
-    assert!(matches!(
-        apply(&cgroup, json!({"cpu": {"quota": 1}})),
-        Err(CgroupError::Io { .. })
-    ));
+    assert!(quota.starts_with("-1") || quota.starts_with("max"), "{quota}");
+    assert!(memory == "max" || memory.parse::<u64>().unwrap() > 1 << 60, "{memory}");
+    assert!(matches!(apply(&cgroup, json!({"cpu": {"quota": 1}})), Err(CgroupError::Io { .. })));
 }
 
 #[test]
@@ -480,26 +362,12 @@ fn an_oom_kill_is_reported_once_and_the_watch_ends_with_the_cgroup() {
     let mut scratch = Scratch::new();
     let pid = scratch.run("read go < /dev/null; sleep 1; tail /dev/zero; exec sleep 60");
     let cgroup = Arc::new(Cgroup::of_process(pid).unwrap());
-    apply(
-        &cgroup,
-        json!({"memory": {"limit": 16 << 20, "swap": 16 << 20}}),
-    )
-    .unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    apply(&cgroup, json!({"memory": {"limit": 16 << 20, "swap": 16 << 20}})).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let watch = OomWatch::start(Arc::clone(&cgroup)).unwrap();
-        assert_eq!(
-            watch.unreported().unwrap(),
-            0,
-            "control: nothing was killed yet"
-        );
-        let kills = tokio::time::timeout(Duration::from_secs(20), watch.next())
-            .await
-            .unwrap()
-            .unwrap();
+        assert_eq!(watch.unreported().unwrap(), 0, "control: nothing was killed yet");
+        let kills = tokio::time::timeout(Duration::from_secs(20), watch.next()).await.unwrap().unwrap();
         assert_eq!(kills, Some(1));
         assert_eq!(cgroup.oom_kills().unwrap(), 1);
         assert_eq!(watch.unreported().unwrap(), 0);
@@ -509,10 +377,7 @@ fn an_oom_kill_is_reported_once_and_the_watch_ends_with_the_cgroup() {
         scratch.reap();
         let remover = Arc::clone(&cgroup);
         let removal = thread::spawn(move || remover.remove());
-        let end = tokio::time::timeout(Duration::from_secs(20), watch.next())
-            .await
-            .unwrap()
-            .unwrap();
+        let end = tokio::time::timeout(Duration::from_secs(20), watch.next()).await.unwrap().unwrap();
         assert_eq!(end, None);
         removal.join().unwrap().unwrap();
     });
@@ -523,21 +388,11 @@ fn at_the_victims_exit_its_kill_is_counted_already() {
     let mut scratch = Scratch::new();
     let pid = scratch.run("sleep 1; exec tail /dev/zero");
     let cgroup = Arc::new(Cgroup::of_process(pid).unwrap());
-    apply(
-        &cgroup,
-        json!({"memory": {"limit": 16 << 20, "swap": 16 << 20}}),
-    )
-    .unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    apply(&cgroup, json!({"memory": {"limit": 16 << 20, "swap": 16 << 20}})).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let watch = runtime.block_on(async { OomWatch::start(Arc::clone(&cgroup)).unwrap() });
     let status = scratch.children.first_mut().unwrap().wait().unwrap();
-    assert_eq!(
-        std::os::unix::process::ExitStatusExt::signal(&status),
-        Some(9)
-    );
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
     assert_eq!(watch.unreported().unwrap(), 1);
     scratch.children.clear();
 }

@@ -110,9 +110,7 @@ impl CapabilitySets {
     }
 
     pub(crate) fn write(&self) -> oci::LinuxCapabilities {
-        let set = |set: &CapabilitySet| -> Option<oci::Capabilities> {
-            Some(set.iter().map(|name| name.0).collect())
-        };
+        let set = |set: &CapabilitySet| -> Option<oci::Capabilities> { Some(set.iter().map(|name| name.0).collect()) };
         let mut all = oci::LinuxCapabilities::default();
         all.set_bounding(set(&self.bounding))
             .set_effective(set(&self.effective))
@@ -148,14 +146,20 @@ mod tests {
     #[test]
     fn absent_sets_are_written_as_empty_ones() {
         let written = CapabilitySets::read(None).write();
-        for set in [written.bounding(), written.effective(), written.permitted(), written.inheritable(), written.ambient()] {
+        for set in
+            [written.bounding(), written.effective(), written.permitted(), written.inheritable(), written.ambient()]
+        {
             assert_eq!(set.as_ref().map(std::collections::HashSet::len), Some(0));
         }
     }
 
     #[test]
     fn the_sets_survive_the_way_through_the_oci_type() {
-        let sets = CapabilitySets { bounding: constant(&["CAP_KILL", "CAP_BPF"]), ambient: constant(&["CAP_KILL"]), ..CapabilitySets::default() };
+        let sets = CapabilitySets {
+            bounding: constant(&["CAP_KILL", "CAP_BPF"]),
+            ambient: constant(&["CAP_KILL"]),
+            ..CapabilitySets::default()
+        };
         assert_eq!(CapabilitySets::read(Some(&sets.write())), sets);
     }
 }

@@ -115,7 +115,7 @@ const MAX_LINE_BYTES: usize = 400;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Denial {
     profile: String,
-    first: Finding,
+    first: Box<Finding>,
     others: Vec<RuleId>,
 }
 
@@ -123,7 +123,7 @@ impl Denial {
     /// The refusal that `findings` make, if any of them was denied.
     pub(crate) fn of(profile: &str, findings: &[Finding]) -> Option<Self> {
         let mut denied = findings.iter().filter(|finding| finding.action == Taken::Denied);
-        let first = denied.next()?.clone();
+        let first = Box::new(denied.next()?.clone());
         let mut others = Vec::new();
         for finding in denied {
             if finding.rule != first.rule && !others.contains(&finding.rule) {
@@ -135,7 +135,7 @@ impl Denial {
 
     /// A refusal for want of anything to hand on.
     pub(crate) fn unexplained(profile: &str) -> Self {
-        let first = Finding {
+        let first = Box::new(Finding {
             rule: RuleId::STRICT,
             action: Taken::Denied,
             pointer: String::new(),
@@ -143,7 +143,7 @@ impl Denial {
             after: Value::Null,
             reason: "nothing could be handed on".to_owned(),
             allowed: "a document that can be written".to_owned(),
-        };
+        });
         Self { profile: profile.to_owned(), first, others: Vec::new() }
     }
 
@@ -162,7 +162,7 @@ impl Denial {
 
 impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Finding { rule, pointer, reason, allowed, .. } = &self.first;
+        let Finding { rule, pointer, reason, allowed, .. } = self.first.as_ref();
         let place = if pointer.is_empty() { "the whole document".to_owned() } else { crop(pointer, 80) };
         let mut line = format!(
             "palisade: refused by rule {rule} (profile {}) at {place}: {}; allowed: {}; change: {}",

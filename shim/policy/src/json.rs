@@ -32,9 +32,7 @@ pub(crate) fn read(bytes: &[u8], max_bytes: usize) -> Result<Value, JsonError> {
     }
     let trail = Trail::default();
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let read = Node { trail: &trail, depth: 0 }
-        .deserialize(&mut reader)
-        .and_then(|value| reader.end().map(|()| value));
+    let read = Node { trail: &trail, depth: 0 }.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
     read.map_err(|source| trail.into_error(source))
 }
 
@@ -62,13 +60,7 @@ impl Trail {
     }
 
     fn into_error(self, source: serde_json::Error) -> JsonError {
-        let pointer: String = self
-            .steps
-            .into_inner()
-            .iter()
-            .rev()
-            .flat_map(|step| ["/", step.as_str()])
-            .collect();
+        let pointer: String = self.steps.into_inner().iter().rev().flat_map(|step| ["/", step.as_str()]).collect();
         match self.fault.into_inner() {
             Some(Fault::DuplicateKey) => JsonError::DuplicateKey { pointer },
             Some(Fault::TooDeep) => JsonError::TooDeep { pointer },

@@ -13,7 +13,7 @@ use crate::hardened::{HardenedProcess, HardenedResources, HardenedSpec};
 use crate::identity::{ContainerKind, Identity};
 use crate::policy::Policy;
 use crate::profile::Profile;
-use crate::rules::{Case, Judge, ProcessScope, ResourceScope, RuleId, StreamScope, UpdateScope};
+use crate::rules::{Case, Judge, ProcessScope, ResourceScope, RuleId, StreamScope, UpdateScope, own_cgroup};
 use crate::sheet::{Found, Sheet};
 use crate::spec::{self, SpecError};
 use crate::task::{CreateRequest, ExecRequest, UpdateRequest};
@@ -28,13 +28,7 @@ pub fn judge_create(request: CreateRequest<'_>, policy: &Policy) -> Decision<Har
     let (spec, identity) = spec.into_parts();
     let mut draft = Draft::read(spec);
     let mut sheet = Sheet::new(STRICT);
-    let case = Case {
-        host: &host,
-        task: &task,
-        identity: &identity,
-        settings: &profile.settings,
-        node: &policy.node,
-    };
+    let case = Case { host: &host, task: &task, identity: &identity, settings: &profile.settings, node: &policy.node };
     let streams = task.streams();
     let state = task.state_directory().map(PathBuf::from).unwrap_or_default();
     for (rule, action) in in_force(profile) {
@@ -64,6 +58,10 @@ pub fn judge_create(request: CreateRequest<'_>, policy: &Policy) -> Decision<Har
         }
     }
     draft.process.terminal = task.terminal;
+    if draft.linux.cgroups_path.as_os_str().is_empty() {
+        // The shim has to know the cgroup, also where no rule asks for one.
+        draft.linux.cgroups_path = own_cgroup(task.namespace, task.id);
+    }
     let root = task.bundle.join("rootfs");
     conclude(Operation::Create, profile, sheet, || hardened(draft, profile, identity, state, root))
 }
@@ -130,9 +128,7 @@ pub fn judge_update(request: UpdateRequest<'_>, grant: &Grant, policy: &Policy) 
             Judge::Create(_) | Judge::Process(_) | Judge::Streams(_) | Judge::Exec(_) | Judge::Reading => {}
         }
     }
-    conclude(Operation::Update, profile, sheet, || {
-        Ok(HardenedResources { bytes: canonical(&resources, "")? })
-    })
+    conclude(Operation::Update, profile, sheet, || Ok(HardenedResources { bytes: canonical(&resources, "")? }))
 }
 
 /// The rules of a profile that are not switched off.

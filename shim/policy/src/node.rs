@@ -25,10 +25,30 @@ impl Default for NodePaths {
 /// Trees of which no part is for a container. CIS Docker 5.6 "sensitive host system directories",
 /// Bottlerocket's security guidance; /var/log for the symbolic links that the kubelet follows there.
 const DENIED_TREES: &[&str] = &[
-    "/boot", "/dev", "/etc", "/lib/modules", "/proc", "/root", "/run/systemd", "/run/dbus", "/run/user",
-    "/sys", "/usr/lib/modules", "/var/log", "/var/lib/docker", "/var/lib/etcd", "/var/lib/containers",
-    "/run/containers", "/run/crio", "/run/docker", "/run/nri", "/run/palisade", "/var/lib/palisade",
-    "/var/lib/kubelet", "/var/lib/containerd", "/run/containerd",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/lib/modules",
+    "/proc",
+    "/root",
+    "/run/systemd",
+    "/run/dbus",
+    "/run/user",
+    "/sys",
+    "/usr/lib/modules",
+    "/var/log",
+    "/var/lib/docker",
+    "/var/lib/etcd",
+    "/var/lib/containers",
+    "/run/containers",
+    "/run/crio",
+    "/run/docker",
+    "/run/nri",
+    "/run/palisade",
+    "/var/lib/palisade",
+    "/var/lib/kubelet",
+    "/var/lib/containerd",
+    "/run/containerd",
 ];
 
 /// Sockets through which a container would command the node. CIS Docker 5.32; controls of Bottlerocket.
@@ -49,14 +69,20 @@ const SOCKETS: &[&str] = &[
 
 /// Names of such sockets wherever they stand.
 const SOCKET_NAMES: &[&str] = &[
-    "containerd.sock", "containerd.sock.ttrpc", "crio.sock", "docker.sock", "kubelet.sock", "nri.sock",
-    "podman.sock", "system_bus_socket",
+    "containerd.sock",
+    "containerd.sock.ttrpc",
+    "crio.sock",
+    "docker.sock",
+    "kubelet.sock",
+    "nri.sock",
+    "podman.sock",
+    "system_bus_socket",
 ];
 
 impl NodePaths {
     /// The paths that a bind source is compared with by device and inode.
     pub(crate) fn watched(&self) -> Vec<PathBuf> {
-        let fixed = ["/", "/home", "/usr", "/var", "/run", "/var/lib"].iter();
+        let fixed = ["/", "/usr", "/var", "/run", "/var/lib"].iter();
         let fixed = fixed.chain(DENIED_TREES).chain(SOCKETS).map(PathBuf::from);
         let mut all: Vec<PathBuf> = fixed.chain(self.roots().cloned()).collect();
         all.sort();
@@ -86,10 +112,7 @@ impl NodePaths {
                 return Some(format!("holds {}", tree.display()));
             }
         }
-        SOCKETS
-            .iter()
-            .find(|socket| Path::new(socket).starts_with(path))
-            .map(|socket| format!("holds {socket}"))
+        SOCKETS.iter().find(|socket| Path::new(socket).starts_with(path)).map(|socket| format!("holds {socket}"))
     }
 
     /// Whether `path` is one of the files that CRI and the kubelet mount into this very container.
@@ -142,10 +165,16 @@ fn is_pod_path(rest: &Path, uid: &str) -> bool {
     }
 }
 
+/// Directories of containerd's CRI plugin: 2.x keeps the name of 1.x for what is mounted.
+const CRI_PLUGINS: &[&str] = &["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.runtime"];
+
 /// Below containerd's root or state: what its CRI plugin mounts for this sandbox or container.
 fn is_cri_path(rest: &Path, identity: &Identity, container_id: &str) -> bool {
     let parts = texts(rest);
-    let ["io.containerd.grpc.v1.cri", kind, id, inside @ ..] = parts.as_slice() else { return false };
+    let [plugin, kind, id, inside @ ..] = parts.as_slice() else { return false };
+    if !CRI_PLUGINS.contains(plugin) {
+        return false;
+    }
     match (*kind, inside) {
         ("sandboxes", ["hostname" | "resolv.conf" | "hosts" | "shm"]) => *id == identity.sandbox_id,
         ("containers", ["volumes", _, ..]) => *id == container_id,

@@ -1,23 +1,22 @@
 //! The policy file as text: strict TOML, and errors that name the line, the key and the mend.
 
 mod error;
+mod lists;
 mod quantity;
 mod shape;
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 
 pub use error::PolicyError;
 
 use crate::action::Action;
-use crate::capability::{CapabilityName, CapabilitySet};
-use crate::node::is_clean;
 use crate::policy::{Policy, RuntimeChoice};
-use crate::profile::{AllowedPath, Builtin, Ceiling, Profile};
+use crate::profile::{Builtin, Ceiling, Profile};
 use crate::rules::{RULES, Rule, RuleId};
 use error::Place;
+use lists::{capability_names, clean_path, set_allow};
 use quantity::Unit;
 use shape::{File, ProfileTable, RuleTable};
 
@@ -92,7 +91,12 @@ fn read_profile(name: &Spanned<String>, table: &ProfileTable, place: &Place) -> 
     Ok(profile)
 }
 
-fn set_rule(profile: &mut Profile, name: &Spanned<String>, table: &RuleTable, place: &Place) -> Result<(), PolicyError> {
+fn set_rule(
+    profile: &mut Profile,
+    name: &Spanned<String>,
+    table: &RuleTable,
+    place: &Place,
+) -> Result<(), PolicyError> {
     let key = format!("{}.rules.\"{}\"", place.key, name.get_ref());
     let Some(rule) = RuleId::named(name.get_ref()) else {
         return Err(place.wrong(name.span(), &key, "is no rule", closest(name.get_ref())));
@@ -123,7 +127,13 @@ fn check_action(rule: &Rule, action: Action, span: Range<usize>, key: &str, plac
     Ok(())
 }
 
-fn set_values(profile: &mut Profile, rule: &Rule, table: &RuleTable, key: &str, place: &Place) -> Result<(), PolicyError> {
+fn set_values(
+    profile: &mut Profile,
+    rule: &Rule,
+    table: &RuleTable,
+    key: &str,
+    place: &Place,
+) -> Result<(), PolicyError> {
     let settings = &mut profile.settings;
     for (slot, id, name) in [(&mut settings.user.uid, &table.uid, "uid"), (&mut settings.user.gid, &table.gid, "gid")] {
         if let Some(id) = id {
@@ -158,14 +168,20 @@ fn set_values(profile: &mut Profile, rule: &Rule, table: &RuleTable, key: &str, 
     Ok(())
 }
 
-fn set_ceiling(ceiling: &mut Ceiling, unit: Unit, table: &RuleTable, key: &str, place: &Place) -> Result<(), PolicyError> {
+fn set_ceiling(
+    ceiling: &mut Ceiling,
+    unit: Unit,
+    table: &RuleTable,
+    key: &str,
+    place: &Place,
+) -> Result<(), PolicyError> {
     let read = |value: &Option<Spanned<shape::Quantity>>, name: &str| {
         value.as_ref().map(|value| quantity::read(value, unit, &format!("{key}.{name}"), place)).transpose()
     };
     let (default, max) = (read(&table.default, "default")?, read(&table.max, "max")?);
     ceiling.max = max.unwrap_or(ceiling.max);
     // A lower maximum alone takes the built-in default down with it.
-    ceiling.default = default.unwrap_or(ceiling.default.min(ceiling.max));
+    ceiling.default = default.unwrap_or_else(|| ceiling.default.min(ceiling.max));
     match &table.default {
         Some(default) if ceiling.default > ceiling.max => {
             let mend = "lower default, or raise max";
@@ -173,66 +189,6 @@ fn set_ceiling(ceiling: &mut Ceiling, unit: Unit, table: &RuleTable, key: &str, 
         }
         _ => Ok(()),
     }
-}
-
-fn set_allow(profile: &mut Profile, rule: &Rule, allow: &Spanned<Vec<Spanned<String>>>, key: &str, place: &Place) -> Result<(), PolicyError> {
-    let key = format!("{key}.allow");
-    let settings = &mut profile.settings;
-    let words = || allow.get_ref().iter().map(|word| plain_word(word, &key, place)).collect::<Result<Vec<_>, _>>();
-    let paths = || allow.get_ref().iter().map(|path| clean_path(path, &key, place)).collect::<Result<Vec<_>, _>>();
-    match rule.id.as_str() {
-        "mount.host-path" => {
-            let entries = allow.get_ref().iter().map(|entry| allowed_path(entry, &key, place));
-            settings.host_paths = entries.collect::<Result<_, _>>()?;
-        }
-        "task.rootfs" => settings.rootfs = paths()?,
-        "task.stdio" => settings.stdio = paths()?,
-        "linux.devices" => settings.devices = paths()?,
-        "hooks" => settings.hooks = paths()?,
-        "mount.type" => settings.mount_types = words()?,
-        "linux.sysctl" => settings.sysctls = words()?,
-        "annotations" | "update.annotations" => settings.annotations = words()?,
-        "process.apparmor" => settings.apparmor = words()?,
-        "process.selinux" | "linux.mount-label" => settings.selinux = words()?,
-        _ => {}
-    }
-    Ok(())
-}
-
-fn capability_names(names: &Spanned<Vec<Spanned<String>>>, key: &str, place: &Place) -> Result<CapabilitySet, PolicyError> {
-    let one = |name: &Spanned<String>| {
-        CapabilityName::exact(name.get_ref()).ok_or_else(|| {
-            let mend = "write the exact name, such as CAP_NET_BIND_SERVICE";
-            place.wrong(name.span(), &format!("{key}.capabilities"), "holds no capability name", mend)
-        })
-    };
-    names.get_ref().iter().map(one).collect()
-}
-
-fn clean_path(path: &Spanned<String>, key: &str, place: &Place) -> Result<PathBuf, PolicyError> {
-    let given = Path::new(path.get_ref());
-    if is_clean(given) && given != Path::new("/") {
-        return Ok(given.to_owned());
-    }
-    Err(place.wrong(path.span(), key, "is not an absolute path", "write it from / on, without . and .."))
-}
-
-/// A path, followed by `:ro` where only reading is allowed.
-fn allowed_path(entry: &Spanned<String>, key: &str, place: &Place) -> Result<AllowedPath, PolicyError> {
-    let (text, read_only) = match entry.get_ref().strip_suffix(":ro") {
-        Some(text) => (text, true),
-        None => (entry.get_ref().as_str(), false),
-    };
-    let path = clean_path(&Spanned::new(entry.span(), text.to_owned()), key, place)?;
-    Ok(AllowedPath { path, read_only })
-}
-
-fn plain_word(word: &Spanned<String>, key: &str, place: &Place) -> Result<String, PolicyError> {
-    let text = word.get_ref();
-    if text.is_empty() || text == "*" || text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err(place.wrong(word.span(), key, "holds an empty or unbounded entry", "name what is to pass"));
-    }
-    Ok(text.clone())
 }
 
 /// The rules that share the beginning of a mistyped name, or all sections.

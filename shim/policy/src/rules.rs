@@ -6,6 +6,7 @@ mod annotations;
 mod apparmor;
 mod capabilities;
 mod cgroups_path;
+mod cpu;
 mod cwd;
 mod device_nodes;
 mod device_rules;
@@ -25,7 +26,6 @@ mod mount_type;
 mod namespaces;
 mod no_new_privileges;
 mod oom_score;
-mod cpu;
 mod pids;
 mod privileged;
 mod read_only;
@@ -64,6 +64,7 @@ use crate::sheet::Sheet;
 use crate::task::TaskFacts;
 
 pub(crate) use capabilities::CONTAINERD_DEFAULTS;
+pub(crate) use cgroups_path::own_cgroup;
 pub use table::RULES;
 
 /// Stable name of a rule, as in the policy file and in records.

@@ -22,11 +22,7 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    pub(crate) fn new(
-        pointer: impl Into<String>,
-        before: impl Into<Value>,
-        reason: impl Into<String>,
-    ) -> Self {
+    pub(crate) fn new(pointer: impl Into<String>, before: impl Into<Value>, reason: impl Into<String>) -> Self {
         Self { pointer: pointer.into(), before: before.into(), reason: reason.into() }
     }
 }

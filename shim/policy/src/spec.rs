@@ -56,9 +56,7 @@ impl ParsedSpec {
     pub fn bind_sources(&self) -> Vec<(usize, &Path)> {
         let mounts = self.spec.mounts().as_deref().unwrap_or_default();
         let binds = mounts.iter().enumerate().filter(|(_, mount)| is_bind(mount));
-        binds
-            .map(|(at, mount)| (at, mount.source().as_deref().unwrap_or_else(|| Path::new(""))))
-            .collect()
+        binds.map(|(at, mount)| (at, mount.source().as_deref().unwrap_or_else(|| Path::new("")))).collect()
     }
 
     /// Each namespace that is to be joined rather than made.
@@ -66,10 +64,7 @@ impl ParsedSpec {
     pub fn namespace_paths(&self) -> Vec<(LinuxNamespaceType, &Path)> {
         let linux = self.spec.linux().as_ref();
         let namespaces = linux.and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
-        namespaces
-            .iter()
-            .filter_map(|namespace| Some((namespace.typ(), namespace.path().as_deref()?)))
-            .collect()
+        namespaces.iter().filter_map(|namespace| Some((namespace.typ(), namespace.path().as_deref()?))).collect()
     }
 
     /// Each hook as (its JSON pointer, the host program).
@@ -79,9 +74,7 @@ impl ParsedSpec {
         stages(hooks)
             .into_iter()
             .flat_map(|(stage, list)| {
-                list.iter().enumerate().map(move |(at, hook)| {
-                    (format!("/hooks/{stage}/{at}"), hook.path().as_path())
-                })
+                list.iter().enumerate().map(move |(at, hook)| (format!("/hooks/{stage}/{at}"), hook.path().as_path()))
             })
             .collect()
     }

@@ -117,6 +117,7 @@ impl TaskFacts<'_> {
     /// containerd's state directory: a bundle is `<state>/io.containerd.runtime.v2.task/<namespace>/<id>`.
     pub(crate) fn state_directory(&self) -> Option<&Path> {
         let tasks = self.bundle.parent()?.parent()?;
-        (tasks.file_name()? == "io.containerd.runtime.v2.task").then(|| tasks.parent())?
+        let state = (tasks.file_name()? == "io.containerd.runtime.v2.task").then(|| tasks.parent())?;
+        state.filter(|state| *state != Path::new("/"))
     }
 }

@@ -179,7 +179,9 @@ impl Invocation {
                 Some(Arg::Long("root")) => root = parser.value()?.into(),
                 Some(Arg::Long("log")) => log = Some(PathBuf::from(parser.value()?)),
                 Some(Arg::Long("log-format")) => json = log_format(&parser.value()?)?,
-                Some(Arg::Long("deadline")) => deadline = Duration::from_secs(parser.value()?.parse::<u32>()?.max(1).into()),
+                Some(Arg::Long("deadline")) => {
+                    deadline = Duration::from_secs(parser.value()?.parse::<u32>()?.max(1).into())
+                }
                 Some(Arg::Long("systemd-cgroup" | "debug")) => {}
                 Some(Arg::Long("version") | Arg::Short('v')) => break Command::Version,
                 Some(Arg::Long("help") | Arg::Short('h')) | None => break Command::Help,
@@ -270,7 +272,9 @@ fn create(mut parser: Parser) -> Result<Command, ArgumentError> {
             Arg::Long("pid-file") => pid_file = Some(PathBuf::from(parser.value()?)),
             Arg::Long("console-socket") => console_socket = Some(PathBuf::from(parser.value()?)),
             Arg::Long("no-pivot") => return Err(refused("--no-pivot", "a chroot can be left again")),
-            Arg::Long("no-new-keyring") => return Err(refused("--no-new-keyring", "the session keyring of the host would be shared")),
+            Arg::Long("no-new-keyring") => {
+                return Err(refused("--no-new-keyring", "the session keyring of the host would be shared"));
+            }
             Arg::Long("preserve-fds") => none_preserved(&parser.value()?)?,
             Arg::Value(word) if name.is_none() => name = Some(word),
             other => return Err(other.unexpected().into()),
@@ -286,7 +290,11 @@ fn refused(option: &'static str, reason: &'static str) -> ArgumentError {
 }
 
 fn none_preserved(value: &OsStr) -> Result<(), ArgumentError> {
-    if value == "0" { Ok(()) } else { Err(refused("--preserve-fds", "no descriptor of the host goes into a container")) }
+    if value == "0" {
+        Ok(())
+    } else {
+        Err(refused("--preserve-fds", "no descriptor of the host goes into a container"))
+    }
 }
 
 fn exec(mut parser: Parser) -> Result<Command, ArgumentError> {
@@ -318,7 +326,9 @@ fn exec(mut parser: Parser) -> Result<Command, ArgumentError> {
     let args = words.into_iter().skip(1).map(|word| word.string()).collect::<Result<Vec<_>, _>>()?;
     let process = match file {
         Some(file) => ExecProcess::File(file),
-        None if args.is_empty() => return Err(ArgumentError::Missing { command: "exec", what: "--process or arguments" }),
+        None if args.is_empty() => {
+            return Err(ArgumentError::Missing { command: "exec", what: "--process or arguments" });
+        }
         None => ExecProcess::Arguments { args, cwd, env, user },
     };
     Ok(Command::Exec(ExecRequest { id, process, pid_file, console_socket, detach, tty }))
@@ -461,7 +471,8 @@ mod tests {
 
     #[test]
     fn kill_takes_names_and_numbers() {
-        for (line, expected) in [("kill c", 15), ("kill c SIGKILL", 9), ("kill --all c 37", 37), ("kill c RTMIN+3", 37)] {
+        for (line, expected) in [("kill c", 15), ("kill c SIGKILL", 9), ("kill --all c 37", 37), ("kill c RTMIN+3", 37)]
+        {
             let (_, Command::Kill(request)) = parse(line).unwrap().into_parts() else { panic!("not a kill") };
             assert_eq!(request.signal, expected, "{line}");
         }

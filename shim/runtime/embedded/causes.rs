@@ -134,7 +134,8 @@ mod tests {
 
     #[test]
     fn wrappings_are_taken_off() {
-        let text = "failed to create container: exec process failed with error error in executing process : no such file";
+        let text =
+            "failed to create container: exec process failed with error error in executing process : no such file";
         assert_eq!(unwrapped(text), "no such file");
     }
 

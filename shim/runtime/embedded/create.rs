@@ -52,7 +52,9 @@ pub(super) fn set_oom_score(wanted: Option<i32>) -> Result<(), RuntimeFailure> {
     let file = "/proc/self/oom_score_adj";
     match fs::write(file, wanted.to_string()) {
         Ok(()) => Ok(()),
-        Err(source) if source.kind() == io::ErrorKind::PermissionDenied => Err(RuntimeFailure::OomScore { wanted, source }),
+        Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
+            Err(RuntimeFailure::OomScore { wanted, source })
+        }
         Err(source) => Err(RuntimeFailure::file("write process.oomScoreAdj to", file)(source)),
     }
 }
@@ -126,7 +128,9 @@ impl NewContainer {
             .with_detach(true)
             .build()
             .map_err(|error| causes.of(&error))?;
-        let pid = container.pid().ok_or_else(|| RuntimeFailure::kernel("find the init process")(io::ErrorKind::NotFound.into()))?;
+        let pid = container
+            .pid()
+            .ok_or_else(|| RuntimeFailure::kernel("find the init process")(io::ErrorKind::NotFound.into()))?;
         Ok(pid.as_raw())
     }
 

@@ -9,8 +9,8 @@ use std::io;
 use libcontainer::capabilities::CapabilityExt as _;
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, capabilities, capability_is_in_ambient_set, capability_is_in_bounding_set, no_new_privs,
-    set_capabilities,
+    CapabilitySet, CapabilitySets, capabilities, capability_is_in_ambient_set, capability_is_in_bounding_set,
+    no_new_privs, set_capabilities,
 };
 use thiserror::Error;
 
@@ -70,7 +70,8 @@ impl Credentials {
     pub(super) fn of(process: &Process) -> Result<Self, CredentialError> {
         let sets = process.capabilities().as_ref().map(Sets::of).unwrap_or_default();
         let held = own_sets()?;
-        let lacking = (sets.permitted | sets.effective | sets.inheritable) & !held.permitted | sets.bounding & !held.bounding;
+        let lacking =
+            (sets.permitted | sets.effective | sets.inheritable) & !held.permitted | sets.bounding & !held.bounding;
         if lacking != 0 {
             return Err(CredentialError::NotHeld { names: names(process, lacking) });
         }
@@ -113,7 +114,8 @@ impl Credentials {
     /// [`Credentials::verify`] while [`Credentials::write_out`]'s addition is still there.
     pub(super) fn verify_before_loading(&self) -> Result<(), CredentialError> {
         let addition = CapabilitySet::SYS_ADMIN.bits();
-        let sets = Sets { effective: self.sets.effective | addition, permitted: self.sets.permitted | addition, ..self.sets };
+        let sets =
+            Sets { effective: self.sets.effective | addition, permitted: self.sets.permitted | addition, ..self.sets };
         Self { sets, ..*self }.compare(own_sets()?)
     }
 

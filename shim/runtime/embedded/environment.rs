@@ -8,8 +8,12 @@ use std::ffi::CString;
 /// `home` is the directory that the container's passwd file has for the user, `/` if it has none.
 pub(super) fn compose(spec: &[String], home: Option<&str>) -> Vec<CString> {
     let mut seen = HashSet::new();
-    let mut list: Vec<CString> =
-        spec.iter().rev().filter(|entry| seen.insert(name(entry))).filter_map(|entry| CString::new(entry.as_str()).ok()).collect();
+    let mut list: Vec<CString> = spec
+        .iter()
+        .rev()
+        .filter(|entry| seen.insert(name(entry)))
+        .filter_map(|entry| CString::new(entry.as_str()).ok())
+        .collect();
     list.reverse();
     if !seen.contains("HOME")
         && let Ok(entry) = CString::new(format!("HOME={}", home.unwrap_or("/")))
@@ -21,7 +25,11 @@ pub(super) fn compose(spec: &[String], home: Option<&str>) -> Vec<CString> {
 
 /// The value of a variable.
 pub(super) fn value<'a>(spec: &'a [String], wanted: &str) -> Option<&'a str> {
-    spec.iter().rev().find(|entry| name(entry) == wanted).and_then(|entry| entry.split_once('=')).map(|(_, value)| value)
+    spec.iter()
+        .rev()
+        .find(|entry| name(entry) == wanted)
+        .and_then(|entry| entry.split_once('='))
+        .map(|(_, value)| value)
 }
 
 /// What libcontainer found out about `HOME`.
@@ -41,17 +49,21 @@ mod tests {
         list.iter().map(|entry| (*entry).to_owned()).collect()
     }
 
+    fn composed(spec: &[&str], home: Option<&str>) -> Vec<String> {
+        compose(&strings(spec), home).into_iter().map(|entry| entry.into_string().unwrap()).collect()
+    }
+
     #[test]
     fn the_order_stays_and_the_last_of_two_counts() {
         let spec = strings(&["A=1", "B=2", "A=3"]);
-        assert_eq!(compose(&spec, None), [c"B=2".into(), c"A=3".into(), c"HOME=/".into()]);
+        assert_eq!(composed(&["A=1", "B=2", "A=3"], None), ["B=2", "A=3", "HOME=/"]);
         assert_eq!(value(&spec, "A"), Some("3"));
         assert_eq!(value(&spec, "C"), None);
     }
 
     #[test]
     fn home_is_added_only_where_it_is_missing() {
-        assert_eq!(compose(&strings(&["A=1"]), Some("/root")), [c"A=1".into(), c"HOME=/root".into()]);
-        assert_eq!(compose(&strings(&["HOME=/x"]), Some("/root")), [c"HOME=/x".into()]);
+        assert_eq!(composed(&["A=1"], Some("/root")), ["A=1", "HOME=/root"]);
+        assert_eq!(composed(&["HOME=/x"], Some("/root")), ["HOME=/x"]);
     }
 }

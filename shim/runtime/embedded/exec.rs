@@ -18,11 +18,11 @@ use super::arguments::{ExecProcess, ExecRequest};
 use super::causes::Causes;
 use super::create::{set_oom_score, write_pid_file};
 use super::credentials::Credentials;
+use super::deadline;
 use super::error::RuntimeFailure;
 use super::executor::ContainerExecutor;
 use super::filter::Filter;
 use super::report;
-use super::deadline;
 use super::spec::{self, SpecError};
 use super::state::{Record, StateDir, Status};
 
@@ -39,7 +39,11 @@ pub(super) fn exec(root: &Path, request: ExecRequest) -> Result<ExitCode, Runtim
     }
     if record.user_namespace {
         let field = "linux.namespaces".into();
-        return Err(SpecError::Refused { field, reason: "the embedded runtime can't exec in a user namespace; use runc" }.into());
+        return Err(SpecError::Refused {
+            field,
+            reason: "the embedded runtime can't exec in a user namespace; use runc",
+        }
+        .into());
     }
     let process = process(&state, &request)?;
     let credentials = Credentials::of(&process)?;

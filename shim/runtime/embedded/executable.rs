@@ -68,7 +68,8 @@ mod tests {
     fn a_bare_name_is_searched_in_absolute_directories() {
         assert_eq!(find("sh", Some("/nowhere:/bin")).unwrap(), Path::new("/bin/sh"));
         for (program, path) in [("sh", None), ("sh", Some("bin:.:")), ("", Some("/bin")), ("no-such", Some("/bin"))] {
-            let expected = format!("unable to start container process: exec: {program:?}: executable file not found in $PATH");
+            let expected =
+                format!("unable to start container process: exec: {program:?}: executable file not found in $PATH");
             assert_eq!(message(program, path), expected);
         }
     }

@@ -12,16 +12,52 @@ pub(super) const OCI_VERSION_MAX: &str = "1.2.0";
 
 /// Mount options that libcontainer 0.7 turns into mount flags or attributes.
 const MOUNT_OPTIONS: &[&str] = &[
-    "async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "iversion", "lazytime", "loud", "mand",
-    "noatime", "nodev", "nodiratime", "noexec", "noiversion", "nolazytime", "nomand", "norelatime", "nostrictatime", "nosuid",
-    "private", "rbind", "relatime", "remount", "ro", "rprivate", "rshared", "rslave", "runbindable", "rw", "shared", "silent",
-    "slave", "strictatime", "suid", "sync", "unbindable",
+    "async",
+    "atime",
+    "bind",
+    "defaults",
+    "dev",
+    "diratime",
+    "dirsync",
+    "exec",
+    "iversion",
+    "lazytime",
+    "loud",
+    "mand",
+    "noatime",
+    "nodev",
+    "nodiratime",
+    "noexec",
+    "noiversion",
+    "nolazytime",
+    "nomand",
+    "norelatime",
+    "nostrictatime",
+    "nosuid",
+    "private",
+    "rbind",
+    "relatime",
+    "remount",
+    "ro",
+    "rprivate",
+    "rshared",
+    "rslave",
+    "runbindable",
+    "rw",
+    "shared",
+    "silent",
+    "slave",
+    "strictatime",
+    "suid",
+    "sync",
+    "unbindable",
 ];
 
 /// Prints the features document.
 pub(super) fn print() -> Result<(), RuntimeFailure> {
     let document = document();
-    let text = serde_json::to_string_pretty(&document).map_err(|source| RuntimeFailure::Json { what: "the features", source })?;
+    let text = serde_json::to_string_pretty(&document)
+        .map_err(|source| RuntimeFailure::Json { what: "the features", source })?;
     report::print(&format!("{text}\n"))
 }
 

@@ -16,7 +16,13 @@ pub(super) fn resume(root: &Path, id: &ContainerId) -> Result<(), RuntimeFailure
     change(root, id, "resume", &[Status::Paused], false)
 }
 
-fn change(root: &Path, id: &ContainerId, verb: &'static str, from: &[Status], frozen: bool) -> Result<(), RuntimeFailure> {
+fn change(
+    root: &Path,
+    id: &ContainerId,
+    verb: &'static str,
+    from: &[Status],
+    frozen: bool,
+) -> Result<(), RuntimeFailure> {
     let state = StateDir::open(root, id)?;
     let record = state.record()?;
     let status = state.status(&record);

@@ -34,7 +34,7 @@ mod init_process;
 mod kill;
 mod ps;
 mod report;
-mod seal;
+pub(crate) mod seal;
 mod signal;
 mod spec;
 mod start;
@@ -48,6 +48,8 @@ use std::process::ExitCode;
 use arguments::{Command, Invocation};
 use error::RuntimeFailure;
 use report::Report;
+
+use crate::unsafe_syscalls;
 
 /// Runs one OCI runtime command in this process.
 ///
@@ -69,7 +71,19 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// What the caller left open or set must not reach a container. Kernels before 5.9 can't close all at once; there
+/// libcontainer marks the descriptors one by one before the execve.
+fn forget_inheritance() -> Result<(), RuntimeFailure> {
+    match unsafe_syscalls::forget_inheritance() {
+        Err(error) if error.raw_os_error() != Some(libc::ENOSYS) => {
+            Err(RuntimeFailure::kernel("close inherited descriptors")(error))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn execute(invocation: Invocation, args: &[OsString]) -> Result<ExitCode, RuntimeFailure> {
+    forget_inheritance()?;
     if invocation.command().enters_container() {
         seal::run_from_read_only_binary(args)?;
     }

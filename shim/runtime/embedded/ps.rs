@@ -15,7 +15,9 @@ pub(super) fn print(root: &Path, id: &ContainerId, format: PsFormat) -> Result<(
     let mut pids = record.cgroup.processes()?;
     pids.sort_unstable();
     let text = match format {
-        PsFormat::Json => serde_json::to_string(&pids).map_err(|source| RuntimeFailure::Json { what: "the pids", source })?,
+        PsFormat::Json => {
+            serde_json::to_string(&pids).map_err(|source| RuntimeFailure::Json { what: "the pids", source })?
+        }
         PsFormat::Table => table(&pids),
     };
     report::print(&format!("{text}\n"))

@@ -40,8 +40,8 @@ fn is_read_only() -> io::Result<bool> {
     Ok(rustix::fs::fcntl_get_seals(&binary).is_ok_and(|seals| seals.contains(SealFlags::WRITE)))
 }
 
-/// Linux 5.12 and later.
-fn read_only_mount() -> io::Result<OwnedFd> {
+/// Linux 5.12 and later. A daemon that runs from such a mount saves its runtime calls the second execve.
+pub(crate) fn read_only_mount() -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let mount = rustix::mount::open_tree(CWD, SELF, flags)?;
     unsafe_syscalls::make_mount_read_only(&mount)?;

@@ -8,7 +8,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use oci_spec::runtime::{Hook, Hooks, Linux, LinuxDeviceCgroup, LinuxNamespace, LinuxNamespaceType, Process, Root, Spec};
+use oci_spec::runtime::{
+    Hook, Hooks, Linux, LinuxDeviceCgroup, LinuxNamespace, LinuxNamespaceType, Process, Root, Spec,
+};
 use thiserror::Error;
 
 /// Most bytes of a spec. containerd's own are below 100 KiB.
@@ -115,7 +117,13 @@ impl EnforceableSpec {
 
     /// What libcontainer gets at create. The filter is left out: this runtime's own code loads it. A hook without a
     /// time limit gets `hook_limit`, since libcontainer would wait for it without an end.
-    pub(super) fn for_init(&self, process: Process, cgroup: &Path, devices: Vec<LinuxDeviceCgroup>, hook_limit: Duration) -> Spec {
+    pub(super) fn for_init(
+        &self,
+        process: Process,
+        cgroup: &Path,
+        devices: Vec<LinuxDeviceCgroup>,
+        hook_limit: Duration,
+    ) -> Spec {
         let mut linux = self.linux.clone();
         let mut resources = linux.resources().clone().unwrap_or_default();
         resources.set_devices(Some(devices));
@@ -195,7 +203,10 @@ pub(super) fn check_process(process: &Process) -> Result<(), SpecError> {
         return Err(SpecError::Missing { field: "process.args" });
     }
     if process.selinux_label().as_ref().is_some_and(|label| !label.is_empty()) {
-        return Err(refused("process.selinuxLabel", "the embedded runtime sets no SELinux labels; leave it out or use runc"));
+        return Err(refused(
+            "process.selinuxLabel",
+            "the embedded runtime sets no SELinux labels; leave it out or use runc",
+        ));
     }
     if !process.cwd().is_absolute() {
         return Err(refused("process.cwd", "an absolute path is allowed"));
@@ -231,12 +242,16 @@ fn mount_namespace(_: &Spec, linux: &Linux) -> Result<(), SpecError> {
     if namespaces(linux).iter().any(own) {
         return Ok(());
     }
-    Err(refused("linux.namespaces", "a mount namespace of its own must be there: without it the container is only chrooted"))
+    Err(refused(
+        "linux.namespaces",
+        "a mount namespace of its own must be there: without it the container is only chrooted",
+    ))
 }
 
 fn namespaces_once(_: &Spec, linux: &Linux) -> Result<(), SpecError> {
     let all = namespaces(linux);
-    let twice = |(index, one): (usize, &LinuxNamespace)| all.iter().skip(index + 1).any(|other| other.typ() == one.typ());
+    let twice =
+        |(index, one): (usize, &LinuxNamespace)| all.iter().skip(index + 1).any(|other| other.typ() == one.typ());
     if all.iter().enumerate().any(twice) {
         return Err(refused("linux.namespaces", "a kind of namespace occurs twice"));
     }
@@ -246,7 +261,9 @@ fn namespaces_once(_: &Spec, linux: &Linux) -> Result<(), SpecError> {
 fn mount_label(_: &Spec, linux: &Linux) -> Result<(), SpecError> {
     match linux.mount_label().as_deref() {
         None | Some("") => Ok(()),
-        Some(_) => Err(refused("linux.mountLabel", "the embedded runtime sets no SELinux labels; leave it out or use runc")),
+        Some(_) => {
+            Err(refused("linux.mountLabel", "the embedded runtime sets no SELinux labels; leave it out or use runc"))
+        }
     }
 }
 
@@ -256,7 +273,10 @@ fn idmapped_mounts(spec: &Spec, _: &Linux) -> Result<(), SpecError> {
             || mount.gid_mappings().as_ref().is_some_and(|map| !map.is_empty());
         let asked = mount.options().iter().flatten().any(|option| option == "idmap" || option == "ridmap");
         if mapped || asked {
-            return Err(refused(format!("mounts[{index}]"), "the embedded runtime makes no idmapped mounts; use runc 1.2 or later"));
+            return Err(refused(
+                format!("mounts[{index}]"),
+                "the embedded runtime makes no idmapped mounts; use runc 1.2 or later",
+            ));
         }
     }
     Ok(())
@@ -273,7 +293,10 @@ fn personality(_: &Spec, linux: &Linux) -> Result<(), SpecError> {
 fn seccomp_listener(_: &Spec, linux: &Linux) -> Result<(), SpecError> {
     let Some(seccomp) = linux.seccomp() else { return Ok(()) };
     if seccomp.listener_path().is_some() || seccomp.listener_metadata().is_some() {
-        return Err(refused("linux.seccomp.listenerPath", "the embedded runtime hands no notifications on; leave it out or use runc"));
+        return Err(refused(
+            "linux.seccomp.listenerPath",
+            "the embedded runtime hands no notifications on; leave it out or use runc",
+        ));
     }
     Ok(())
 }
@@ -288,7 +311,9 @@ fn intel_rdt(_: &Spec, linux: &Linux) -> Result<(), SpecError> {
 fn rdma(_: &Spec, linux: &Linux) -> Result<(), SpecError> {
     let rdma = linux.resources().as_ref().and_then(|resources| resources.rdma().as_ref());
     match rdma {
-        Some(rdma) if !rdma.is_empty() => Err(refused("linux.resources.rdma", "the embedded runtime sets no RDMA limits; use runc")),
+        Some(rdma) if !rdma.is_empty() => {
+            Err(refused("linux.resources.rdma", "the embedded runtime sets no RDMA limits; use runc"))
+        }
         _ => Ok(()),
     }
 }

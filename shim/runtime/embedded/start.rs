@@ -19,9 +19,7 @@ pub(super) fn start(root: &Path, id: &ContainerId) -> Result<(), RuntimeFailure>
         return Err(RuntimeFailure::WrongStatus { verb: "start", id: id.clone(), status });
     }
     let socket = state.notify_socket();
-    NotifySocket::new(&socket)
-        .notify_container_start()
-        .map_err(RuntimeFailure::step("start the container"))?;
+    NotifySocket::new(&socket).notify_container_start().map_err(RuntimeFailure::step("start the container"))?;
     // From here on the container counts as running.
     fs::remove_file(&socket).map_err(RuntimeFailure::file("remove", &socket))?;
     state_document::run_hooks(&state, &record, &record.poststart)

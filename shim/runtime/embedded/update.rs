@@ -10,8 +10,8 @@ use oci_spec::runtime::LinuxResources;
 use super::arguments::is_stdin;
 use super::error::RuntimeFailure;
 use super::id::ContainerId;
-use super::spec::{self, SpecError};
 use super::init_process::InitProcess;
+use super::spec::{self, SpecError};
 use super::state::{StateDir, Status};
 use crate::cgroup::{Cgroup, CgroupError};
 

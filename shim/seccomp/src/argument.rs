@@ -1,5 +1,9 @@
 //! A set of values of one system call argument, and its algebra.
 
+mod bits;
+
+use bits::{HALF, below_highest_bit, half_prefixes, halves, is_prefix, prefixes, whole};
+
 /// An inclusive range of one half of an argument.
 pub(crate) type HalfRange = (u32, u32);
 
@@ -7,13 +11,14 @@ const WHOLE_HALF: HalfRange = (0, u32::MAX);
 
 /// A set of 64-bit argument values.
 ///
-/// Values are canonical: what can be said as `Between` is said so, and what can be said as `Halves` is not said as `Masked`.
+/// Values are canonical: what can be said as `Between` is said so, and what can be said as `Halves` is not said as
+/// `Masked`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum ArgumentSet {
     /// `low <= argument <= high`.
     Between { low: u64, high: u64 },
-    /// The upper and the lower 32 bits are in these ranges. The kernel sees only the lower half of an `int` and ignores the
-    /// upper one, so a 64-bit comparison of an `int` argument can be walked round (CVE-2019-10063).
+    /// The upper and the lower 32 bits are in these ranges. The kernel sees only the lower half of an `int` and
+    /// ignores the upper one, so a 64-bit comparison of an `int` argument can be walked round (CVE-2019-10063).
     Halves { upper: HalfRange, lower: HalfRange },
     /// `argument & mask == value`.
     Masked { mask: u64, value: u64 },
@@ -163,30 +168,8 @@ impl ArgumentSet {
     }
 }
 
-const HALF: u64 = 0xffff_ffff;
-
 fn between(low: u64, high: u64) -> Option<ArgumentSet> {
     (low <= high).then_some(ArgumentSet::Between { low, high })
-}
-
-/// Whether the mask is ones and then zeros, from the top.
-fn is_prefix(mask: u64) -> bool {
-    mask.leading_ones().saturating_add(mask.trailing_zeros()) >= u64::BITS
-}
-
-/// The upper and the lower half.
-fn halves(value: u64) -> [u32; 2] {
-    let [a, b, c, d, e, f, g, h] = value.to_be_bytes();
-    [u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])]
-}
-
-fn whole(upper: u32, lower: u32) -> u64 {
-    u64::from(upper) << 32 | u64::from(lower)
-}
-
-/// Ones from the highest bit of `value` down.
-fn below_highest_bit(value: u64) -> u64 {
-    u64::MAX.checked_shr(value.leading_zeros()).unwrap_or_default()
 }
 
 /// The ranges of upper and lower half whose products make up the set: at most three. None for a masked set.
@@ -253,33 +236,6 @@ fn complement_of_mask(mask: u64, value: u64) -> Vec<ArgumentSet> {
         ArgumentSet::masked(above | bit, (value & above) | (!value & bit))
     })
     .collect()
-}
-
-fn half_prefixes(range: HalfRange) -> Vec<(u64, u64)> {
-    let blocks = prefixes(u64::from(range.0), u64::from(range.1)).into_iter();
-    blocks.map(|(mask, value)| (mask & HALF, value)).collect()
-}
-
-/// A range as the fewest aligned power-of-two blocks, as `(mask, value)`: at most 126 of them.
-fn prefixes(low: u64, high: u64) -> Vec<(u64, u64)> {
-    let mut blocks = Vec::new();
-    let mut start = low;
-    loop {
-        let inside = largest_block(start, high);
-        blocks.push((!inside, start));
-        match start.checked_add(inside).and_then(|end| end.checked_add(1)) {
-            Some(next) if next <= high => start = next,
-            _ => return blocks,
-        }
-    }
-}
-
-/// The size less one of the largest block that starts at `start`, is aligned there and ends at or before `high`.
-fn largest_block(start: u64, high: u64) -> u64 {
-    let room = high.wrapping_sub(start);
-    let fits = room.checked_add(1).map_or(u64::BITS, u64::ilog2);
-    let bits = start.trailing_zeros().min(fits);
-    1_u64.checked_shl(bits).map_or(u64::MAX, |size| size.wrapping_sub(1))
 }
 
 #[cfg(test)]

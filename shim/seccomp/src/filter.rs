@@ -135,11 +135,7 @@ impl Flag {
 /// # Errors
 ///
 /// What [`tighten`](crate::tighten) refuses.
-pub fn verdict(
-    profile: &LinuxSeccomp,
-    syscall: &str,
-    arguments: [u64; 6],
-) -> Result<Verdict, RefusedProfile> {
+pub fn verdict(profile: &LinuxSeccomp, syscall: &str, arguments: [u64; 6]) -> Result<Verdict, RefusedProfile> {
     Ok(Filter::read(profile)?.verdict(syscall, arguments))
 }
 

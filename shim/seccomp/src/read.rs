@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use oci_spec::runtime::{
-    LinuxSeccomp, LinuxSeccompArg, LinuxSeccompFilterFlag, LinuxSeccompOperator, LinuxSyscall,
-};
+use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompArg, LinuxSeccompFilterFlag, LinuxSeccompOperator, LinuxSyscall};
 
 use crate::argument::ArgumentSet;
 use crate::filter::Flag;
@@ -75,11 +73,7 @@ fn read_entry(entry: &LinuxSyscall, place: &str, rules: &mut RulesByName) -> Res
 }
 
 /// The union of regions in which an entry with these conditions decides.
-pub(crate) fn regions(
-    args: &[LinuxSeccompArg],
-    verdict: Verdict,
-    place: &str,
-) -> Result<Vec<Region>, RefusedProfile> {
+pub(crate) fn regions(args: &[LinuxSeccompArg], verdict: Verdict, place: &str) -> Result<Vec<Region>, RefusedProfile> {
     let mut conditions = Vec::with_capacity(args.len());
     for (at, arg) in args.iter().enumerate() {
         let index = arg.index();

@@ -39,6 +39,10 @@ impl Region {
 
     /// Regions whose union is exactly what is in both.
     pub(crate) fn intersect(&self, other: &Self) -> Result<Vec<Self>, TooManyPieces> {
+        match (*self, *other) {
+            (Self::ALL, region) | (region, Self::ALL) => return Ok(vec![region]),
+            _ => {}
+        }
         let mut found = vec![Self::ALL];
         for (index, (ours, theirs)) in self.0.iter().zip(other.0).enumerate() {
             let sets = ours.intersect(theirs);
@@ -49,6 +53,9 @@ impl Region {
 
     /// Regions whose union is exactly what is in this one and not in `other`.
     fn without(&self, other: &Self) -> Vec<Self> {
+        if *other == Self::ALL {
+            return Vec::new();
+        }
         if self.0.iter().zip(other.0).any(|(ours, theirs)| ours.intersect(theirs).is_empty()) {
             return vec![*self];
         }

@@ -28,10 +28,11 @@ pub enum TightenError {
 /// The profile that lets a call run only if both profiles do, and otherwise gives the stricter of the two answers
 /// (of two errnos the larger number, so ENOSYS outranks EPERM).
 ///
-/// Both profiles are read in their strictest sense where the OCI runtime-spec is silent: of several matching entries the strictest
-/// wins, and two conditions on one argument are AND where they let a call run and OR where they stop it. The
-/// result means the same to every runtime: its entries do not overlap and name no argument index twice. It is for the native
-/// architecture only, whatever `own` lists: calls of another architecture (x86 and x32 on x86_64) are killed by the runtime.
+/// Both profiles are read in their strictest sense where the OCI runtime-spec is silent: of several matching entries
+/// the strictest wins, and two conditions on one argument are AND where they let a call run and OR where they stop
+/// it. The result means the same to every runtime: its entries do not overlap and name no argument index twice. It is
+/// for the native architecture only, whatever `own` lists: calls of another architecture (x86 and x32 on x86_64) are
+/// killed or refused by the runtime.
 ///
 /// A system call whose common part would need more than 96 entries is narrowed to arguments below 2^32, and then
 /// to nothing. SECCOMP_FILTER_FLAG_LOG is kept if one profile has it, `_SPEC_ALLOW` only if both have.
@@ -39,8 +40,9 @@ pub enum TightenError {
 /// # Errors
 ///
 /// What is not understood or hands the decision to another process is refused, with its place inside the profile:
-/// SCMP_ACT_NOTIFY, SCMP_ACT_TRACE, `listenerPath`, `listenerMetadata`, SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, an `errnoRet`
-/// above 4095 or beside another action, an entry without names, an argument index above 5, over 2048 entries.
+/// SCMP_ACT_NOTIFY, SCMP_ACT_TRACE, `listenerPath`, `listenerMetadata`, SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, an
+/// `errnoRet` above 4095 or beside another action, an entry without names, an argument index above 5, over 2048
+/// entries.
 pub fn tighten(ours: &LinuxSeccomp, own: &LinuxSeccomp) -> Result<LinuxSeccomp, TightenError> {
     let ours = Filter::read(ours).map_err(TightenError::Ours)?;
     let own = Filter::read(own).map_err(TightenError::Own)?;

@@ -40,11 +40,7 @@ impl Verdict {
     }
 
     /// Reads an OCI action and its `errnoRet`; `place` is the JSON pointer of the action.
-    pub(crate) fn read(
-        action: LinuxSeccompAction,
-        errno: Option<u32>,
-        place: &str,
-    ) -> Result<Self, RefusedProfile> {
+    pub(crate) fn read(action: LinuxSeccompAction, errno: Option<u32>, place: &str) -> Result<Self, RefusedProfile> {
         let verdict = match action {
             LinuxSeccompAction::ScmpActAllow => Self::Allow,
             LinuxSeccompAction::ScmpActLog => Self::Log,

@@ -35,7 +35,10 @@ enum Operator {
 type Rule = (Verdict, Vec<Comparison>);
 
 /// The entries that say what the pieces say, system calls with equal rules together.
-pub(crate) fn entries(default: Verdict, syscalls: &BTreeMap<String, Vec<Piece>>) -> Result<Vec<LinuxSyscall>, OciSpecError> {
+pub(crate) fn entries(
+    default: Verdict,
+    syscalls: &BTreeMap<String, Vec<Piece>>,
+) -> Result<Vec<LinuxSyscall>, OciSpecError> {
     let mut names_by_rule: BTreeMap<Rule, Vec<String>> = BTreeMap::new();
     for (name, pieces) in syscalls {
         for rule in rules(pieces, default) {
@@ -99,9 +102,7 @@ fn with(conditions: &[Comparison], next: Comparison) -> Vec<Comparison> {
 
 /// Alternatives whose union is the set; none for the set of all values.
 fn comparisons(index: usize, set: ArgumentSet) -> Vec<Comparison> {
-    let one = |operator, value| {
-        vec![Comparison { index, operator, value }]
-    };
+    let one = |operator, value| vec![Comparison { index, operator, value }];
     match set {
         ArgumentSet::ALL => Vec::new(),
         ArgumentSet::Between { low, high } if low == high => one(Operator::Equal, low),
@@ -133,9 +134,7 @@ fn argument(comparison: Comparison) -> Result<LinuxSeccompArg, OciSpecError> {
         Operator::Equal => argument.op(LinuxSeccompOperator::ScmpCmpEq),
         Operator::AtMost => argument.op(LinuxSeccompOperator::ScmpCmpLe),
         Operator::AtLeast => argument.op(LinuxSeccompOperator::ScmpCmpGe),
-        Operator::MaskedEqual(value) => {
-            argument.op(LinuxSeccompOperator::ScmpCmpMaskedEq).value_two(value)
-        }
+        Operator::MaskedEqual(value) => argument.op(LinuxSeccompOperator::ScmpCmpMaskedEq).value_two(value),
     };
     argument.build()
 }

@@ -56,7 +56,7 @@ mod tests {
         for held in [&[][..], &every_capability] {
             let (strict, wide) = (resolved(BuiltinProfile::Restricted, held), resolved(BuiltinProfile::Baseline, held));
             let both = tighten(&strict, &wide).unwrap();
-            for name in Sysno::iter().map(|syscall| syscall.name()) {
+            for name in Sysno::iter().chain([Sysno::last()]).map(|syscall| syscall.name()) {
                 for value in INTERESTING {
                     let same = [value; 6];
                     let (strict, both) = (answer(&strict, name, same), answer(&both, name, same));
@@ -68,8 +68,36 @@ mod tests {
 
     /// Values that the profiles' conditions tell apart, with the neighbours of each.
     const INTERESTING: [u64; 30] = [
-        0, 1, 2, 3, 8, 10, 16, 37, 38, 39, 40, 41, 45, 46, 0x40, 0o777, 0o4000, 0o2777, 0o10_0000, 0o2_0000, 0x2_0000,
-        0x2_0008, 0x5411, 0x5412, 0x541c, 0x7e02_0000, 0x40_0000, 0xffff_ffff, 0x1_0000_0026, u64::MAX,
+        0,
+        1,
+        2,
+        3,
+        8,
+        10,
+        16,
+        37,
+        38,
+        39,
+        40,
+        41,
+        45,
+        46,
+        0x40,
+        0o777,
+        0o4000,
+        0o2777,
+        0o10_0000,
+        0o2_0000,
+        0x2_0000,
+        0x2_0008,
+        0x5411,
+        0x5412,
+        0x541c,
+        0x7e02_0000,
+        0x40_0000,
+        0xffff_ffff,
+        0x1_0000_0026,
+        u64::MAX,
     ];
 
     /// All that a profile file names.
@@ -109,8 +137,22 @@ mod tests {
     fn both_refuse_what_exploits_begin_with() {
         for profile in BuiltinProfile::ALL.map(|profile| resolved(profile, &[])) {
             for name in [
-                "io_uring_setup", "userfaultfd", "keyctl", "add_key", "bpf", "perf_event_open", "mount", "unshare",
-                "setns", "kexec_load", "init_module", "open_by_handle_at", "kcmp", "pidfd_getfd", "chroot", "no_such_call",
+                "io_uring_setup",
+                "userfaultfd",
+                "keyctl",
+                "add_key",
+                "bpf",
+                "perf_event_open",
+                "mount",
+                "unshare",
+                "setns",
+                "kexec_load",
+                "init_module",
+                "open_by_handle_at",
+                "kcmp",
+                "pidfd_getfd",
+                "chroot",
+                "no_such_call",
             ] {
                 assert_eq!(call(&profile, name, &[]), EPERM, "{name}");
             }

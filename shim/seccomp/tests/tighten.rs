@@ -33,7 +33,13 @@ mod tests {
 
     fn arg(indices: std::ops::Range<usize>) -> impl Strategy<Value = LinuxSeccompArg> {
         let ops = vec![
-            Op::ScmpCmpNe, Op::ScmpCmpLt, Op::ScmpCmpLe, Op::ScmpCmpEq, Op::ScmpCmpGe, Op::ScmpCmpGt, Op::ScmpCmpMaskedEq,
+            Op::ScmpCmpNe,
+            Op::ScmpCmpLt,
+            Op::ScmpCmpLe,
+            Op::ScmpCmpEq,
+            Op::ScmpCmpGe,
+            Op::ScmpCmpGt,
+            Op::ScmpCmpMaskedEq,
         ];
         (indices, value(), value(), prop::sample::select(ops)).prop_map(|(index, value, two, op)| {
             let built = LinuxSeccompArgBuilder::default().index(index).value(value).op(op);
@@ -158,8 +164,16 @@ mod tests {
     /// Pairs of profiles whose combination has few enough pieces to be written exactly: one condition an entry, small
     /// values, and either ranges or masks (a mask of a long range has many pieces).
     fn small_profiles() -> impl Strategy<Value = (LinuxSeccomp, LinuxSeccomp)> {
-        let ranges =
-            || small_profile(vec![Op::ScmpCmpNe, Op::ScmpCmpLt, Op::ScmpCmpLe, Op::ScmpCmpEq, Op::ScmpCmpGe, Op::ScmpCmpGt]);
+        let ranges = || {
+            small_profile(vec![
+                Op::ScmpCmpNe,
+                Op::ScmpCmpLt,
+                Op::ScmpCmpLe,
+                Op::ScmpCmpEq,
+                Op::ScmpCmpGe,
+                Op::ScmpCmpGt,
+            ])
+        };
         let masks = || small_profile(vec![Op::ScmpCmpMaskedEq]);
         prop_oneof![(ranges(), ranges()), (masks(), masks())]
     }
@@ -228,7 +242,9 @@ mod tests {
         assert_eq!(call(&both, "mkdir", 0), Verdict::KillProcess);
         assert_eq!(call(&both, "bpf", 0), Verdict::KillProcess);
         assert_eq!(call(&both, "chmod", 0), Verdict::Errno(13));
-        for (family, verdict) in [(1, Verdict::Allow), (2, Verdict::Errno(1)), (3, Verdict::Allow), (38, Verdict::Errno(1))] {
+        for (family, verdict) in
+            [(1, Verdict::Allow), (2, Verdict::Errno(1)), (3, Verdict::Allow), (38, Verdict::Errno(1))]
+        {
             assert_eq!(call(&both, "socket", family), verdict, "{family}");
         }
         assert_eq!(call(&both, "rmdir", 0), Verdict::Allow);
@@ -274,7 +290,9 @@ mod tests {
     fn what_is_too_wide_to_write_is_stopped() {
         let masks = |value: u64| -> String {
             let args: Vec<String> = (0..6)
-                .map(|index| format!(r#"{{ "index": {index}, "value": {value}, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ" }}"#))
+                .map(|index| {
+                    format!(r#"{{ "index": {index}, "value": {value}, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ" }}"#)
+                })
                 .collect();
             args.join(",")
         };
@@ -323,13 +341,28 @@ mod tests {
             (r#"{ "defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 1 }"#, "/defaultAction"),
             (r#"{ "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/x.sock" }"#, "/listenerPath"),
             (r#"{ "defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x" }"#, "/listenerMetadata"),
-            (r#"{ "defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"] }"#, "/flags/0"),
-            (r#"{ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{ "names": ["a"], "action": "SCMP_ACT_ALLOW" },
-                  { "names": ["a"], "action": "SCMP_ACT_NOTIFY" }] }"#, "/syscalls/1/action"),
-            (r#"{ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{ "names": [], "action": "SCMP_ACT_KILL" }] }"#, "/syscalls/0/names"),
-            (r#"{ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{ "names": ["a"], "action": "SCMP_ACT_ERRNO", "errnoRet": 4096 }] }"#, "/syscalls/0/action"),
-            (r#"{ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{ "names": ["a"], "action": "SCMP_ACT_KILL",
-                  "args": [{ "index": 6, "value": 0, "op": "SCMP_CMP_EQ" }] }] }"#, "/syscalls/0/args/0"),
+            (
+                r#"{ "defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"] }"#,
+                "/flags/0",
+            ),
+            (
+                r#"{ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{ "names": ["a"], "action": "SCMP_ACT_ALLOW" },
+                  { "names": ["a"], "action": "SCMP_ACT_NOTIFY" }] }"#,
+                "/syscalls/1/action",
+            ),
+            (
+                r#"{ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{ "names": [], "action": "SCMP_ACT_KILL" }] }"#,
+                "/syscalls/0/names",
+            ),
+            (
+                r#"{ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{ "names": ["a"], "action": "SCMP_ACT_ERRNO", "errnoRet": 4096 }] }"#,
+                "/syscalls/0/action",
+            ),
+            (
+                r#"{ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{ "names": ["a"], "action": "SCMP_ACT_KILL",
+                  "args": [{ "index": 6, "value": 0, "op": "SCMP_CMP_EQ" }] }] }"#,
+                "/syscalls/0/args/0",
+            ),
         ];
         for (text, place) in cases {
             let error = tighten(&baseline(), &json(text)).unwrap_err();

@@ -9,18 +9,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{Gid, Mode, OFlags, Uid, fchown, open};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 use rustix::termios::{Winsize, tcsetwinsize};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::UnixListener;
 
-use super::StdioError;
 use super::copy::{Sink, Source, nonblocking};
+use super::{Owner, StdioError};
 
-/// The runtime has sent the terminal before its call ends, so this is only a bound.
-const RECEIVE: Duration = Duration::from_secs(5);
+/// The runtime sends the terminal during its call, whose own deadline is as long.
+const RECEIVE: Duration = Duration::from_secs(60);
 
 /// A listening socket for one terminal, in the private directory.
 ///
@@ -38,7 +39,8 @@ pub(crate) struct ConsoleSocket {
 impl ConsoleSocket {
     /// Listens in `dir`; `name` is one file name.
     pub(crate) fn listen(dir: &Path, name: &str) -> Result<Self, StdioError> {
-        let failed = |source: io::Error| StdioError::Io { action: "listen for a terminal in", path: dir.into(), source };
+        let failed =
+            |source: io::Error| StdioError::Io { action: "listen for a terminal in", path: dir.into(), source };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = open(dir, flags, Mode::empty()).map_err(|errno| failed(errno.into()))?;
         let path_for_runtime = PathBuf::from(format!("/proc/{}/fd/{}/{name}", std::process::id(), fd.as_raw_fd()));
@@ -51,12 +53,13 @@ impl ConsoleSocket {
         &self.path_for_runtime
     }
 
-    /// Takes the terminal that the runtime has sent.
-    pub(crate) async fn receive(self) -> Result<Console, StdioError> {
+    /// Takes the terminal that the runtime sends, and gives its other end to the user that the process runs as.
+    pub(crate) async fn receive(self, owner: Owner) -> Result<Console, StdioError> {
         let master = tokio::time::timeout(RECEIVE, self.receive_fd())
             .await
             .unwrap_or_else(|elapsed| Err(elapsed.into()))
             .map_err(StdioError::NoTerminal)?;
+        give_peer_to(&master, owner).map_err(StdioError::NoTerminal)?;
         let master = nonblocking(master, Interest::READABLE | Interest::WRITABLE)?;
         Ok(Console { master: Arc::new(master) })
     }
@@ -79,6 +82,13 @@ impl Drop for ConsoleSocket {
             crate::warn!("remove {:?}: {error}", self.path);
         }
     }
+}
+
+/// The slave end is reached through the master, never by a path that the container's processes can influence.
+/// Source: ioctl_tty(2), TIOCGPTPEER.
+fn give_peer_to(master: &OwnedFd, owner: Owner) -> io::Result<()> {
+    let peer = ioctl_tiocgptpeer(master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    Ok(fchown(&peer, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))?)
 }
 
 fn receive_one(stream: &tokio::net::UnixStream) -> io::Result<OwnedFd> {

@@ -76,7 +76,9 @@ mod tests {
         assert_eq!(Target::parse("/run/a").unwrap(), Target::Fifo("/run/a".into()));
         assert_eq!(Target::parse("fifo:///run/a").unwrap(), Target::Fifo("/run/a".into()));
         assert_eq!(Target::parse("file:///var/log/a").unwrap(), Target::File("/var/log/a".into()));
-        assert!(matches!(Target::parse("binary:///bin/sh?x=y"), Err(StdioError::Scheme { scheme, .. }) if scheme == "binary"));
+        assert!(
+            matches!(Target::parse("binary:///bin/sh?x=y"), Err(StdioError::Scheme { scheme, .. }) if scheme == "binary")
+        );
         assert!(matches!(Target::parse("a/b"), Err(StdioError::Relative(_))));
     }
 

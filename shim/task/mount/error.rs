@@ -52,6 +52,4 @@ pub enum MountError {
 }
 
 /// The filesystems that containerd's snapshotters hand over; all of them are mounted by the kernel without a helper program.
-pub(super) const FILESYSTEMS: [&str; 7] = [
-    "overlay", "erofs", "ext4", "xfs", "btrfs", "squashfs", "zfs",
-];
+pub(super) const FILESYSTEMS: [&str; 7] = ["overlay", "erofs", "ext4", "xfs", "btrfs", "squashfs", "zfs"];

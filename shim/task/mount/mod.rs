@@ -64,11 +64,7 @@ impl MountedRootfs {
         while let Some(path) = self.mounted.pop() {
             let unmounted = match unmount_once(&path) {
                 Ok(_) => Ok(()),
-                Err(source) => Err(MountError::Io {
-                    action: "unmount",
-                    path,
-                    source,
-                }),
+                Err(source) => Err(MountError::Io { action: "unmount", path, source }),
             };
             outcome = outcome.and(unmounted);
         }
@@ -94,13 +90,8 @@ impl Drop for MountedRootfs {
 /// # Errors
 ///
 /// See [`MountError`]; whatever had been mounted by then is unmounted again.
-pub fn mount_rootfs(
-    bundle_rootfs: &Path,
-    mounts: &[RootfsMount],
-) -> Result<MountedRootfs, MountError> {
-    let mut rootfs = MountedRootfs {
-        mounted: Vec::with_capacity(mounts.len()),
-    };
+pub fn mount_rootfs(bundle_rootfs: &Path, mounts: &[RootfsMount]) -> Result<MountedRootfs, MountError> {
+    let mut rootfs = MountedRootfs { mounted: Vec::with_capacity(mounts.len()) };
     for request in mounts {
         let options = MountOptions::parse(&request.options)?;
         let target = Target::open(bundle_rootfs, &request.target)?;
@@ -110,9 +101,7 @@ pub fn mount_rootfs(
         } else if FILESYSTEMS.contains(&request.kind.as_str()) {
             target.mount_filesystem(request, &options)?;
         } else {
-            return Err(MountError::Kind {
-                kind: request.kind.clone(),
-            });
+            return Err(MountError::Kind { kind: request.kind.clone() });
         }
         rootfs.mounted.push(target.path.clone());
         target.finish(&options, bind)?;
@@ -125,10 +114,7 @@ fn is_bind(request: &RootfsMount, options: &MountOptions) -> Result<bool, MountE
     let bind = request.kind == "bind";
     if options.flags.contains(MsFlags::MS_BIND) && !bind {
         let instead = "a bind mount has the type `bind`";
-        return Err(MountError::Option {
-            option: format!("bind of type {}", request.kind),
-            instead,
-        });
+        return Err(MountError::Option { option: format!("bind of type {}", request.kind), instead });
     }
     Ok(bind)
 }

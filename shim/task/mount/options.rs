@@ -31,25 +31,15 @@ impl MountOptions {
     ///
     /// [`MountError::Option`] for options that ask the mounter for something that it does not do.
     pub(super) fn parse(options: &[String]) -> Result<Self, MountError> {
-        let mut parsed = Self {
-            flags: MsFlags::empty(),
-            propagation: Vec::new(),
-            filesystem: Vec::new(),
-        };
+        let mut parsed = Self { flags: MsFlags::empty(), propagation: Vec::new(), filesystem: Vec::new() };
         // Instructions between containerd's own parts.
-        for option in options
-            .iter()
-            .filter(|option| !option.is_empty() && !option.starts_with("X-containerd."))
-        {
+        for option in options.iter().filter(|option| !option.is_empty() && !option.starts_with("X-containerd.")) {
             match meaning(option) {
                 Meaning::Set(flag) => parsed.flags.insert(flag),
                 Meaning::Clear(flag) => parsed.flags.remove(flag),
                 Meaning::Propagate(flag) => parsed.propagation.push(flag),
                 Meaning::Unsupported(instead) => {
-                    return Err(MountError::Option {
-                        option: option.clone(),
-                        instead,
-                    });
+                    return Err(MountError::Option { option: option.clone(), instead });
                 }
                 Meaning::Filesystem => parsed.filesystem.push(option.clone()),
             }
@@ -97,13 +87,11 @@ fn meaning(option: &str) -> Meaning {
         "unbindable" => Meaning::Propagate(MsFlags::MS_UNBINDABLE),
         "runbindable" => Meaning::Propagate(MsFlags::MS_UNBINDABLE.union(MsFlags::MS_REC)),
         "remount" => Meaning::Unsupported("a root filesystem is mounted once"),
-        "loop" => Meaning::Unsupported(
-            "let containerd's mount handlers (2.2) or the snapshotter set up the loop device",
-        ),
+        "loop" => {
+            Meaning::Unsupported("let containerd's mount handlers (2.2) or the snapshotter set up the loop device")
+        }
         _ if option.starts_with("uidmap=") || option.starts_with("gidmap=") => {
-            Meaning::Unsupported(
-                "idmapped layers need a snapshotter that remaps the files itself (remap-ids off)",
-            )
+            Meaning::Unsupported("idmapped layers need a snapshotter that remaps the files itself (remap-ids off)")
         }
         _ => Meaning::Filesystem,
     }
@@ -114,26 +102,14 @@ mod tests {
     use super::*;
 
     fn parse(options: &[&str]) -> Result<MountOptions, MountError> {
-        MountOptions::parse(
-            &options
-                .iter()
-                .map(|option| (*option).to_owned())
-                .collect::<Vec<_>>(),
-        )
+        MountOptions::parse(&options.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>())
     }
 
     #[test]
     fn flags_propagation_and_the_filesystems_own() {
-        let parsed = parse(&[
-            "ro",
-            "nosuid",
-            "lowerdir=/a:/b",
-            "rslave",
-            "X-containerd.mkdir.path=/x",
-            "",
-            "index=off",
-        ])
-        .unwrap();
+        let parsed =
+            parse(&["ro", "nosuid", "lowerdir=/a:/b", "rslave", "X-containerd.mkdir.path=/x", "", "index=off"])
+                .unwrap();
         assert_eq!(parsed.flags, MsFlags::MS_RDONLY | MsFlags::MS_NOSUID);
         assert_eq!(parsed.propagation, [MsFlags::MS_SLAVE | MsFlags::MS_REC]);
         assert_eq!(parsed.filesystem, ["lowerdir=/a:/b", "index=off"]);
@@ -143,24 +119,14 @@ mod tests {
     fn the_later_of_two_opposites_wins() {
         assert_eq!(parse(&["ro", "rw"]).unwrap().flags, MsFlags::empty());
         assert_eq!(parse(&["rw", "ro"]).unwrap().flags, MsFlags::MS_RDONLY);
-        assert_eq!(
-            parse(&["nodev", "dev", "rbind"]).unwrap().flags,
-            MsFlags::MS_BIND | MsFlags::MS_REC
-        );
+        assert_eq!(parse(&["nodev", "dev", "rbind"]).unwrap().flags, MsFlags::MS_BIND | MsFlags::MS_REC);
     }
 
     #[test]
     fn what_is_not_done_is_refused() {
-        for option in [
-            "loop",
-            "remount",
-            "uidmap=0:65536:65536",
-            "gidmap=0:65536:65536",
-        ] {
+        for option in ["loop", "remount", "uidmap=0:65536:65536", "gidmap=0:65536:65536"] {
             match parse(&["ro", option]) {
-                Err(MountError::Option {
-                    option: refused, ..
-                }) => assert_eq!(refused, option),
+                Err(MountError::Option { option: refused, .. }) => assert_eq!(refused, option),
                 other => panic!("{other:?}"),
             }
         }

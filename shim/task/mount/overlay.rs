@@ -42,65 +42,36 @@ pub(super) fn mount_from_common_directory(
 ) -> Result<Result<(), Errno>, MountError> {
     let (directory, relative) = relative_layers(&options.filesystem)
         .filter(|(_, relative)| fits(relative))
-        .ok_or_else(|| MountError::OptionsTooLong {
-            bytes: length(&options.filesystem),
-        })?;
+        .ok_or_else(|| MountError::OptionsTooLong { bytes: length(&options.filesystem) })?;
     let data = relative.join(",");
     let in_thread = || -> Result<(), Errno> {
         unshare(CloneFlags::CLONE_FS)?;
         chdir(&directory)?;
         // Of the new thread: it has the same fds.
         let target = Target::by_fd(target);
-        mount(
-            Some("overlay"),
-            &target,
-            Some("overlay"),
-            options.flags,
-            Some(data.as_str()),
-        )
+        mount(Some("overlay"), &target, Some("overlay"), options.flags, Some(data.as_str()))
     };
-    let failed = |source: io::Error| MountError::Io {
-        action: "mount",
-        path: directory.clone(),
-        source,
-    };
+    let failed = |source: io::Error| MountError::Io { action: "mount", path: directory.clone(), source };
     thread::scope(|scope| {
-        let thread = thread::Builder::new()
-            .stack_size(64 * 1024)
-            .spawn_scoped(scope, in_thread)
-            .map_err(failed)?;
-        thread
-            .join()
-            .map_err(|_| failed(io::Error::other("the mounting thread panicked")))
+        let thread = thread::Builder::new().stack_size(64 * 1024).spawn_scoped(scope, in_thread).map_err(failed)?;
+        thread.join().map_err(|_| failed(io::Error::other("the mounting thread panicked")))
     })
 }
 
 /// The options with the layers named relative to the directory that all of them are in, and that directory; `None` if there is none.
 fn relative_layers(options: &[String]) -> Option<(PathBuf, Vec<String>)> {
-    let at = options
-        .iter()
-        .position(|option| option.starts_with("lowerdir="))?;
+    let at = options.iter().position(|option| option.starts_with("lowerdir="))?;
     let lower = options.get(at)?.strip_prefix("lowerdir=")?;
     // A backslash escapes a colon inside a name, which is not worth taking apart.
     if lower.contains('\\') {
         return None;
     }
     let layers: Vec<&Path> = lower.split(':').map(Path::new).collect();
-    let common = layers
-        .iter()
-        .skip(1)
-        .try_fold(layers.first()?.parent()?, |common, layer| {
-            // Never the layer itself, whose relative name would be empty.
-            common.ancestors().find(|ancestor| {
-                layer
-                    .parent()
-                    .is_some_and(|parent| parent.starts_with(ancestor))
-            })
-        })?;
-    let names: Option<Vec<&str>> = layers
-        .iter()
-        .map(|layer| layer.strip_prefix(common).ok()?.to_str())
-        .collect();
+    let common = layers.iter().skip(1).try_fold(layers.first()?.parent()?, |common, layer| {
+        // Never the layer itself, whose relative name would be empty.
+        common.ancestors().find(|ancestor| layer.parent().is_some_and(|parent| parent.starts_with(ancestor)))
+    })?;
+    let names: Option<Vec<&str>> = layers.iter().map(|layer| layer.strip_prefix(common).ok()?.to_str()).collect();
     let mut relative = options.to_vec();
     *relative.get_mut(at)? = format!("lowerdir={}", names?.join(":"));
     (common.is_absolute()).then(|| (common.to_path_buf(), relative))
@@ -111,53 +82,24 @@ mod tests {
     use super::*;
 
     fn relative(options: &[&str]) -> Option<(PathBuf, Vec<String>)> {
-        relative_layers(
-            &options
-                .iter()
-                .map(|option| (*option).to_owned())
-                .collect::<Vec<_>>(),
-        )
+        relative_layers(&options.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>())
     }
 
     #[test]
     fn layers_lose_their_common_directory_and_nothing_else_changes() {
-        let (directory, options) = relative(&[
-            "index=off",
-            "lowerdir=/v/s/2/fs:/v/s/1/fs",
-            "upperdir=/v/s/3/fs",
-            "workdir=/v/s/3/work",
-        ])
-        .unwrap();
+        let (directory, options) =
+            relative(&["index=off", "lowerdir=/v/s/2/fs:/v/s/1/fs", "upperdir=/v/s/3/fs", "workdir=/v/s/3/work"])
+                .unwrap();
         assert_eq!(directory, Path::new("/v/s"));
-        assert_eq!(
-            options,
-            [
-                "index=off",
-                "lowerdir=2/fs:1/fs",
-                "upperdir=/v/s/3/fs",
-                "workdir=/v/s/3/work"
-            ]
-        );
+        assert_eq!(options, ["index=off", "lowerdir=2/fs:1/fs", "upperdir=/v/s/3/fs", "workdir=/v/s/3/work"]);
     }
 
     #[test]
     fn a_layer_is_never_its_own_common_directory() {
-        assert_eq!(
-            relative(&["lowerdir=/a/b"]).unwrap(),
-            (PathBuf::from("/a"), vec!["lowerdir=b".to_owned()])
-        );
-        assert_eq!(
-            relative(&["lowerdir=/a/b:/a/b/c"]).unwrap().1,
-            ["lowerdir=b:b/c"]
-        );
-        assert_eq!(
-            relative(&["lowerdir=/a/b/c:/a/b"]).unwrap().1,
-            ["lowerdir=b/c:b"]
-        );
-        assert_eq!(
-            relative(&["lowerdir=/a/x:/b/x"]).unwrap().1,
-            ["lowerdir=a/x:b/x"]
-        );
+        assert_eq!(relative(&["lowerdir=/a/b"]).unwrap(), (PathBuf::from("/a"), vec!["lowerdir=b".to_owned()]));
+        assert_eq!(relative(&["lowerdir=/a/b:/a/b/c"]).unwrap().1, ["lowerdir=b:b/c"]);
+        assert_eq!(relative(&["lowerdir=/a/b/c:/a/b"]).unwrap().1, ["lowerdir=b/c:b"]);
+        assert_eq!(relative(&["lowerdir=/a/x:/b/x"]).unwrap().1, ["lowerdir=a/x:b/x"]);
     }
 
     #[test]

@@ -22,15 +22,9 @@ static SERIAL: AtomicU32 = AtomicU32::new(0);
 /// Runs `test` in a thread with a mount namespace of its own and a tmpfs to play in, then checks that the process's
 /// own mount table is as it was.
 fn isolated(test: impl FnOnce(&Path) + Send) {
-    assert!(
-        nix::unistd::geteuid().is_root(),
-        "this test mounts filesystems and needs root"
-    );
+    assert!(nix::unistd::geteuid().is_root(), "this test mounts filesystems and needs root");
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-    let place = std::env::temp_dir().join(format!(
-        "palisade-test-mount-{}-{serial}",
-        std::process::id()
-    ));
+    let place = std::env::temp_dir().join(format!("palisade-test-mount-{}-{serial}", std::process::id()));
     fs::create_dir(&place).unwrap();
     let outcome = std::thread::scope(|scope| {
         scope
@@ -38,14 +32,7 @@ fn isolated(test: impl FnOnce(&Path) + Send) {
                 unshare(CloneFlags::CLONE_NEWNS).unwrap();
                 let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
                 mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
-                mount(
-                    Some("tmpfs"),
-                    &place,
-                    Some("tmpfs"),
-                    MsFlags::empty(),
-                    None::<&str>,
-                )
-                .unwrap();
+                mount(Some("tmpfs"), &place, Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
                 fs::create_dir(place.join("rootfs")).unwrap();
                 test(&place);
             })
@@ -53,10 +40,7 @@ fn isolated(test: impl FnOnce(&Path) + Send) {
     });
     let outside = fs::read_to_string("/proc/self/mountinfo").unwrap();
     fs::remove_dir(&place).unwrap();
-    assert!(
-        !outside.contains(place.to_str().unwrap()),
-        "a mount got out"
-    );
+    assert!(!outside.contains(place.to_str().unwrap()), "a mount got out");
     if let Err(panic) = outcome {
         std::panic::resume_unwind(panic);
     }
@@ -73,9 +57,7 @@ fn request(kind: &str, source: &Path, target: &str, options: &[&str]) -> RootfsM
 
 fn mounted_on(path: &Path) -> usize {
     let table = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
-    mount_points(&table)
-        .filter(|point| point.starts_with(path))
-        .count()
+    mount_points(&table).filter(|point| point.starts_with(path)).count()
 }
 
 /// Makes `count` layers with a file each and gives back their names in overlay's order.
@@ -99,16 +81,8 @@ fn an_overlay_is_mounted_written_to_and_unmounted() {
         let (upper, work) = (place.join("upper"), place.join("work"));
         fs::create_dir(&upper).unwrap();
         fs::create_dir(&work).unwrap();
-        let dirs = [
-            format!("upperdir={}", upper.display()),
-            format!("workdir={}", work.display()),
-        ];
-        let overlay = request(
-            "overlay",
-            Path::new("overlay"),
-            "",
-            &[&dirs[0], &dirs[1], &lower, "nosuid"],
-        );
+        let dirs = [format!("upperdir={}", upper.display()), format!("workdir={}", work.display())];
+        let overlay = request("overlay", Path::new("overlay"), "", &[&dirs[0], &dirs[1], &lower, "nosuid"]);
         let rootfs = place.join("rootfs");
         mount_rootfs(&rootfs, &[overlay]).unwrap().keep();
         assert_eq!(fs::read_to_string(rootfs.join("of-2")).unwrap(), "2");
@@ -131,11 +105,7 @@ fn more_layers_than_a_page_names_are_mounted_without_moving_the_process() {
         assert!(lower.len() > 2 * 4096, "control: it is too long");
         let before = std::env::current_dir().unwrap();
         let rootfs = place.join("rootfs");
-        let mounted = mount_rootfs(
-            &rootfs,
-            &[request("overlay", Path::new("overlay"), "", &[&lower])],
-        )
-        .unwrap();
+        let mounted = mount_rootfs(&rootfs, &[request("overlay", Path::new("overlay"), "", &[&lower])]).unwrap();
         assert_eq!(fs::read_to_string(rootfs.join("of-0")).unwrap(), "0");
         assert_eq!(fs::read_to_string(rootfs.join("of-126")).unwrap(), "126");
         assert_eq!(std::env::current_dir().unwrap(), before);
@@ -147,18 +117,10 @@ fn more_layers_than_a_page_names_are_mounted_without_moving_the_process() {
 #[test]
 fn what_cannot_be_shortened_enough_is_an_error() {
     isolated(|place| {
-        let names: Vec<_> = (0..20)
-            .map(|layer| format!("/{layer}{}", "x".repeat(250)))
-            .collect();
+        let names: Vec<_> = (0..20).map(|layer| format!("/{layer}{}", "x".repeat(250))).collect();
         let lower = format!("lowerdir={}", names.join(":"));
-        let outcome = mount_rootfs(
-            &place.join("rootfs"),
-            &[request("overlay", place, "", &[&lower])],
-        );
-        assert!(
-            matches!(outcome, Err(MountError::OptionsTooLong { bytes }) if bytes > 4096),
-            "{outcome:?}"
-        );
+        let outcome = mount_rootfs(&place.join("rootfs"), &[request("overlay", place, "", &[&lower])]);
+        assert!(matches!(outcome, Err(MountError::OptionsTooLong { bytes }) if bytes > 4096), "{outcome:?}");
     });
 }
 
@@ -171,22 +133,16 @@ fn a_read_only_bind_is_read_only_and_keeps_its_sources_flags() {
         mount(Some("tmpfs"), &source, Some("tmpfs"), strict, None::<&str>).unwrap();
         fs::write(source.join("file"), "f").unwrap();
         let rootfs = place.join("rootfs");
-        let mounted =
-            mount_rootfs(&rootfs, &[request("bind", &source, "", &["rbind", "ro"])]).unwrap();
+        let mounted = mount_rootfs(&rootfs, &[request("bind", &source, "", &["rbind", "ro"])]).unwrap();
         assert_eq!(fs::read_to_string(rootfs.join("file")).unwrap(), "f");
         let written = fs::write(rootfs.join("file"), "g").unwrap_err();
         assert_eq!(written.raw_os_error(), Some(Errno::EROFS as i32));
         let fd = open(&rootfs, PLAIN_DIRECTORY, Mode::empty()).unwrap();
         let flags = fstatvfs(&fd).unwrap().flags();
-        assert!(
-            flags.contains(FsFlags::ST_NOSUID | FsFlags::ST_NOEXEC | FsFlags::ST_RDONLY),
-            "{flags:?}"
-        );
+        assert!(flags.contains(FsFlags::ST_NOSUID | FsFlags::ST_NOEXEC | FsFlags::ST_RDONLY), "{flags:?}");
         drop((fd, mounted));
         assert_eq!(mounted_on(&rootfs), 0);
-        mount_rootfs(&rootfs, &[request("bind", &source, "", &["rbind", "rw"])])
-            .unwrap()
-            .keep();
+        mount_rootfs(&rootfs, &[request("bind", &source, "", &["rbind", "rw"])]).unwrap().keep();
         fs::write(rootfs.join("file"), "control: rw is writable").unwrap();
     });
 }
@@ -199,15 +155,9 @@ fn targets_below_the_root_filesystem_see_the_mount_before() {
         fs::create_dir(&second).unwrap();
         fs::write(second.join("file"), "f").unwrap();
         let rootfs = place.join("rootfs");
-        let mounts = [
-            request("bind", &first, "", &["bind"]),
-            request("bind", &second, "/data/deep", &["bind", "ro"]),
-        ];
+        let mounts = [request("bind", &first, "", &["bind"]), request("bind", &second, "/data/deep", &["bind", "ro"])];
         mount_rootfs(&rootfs, &mounts).unwrap().keep();
-        assert_eq!(
-            fs::read_to_string(rootfs.join("data/deep/file")).unwrap(),
-            "f"
-        );
+        assert_eq!(fs::read_to_string(rootfs.join("data/deep/file")).unwrap(), "f");
         assert_eq!(mounted_on(&rootfs), 2);
         unmount(&rootfs).unwrap();
         assert_eq!(mounted_on(&rootfs), 0);
@@ -225,28 +175,15 @@ fn a_link_is_never_mounted_on() {
         symlink(&elsewhere, source.join("inner")).unwrap();
         let bind = |target: &str| request("bind", &source, target, &["bind"]);
         let outcome = mount_rootfs(&link, &[bind("")]);
-        assert!(
-            matches!(outcome, Err(MountError::Target { .. })),
-            "{outcome:?}"
-        );
+        assert!(matches!(outcome, Err(MountError::Target { .. })), "{outcome:?}");
         let rootfs = place.join("rootfs");
         for target in ["inner", "../elsewhere", "absent"] {
             let outcome = mount_rootfs(&rootfs, &[bind(""), bind(target)]);
-            assert!(
-                matches!(outcome, Err(MountError::Target { .. })),
-                "{target}: {outcome:?}"
-            );
+            assert!(matches!(outcome, Err(MountError::Target { .. })), "{target}: {outcome:?}");
             assert_eq!(mounted_on(&rootfs), 0, "the first mount is taken back");
         }
         assert_eq!(mounted_on(&elsewhere), 0);
-        mount(
-            Some(&source),
-            &elsewhere,
-            None::<&str>,
-            MsFlags::MS_BIND,
-            None::<&str>,
-        )
-        .unwrap();
+        mount(Some(&source), &elsewhere, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
         unmount(&link).unwrap();
         assert_eq!(mounted_on(&elsewhere), 1, "nor unmounted through");
         mount_rootfs(&rootfs, &[bind("")]).unwrap().keep();
@@ -257,48 +194,20 @@ fn a_link_is_never_mounted_on() {
 fn types_that_no_root_filesystem_has_are_refused() {
     isolated(|place| {
         let rootfs = place.join("rootfs");
-        for kind in [
-            "proc",
-            "sysfs",
-            "fuse.nydus-overlayfs",
-            "cgroup2",
-            "tmpfs",
-            "",
-        ] {
+        for kind in ["proc", "sysfs", "fuse.nydus-overlayfs", "cgroup2", "tmpfs", ""] {
             let outcome = mount_rootfs(&rootfs, &[request(kind, Path::new("none"), "", &[])]);
-            assert!(
-                matches!(outcome, Err(MountError::Kind { .. })),
-                "{kind}: {outcome:?}"
-            );
+            assert!(matches!(outcome, Err(MountError::Kind { .. })), "{kind}: {outcome:?}");
         }
         for kind in ["overlay", "ext4", "none"] {
             let outcome = mount_rootfs(&rootfs, &[request(kind, place, "", &["rbind"])]);
-            assert!(
-                matches!(outcome, Err(MountError::Option { .. })),
-                "{kind}: {outcome:?}"
-            );
+            assert!(matches!(outcome, Err(MountError::Option { .. })), "{kind}: {outcome:?}");
         }
         let lower = layers(place, 127, 100);
         let outcome = mount_rootfs(&rootfs, &[request("ext4", place, "", &[&lower])]);
-        assert!(
-            matches!(outcome, Err(MountError::OptionsTooLong { .. })),
-            "{outcome:?}"
-        );
-        let failing = [
-            request("bind", place, "", &["bind"]),
-            request("ext4", Path::new("/dev/absent"), "", &[]),
-        ];
+        assert!(matches!(outcome, Err(MountError::OptionsTooLong { .. })), "{outcome:?}");
+        let failing = [request("bind", place, "", &["bind"]), request("ext4", Path::new("/dev/absent"), "", &[])];
         let outcome = mount_rootfs(&rootfs, &failing);
-        assert!(
-            matches!(
-                outcome,
-                Err(MountError::Io {
-                    action: "mount",
-                    ..
-                })
-            ),
-            "{outcome:?}"
-        );
+        assert!(matches!(outcome, Err(MountError::Io { action: "mount", .. })), "{outcome:?}");
         assert_eq!(mounted_on(&rootfs), 0);
         mount_rootfs(&rootfs, &[]).unwrap().keep();
     });
@@ -309,13 +218,9 @@ fn propagation_is_set_as_asked() {
     isolated(|place| {
         let rootfs = place.join("rootfs");
         for (option, tag) in [("private", None), ("shared", Some("shared:"))] {
-            let mounted =
-                mount_rootfs(&rootfs, &[request("bind", place, "", &["bind", option])]).unwrap();
+            let mounted = mount_rootfs(&rootfs, &[request("bind", place, "", &["bind", option])]).unwrap();
             let table = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
-            let line = table
-                .lines()
-                .find(|line| line.contains(rootfs.to_str().unwrap()))
-                .unwrap();
+            let line = table.lines().find(|line| line.contains(rootfs.to_str().unwrap())).unwrap();
             assert_eq!(line.contains("shared:"), tag.is_some(), "{option}: {line}");
             mounted.unmount().unwrap();
         }

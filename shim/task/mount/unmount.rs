@@ -19,26 +19,17 @@ const MOST_STACKED: usize = 128;
 ///
 /// [`MountError::Io`] for what cannot be unmounted.
 pub fn unmount(path: &Path) -> Result<(), MountError> {
-    let failed = |path: &Path, source: io::Error| MountError::Io {
-        action: "unmount",
-        path: path.to_path_buf(),
-        source,
-    };
+    let failed =
+        |path: &Path, source: io::Error| MountError::Io { action: "unmount", path: path.to_path_buf(), source };
     let path = match real_path(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         real => real.map_err(|source| failed(path, source))?,
     };
     let table = "/proc/thread-self/mountinfo";
-    let mountinfo = fs::read_to_string(table).map_err(|source| MountError::Io {
-        action: "read",
-        path: table.into(),
-        source,
-    })?;
+    let mountinfo =
+        fs::read_to_string(table).map_err(|source| MountError::Io { action: "read", path: table.into(), source })?;
     // Later lines are mounted over or below earlier ones.
-    for mount_point in mount_points(&mountinfo)
-        .filter(|point| point.starts_with(&path))
-        .rev()
-    {
+    for mount_point in mount_points(&mountinfo).filter(|point| point.starts_with(&path)).rev() {
         unmount_once(&mount_point).map_err(|source| failed(&mount_point, source))?;
     }
     for _ in 0..MOST_STACKED {
@@ -67,22 +58,12 @@ fn real_path(path: &Path) -> io::Result<PathBuf> {
 }
 
 pub(super) fn mount_points(mountinfo: &str) -> impl DoubleEndedIterator<Item = PathBuf> {
-    mountinfo
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .map(|field| PathBuf::from(unescaped(field)))
+    mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).map(|field| PathBuf::from(unescaped(field)))
 }
 
 /// mountinfo writes space, tab, newline and backslash as three octal digits.
 fn unescaped(field: &str) -> String {
-    [
-        ("\\040", " "),
-        ("\\011", "\t"),
-        ("\\012", "\n"),
-        ("\\134", "\\"),
-    ]
-    .into_iter()
-    .fold(field.to_owned(), |plain, (escape, character)| {
-        plain.replace(escape, character)
-    })
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+        .into_iter()
+        .fold(field.to_owned(), |plain, (escape, character)| plain.replace(escape, character))
 }

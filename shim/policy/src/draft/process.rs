@@ -65,7 +65,7 @@ impl ProcessDraft {
             selinux_label: process.selinux_label().clone().unwrap_or_default(),
             oom_score_adj: process.oom_score_adj(),
             scheduler: process.scheduler().clone(),
-            io_priority: process.io_priority().clone(),
+            io_priority: *process.io_priority(),
             base: process.clone(),
         }
     }

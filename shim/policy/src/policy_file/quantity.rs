@@ -16,7 +16,8 @@ pub(super) enum Unit {
     Count,
 }
 
-const SUFFIXES: &[(&str, u32)] = &[("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40), ("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40)];
+const SUFFIXES: &[(&str, u32)] =
+    &[("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40), ("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40)];
 
 /// The largest that the kernel and OCI's signed fields can hold.
 const MOST: u64 = i64::MAX as u64;

@@ -1,3 +1,5 @@
+use std::path::{Path, PathBuf};
+
 use super::*;
 
 fn error(text: &str) -> PolicyError {
@@ -65,20 +67,48 @@ fn an_error_names_line_key_and_mend() {
         ("version = 2", 1, ["version", "another format", "set version = 1"]),
         ("[runtime]\nbinary = \"runc\"", 2, ["runtime.binary", "not an absolute path", "write it from /"]),
         ("[profiles.x]\n", 1, ["profiles.x", "not built in", "add extends"]),
-        ("[profiles.baseline]\nextends = \"restricted\"", 2, ["profiles.baseline", "extends nothing", "remove extends"]),
+        (
+            "[profiles.baseline]\nextends = \"restricted\"",
+            2,
+            ["profiles.baseline", "extends nothing", "remove extends"],
+        ),
         ("[profiles.restricted.rules.\"user.nonroot\"]\n", 1, ["user.nonroot", "is no rule", "user.non-root"]),
-        ("[profiles.restricted.rules.hooks]\naction = \"mutate\"", 2, ["hooks", "no change that helps", "set deny, audit or off"]),
-        ("[profiles.restricted.rules.\"root.path\"]\naction = \"off\"", 2, ["root.path", "cannot be changed", "remove it"]),
-        ("[profiles.restricted.rules.hooks]\nmax = 1", 2, ["hooks", "does not belong", "this rule takes action, allow"]),
+        (
+            "[profiles.restricted.rules.hooks]\naction = \"mutate\"",
+            2,
+            ["hooks", "no change that helps", "set deny, audit or off"],
+        ),
+        (
+            "[profiles.restricted.rules.\"root.path\"]\naction = \"off\"",
+            2,
+            ["root.path", "cannot be changed", "remove it"],
+        ),
+        (
+            "[profiles.restricted.rules.hooks]\nmax = 1",
+            2,
+            ["hooks", "does not belong", "this rule takes action, allow"],
+        ),
         ("[profiles.restricted.rules.\"user.non-root\"]\nuid = 0", 2, ["uid", "not an ordinary user", "from 1 to"]),
         ("[profiles.restricted.rules.\"res.memory\"]\nmax = \"1GB\"", 2, ["res.memory", "not an amount", "512MiB"]),
         ("[profiles.restricted.rules.\"res.pids\"]\nmax = 0", 2, ["res.pids", "not an amount", "above 0"]),
         ("[profiles.restricted.rules.\"res.pids\"]\nmax = 5\ndefault = 6", 3, ["default", "above max", "raise max"]),
-        ("[profiles.restricted.rules.\"caps.allow-list\"]\ncapabilities = [\n\"CAP_KILL\",\n\"KILL\"]", 4, ["capabilities", "no capability name", "CAP_NET_BIND_SERVICE"]),
-        ("[profiles.restricted.rules.\"mount.host-path\"]\nallow = [\"/\"]", 2, ["allow", "not an absolute path", "write it from /"]),
+        (
+            "[profiles.restricted.rules.\"caps.allow-list\"]\ncapabilities = [\n\"CAP_KILL\",\n\"KILL\"]",
+            4,
+            ["capabilities", "no capability name", "CAP_NET_BIND_SERVICE"],
+        ),
+        (
+            "[profiles.restricted.rules.\"mount.host-path\"]\nallow = [\"/\"]",
+            2,
+            ["allow", "not an absolute path", "write it from /"],
+        ),
         ("[profiles.restricted.rules.annotations]\nallow = [\"*\"]", 2, ["allow", "unbounded", "name what is to pass"]),
         ("[profiles.restricted.rules.hooks]\naction = \"warn\"", 2, ["unknown variant `warn`", "deny", "mutate"]),
-        ("[profiles.restricted.rules.\"linux.seccomp\"]\nprofile = \"x\"", 2, ["profile", "no system call profile", "restricted or baseline"]),
+        (
+            "[profiles.restricted.rules.\"linux.seccomp\"]\nprofile = \"x\"",
+            2,
+            ["profile", "no system call profile", "restricted or baseline"],
+        ),
     ] {
         let error = error(text);
         let line_text = error.to_string();

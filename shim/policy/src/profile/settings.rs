@@ -71,9 +71,7 @@ impl Settings {
     pub(crate) fn of(builtin: Builtin) -> Self {
         let (names, seccomp) = match builtin {
             Builtin::Restricted => (RESTRICTED_CAPABILITIES, BuiltinProfile::Restricted),
-            Builtin::Baseline | Builtin::Privileged => {
-                (BASELINE_CAPABILITIES, BuiltinProfile::Baseline)
-            }
+            Builtin::Baseline | Builtin::Privileged => (BASELINE_CAPABILITIES, BuiltinProfile::Baseline),
         };
         Self {
             user: NonRootUser { uid: NON_ROOT_ID, gid: NON_ROOT_ID },

@@ -1,6 +1,6 @@
 //! `linux.cgroups-path`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::draft::Draft;
 use crate::rules::Case;
@@ -13,10 +13,10 @@ pub(super) fn judge(draft: &mut Draft, case: &Case<'_>, sheet: &mut Sheet) {
     let id = case.task.id;
     let text = draft.linux.cgroups_path.to_string_lossy().into_owned();
     if text.is_empty() {
-        let own = format!("/{}/{id}", case.task.namespace);
+        let own = own_cgroup(case.task.namespace, id);
         let found = Found::new("/linux/cgroupsPath", "", "the runtime would choose the cgroup");
-        if sheet.mends(found, own.as_str()) {
-            draft.linux.cgroups_path = PathBuf::from(own);
+        if sheet.mends(found, own.to_string_lossy().as_ref()) {
+            draft.linux.cgroups_path = own;
         }
         return;
     }
@@ -25,6 +25,11 @@ pub(super) fn judge(draft: &mut Draft, case: &Case<'_>, sheet: &mut Sheet) {
         let found = Found::new("/linux/cgroupsPath", text.as_str(), reason);
         sheet.refuses(found, format!("a path that ends in /{id}, or <slice>:<prefix>:{id}"));
     }
+}
+
+/// Where containerd puts a container that names no cgroup (`oci.WithNamespacedCgroup`).
+pub(crate) fn own_cgroup(namespace: &str, id: &str) -> PathBuf {
+    Path::new("/").join(namespace).join(id)
 }
 
 fn is_own(text: &str, id: &str) -> bool {

@@ -12,8 +12,14 @@ use crate::sheet::{Found, Sheet};
 
 /// The nodes that every container has (OCI runtime-spec `config-linux.md` "Default Devices").
 pub(super) const DEFAULTS: &[(&str, i64, i64)] = &[
-    ("/dev/null", 1, 3), ("/dev/zero", 1, 5), ("/dev/full", 1, 7), ("/dev/random", 1, 8),
-    ("/dev/urandom", 1, 9), ("/dev/tty", 5, 0), ("/dev/console", 5, 1), ("/dev/ptmx", 5, 2),
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+    ("/dev/console", 5, 1),
+    ("/dev/ptmx", 5, 2),
 ];
 
 /// CIS-D 5.18: no other device node than the defaults and those that the policy lists.

@@ -2,7 +2,7 @@
 
 use crate::draft::Draft;
 use crate::host::{SourceFact, SourceKind};
-use crate::rules::Case;
+use crate::rules::{Case, read_only};
 use crate::sheet::{Found, Sheet};
 use crate::spec::is_bind;
 
@@ -27,7 +27,7 @@ pub(super) fn host_path(draft: &mut Draft, case: &Case<'_>, sheet: &mut Sheet) {
         // What was judged is what the runtime gets, whatever the links lead to by then.
         mount.set_source(Some(fact.real_path.clone()));
         let listed = case.settings.host_paths.iter().find(|entry| entry.covers(&fact.real_path));
-        let writable = !mount.options().iter().flatten().any(|option| option == "ro" || option == "rro");
+        let writable = !read_only::is(mount.options().as_deref().unwrap_or_default());
         let (reason, allowed) = match listed {
             _ if allowed_here(fact, case) => continue,
             Some(entry) if entry.read_only && writable => (format!("{text:?} may be mounted read-only"), "ro"),

@@ -11,9 +11,8 @@ use crate::rules::Case;
 use crate::sheet::{Found, Sheet};
 
 /// A namespace that is not listed is the host's (OCI runtime-spec `config-linux.md` "Namespaces").
-const REQUIRED: &[(Kind, &str)] = &[
-    (Kind::Pid, "pid"), (Kind::Network, "network"), (Kind::Ipc, "ipc"), (Kind::Uts, "uts"), (Kind::Mount, "mount"),
-];
+const REQUIRED: &[(Kind, &str)] =
+    &[(Kind::Pid, "pid"), (Kind::Network, "network"), (Kind::Ipc, "ipc"), (Kind::Uts, "uts"), (Kind::Mount, "mount")];
 
 /// PSS hostNetwork, hostPID, hostIPC. A container of a pod always joins by path, so whose the namespace
 /// is is decided by inode.
@@ -21,7 +20,10 @@ pub(super) fn judge(draft: &mut Draft, case: &Case<'_>, sheet: &mut Sheet) {
     for (kind, name) in REQUIRED {
         if draft.linux.namespace(*kind).is_none() {
             let reason = format!("shares the host's {name} namespace");
-            sheet.refuses(Found::new("/linux/namespaces", json!(null), reason), format!("a {name} namespace of its own"));
+            sheet.refuses(
+                Found::new("/linux/namespaces", json!(null), reason),
+                format!("a {name} namespace of its own"),
+            );
         }
     }
     for (i, namespace) in draft.linux.namespaces.iter().enumerate() {

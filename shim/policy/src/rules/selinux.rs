@@ -31,6 +31,5 @@ pub(super) fn mounts(draft: &mut Draft, case: &Case<'_>, sheet: &mut Sheet) {
 /// An empty label is what a node without SELinux gets. A label is `user:role:type[:level]`.
 fn has_type(label: &str, known: &[&str], added: &[String]) -> bool {
     let mut parts = label.split(':').skip(2);
-    label.is_empty()
-        || parts.next().is_some_and(|kind| known.contains(&kind) || added.iter().any(|one| one == kind))
+    label.is_empty() || parts.next().is_some_and(|kind| known.contains(&kind) || added.iter().any(|one| one == kind))
 }

@@ -2,10 +2,10 @@
 
 use super::{
     Judge, Rule, RuleId, Setting, annotations, apparmor, capabilities, cgroups_path, cpu, cwd, device_nodes,
-    device_rules, exec, hooks, identity, linux_extras, masked_paths, memory, mount_cgroup, mount_dest,
-    mount_host_path, mount_options, mount_propagation, mount_sys, mount_type, namespaces, no_new_privileges,
-    oom_score, pids, privileged, resource_network, rlimits, root_path, scheduling, seccomp, selinux, sysctl,
-    task_checkpoint, task_options, task_rootfs, task_stdio, unified, update, user, user_namespace,
+    device_rules, exec, hooks, identity, linux_extras, masked_paths, memory, mount_cgroup, mount_dest, mount_host_path,
+    mount_options, mount_propagation, mount_sys, mount_type, namespaces, no_new_privileges, oom_score, pids,
+    privileged, resource_network, rlimits, root_path, scheduling, seccomp, selinux, sysctl, task_checkpoint,
+    task_options, task_rootfs, task_stdio, unified, update, user, user_namespace,
 };
 use crate::action::Action::{Audit, Deny, Mutate};
 

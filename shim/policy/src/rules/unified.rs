@@ -10,9 +10,8 @@ use crate::sheet::{Found, Sheet};
 
 /// Files of cgroup v2 with a plain number, which shape reclaim and weights but take no limit away
 /// (kernel `Documentation/admin-guide/cgroup-v2.rst`).
-const NUMBERS: &[&str] = &[
-    "memory.min", "memory.low", "memory.high", "memory.oom.group", "cpu.weight", "cpu.weight.nice", "cpu.idle",
-];
+const NUMBERS: &[&str] =
+    &["memory.min", "memory.low", "memory.high", "memory.oom.group", "cpu.weight", "cpu.weight.nice", "cpu.idle"];
 
 /// These files are written last and over the typed limits, so each is known and held to the same maxima.
 pub(super) fn judge(resources: &mut oci::LinuxResources, scope: &ResourceScope<'_>, sheet: &mut Sheet) {
@@ -59,10 +58,13 @@ fn ceiling_of(name: &str, value: &str, resources: &oci::LinuxResources, scope: &
             let (quota, period) = value.split_once(' ').unwrap_or((value, "100000"));
             let period = number(period).filter(|period| (1_000..=1_000_000).contains(period))?;
             let millis = scope.cpu_ceiling.map_or(settings.cpu.max, |above| above.min(settings.cpu.max));
-            let most = typed_quota(resources, period).unwrap_or(millis.saturating_mul(period) / 1000).max(1_000);
+            let most =
+                typed_quota(resources, period).unwrap_or_else(|| millis.saturating_mul(period) / 1000).max(1_000);
             Some(format!("{} {period}", lowered(quota, most)?))
         }
-        _ if NUMBERS.contains(&name) => (value == "max" || number(value).is_some() || nice(value)).then(|| value.to_owned()),
+        _ if NUMBERS.contains(&name) => {
+            (value == "max" || number(value).is_some() || nice(value)).then(|| value.to_owned())
+        }
         _ => None,
     }
 }

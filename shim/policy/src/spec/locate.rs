@@ -77,9 +77,7 @@ pub(super) fn error(document: &Value, sections: Sections, source: serde_json::Er
         places(document, part).into_iter().find_map(|(place, value)| Some((place, attempt(value)?)))
     });
     match found {
-        Some((place, source)) => {
-            SpecError::Value { pointer: format!("{}{place}", sections.base), source }
-        }
+        Some((place, source)) => SpecError::Value { pointer: format!("{}{place}", sections.base), source },
         None => SpecError::Value { pointer: sections.base.to_owned(), source },
     }
 }

@@ -11,12 +11,16 @@ use crate::support::{self, golden};
 
 const STARTS: &[&str] = &["ctr-default", "cri-app", "cri-pause", "cri-userns", "cri-plain-cgroup-v1"];
 
-const CAPABILITIES: &[&str] = &[
-    "CAP_CHOWN", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SETUID", "CAP_SYS_CHROOT", "CAP_SYS_ADMIN",
-];
+const CAPABILITIES: &[&str] =
+    &["CAP_CHOWN", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SETUID", "CAP_SYS_CHROOT", "CAP_SYS_ADMIN"];
 
 const SOURCES: &[&str] = &[
-    "/", "/etc", "/srv/data", "/link/to/etc", "/missing/x", "/run/containerd/containerd.sock",
+    "/",
+    "/etc",
+    "/srv/data",
+    "/link/to/etc",
+    "/missing/x",
+    "/run/containerd/containerd.sock",
     "/var/lib/kubelet/pods/4d6d1f5e-8f5b-4f0c-9a3e-3a4f0f1b2c3d/volumes/kubernetes.io~csi/pvc-2/mount",
 ];
 
@@ -64,8 +68,11 @@ fn change() -> impl Strategy<Value = Change> {
         (amount(), amount()).prop_map(|(limit, swap)| Change::Memory(limit, swap)),
         (amount(), 1_000..=1_000_000_u64).prop_map(|(quota, period)| Change::Cpu(quota, period)),
         amount().prop_map(Change::Pids),
-        (select(&["memory.max", "pids.max", "memory.swap.max", "cpu.max", "memory.high", "cgroup.procs"][..]),
-         select(&["max", "1", "99999999999999"][..])).prop_map(|(file, value)| Change::Unified(file, value)),
+        (
+            select(&["memory.max", "pids.max", "memory.swap.max", "cpu.max", "memory.high", "cgroup.procs"][..]),
+            select(&["max", "1", "99999999999999"][..])
+        )
+            .prop_map(|(file, value)| Change::Unified(file, value)),
         (select(&["bind", "tmpfs", "sysfs", "debugfs"][..]), select(SOURCES), subsequence(OPTIONS, 0..OPTIONS.len()))
             .prop_map(|(kind, source, options)| Change::Mount(kind, source, options)),
         select(&["run.oci.handler", "io.kubernetes.cri.image-name", "x"][..]).prop_map(Change::Annotation),
@@ -106,12 +113,17 @@ fn apply(spec: &mut Value, change: &Change) {
         Change::Capabilities(set, names) => spec["process"]["capabilities"][*set] = json!(names),
         Change::NoNewPrivileges(set) => spec["process"]["noNewPrivileges"] = json!(set),
         Change::Oom(score) => spec["process"]["oomScoreAdj"] = json!(score),
-        Change::Core(limit) => append(&mut spec["process"]["rlimits"], json!({"type": "RLIMIT_CORE", "soft": limit, "hard": limit})),
+        Change::Core(limit) => {
+            append(&mut spec["process"]["rlimits"], json!({"type": "RLIMIT_CORE", "soft": limit, "hard": limit}))
+        }
         Change::Memory(limit, swap) => spec["linux"]["resources"]["memory"] = json!({"limit": limit, "swap": swap}),
         Change::Cpu(quota, period) => spec["linux"]["resources"]["cpu"] = json!({"quota": quota, "period": period}),
         Change::Pids(limit) => spec["linux"]["resources"]["pids"] = json!({"limit": limit}),
         Change::Unified(file, value) => spec["linux"]["resources"]["unified"] = json!({*file: value}),
-        Change::Mount(kind, source, options) => append(&mut spec["mounts"], json!({"destination": "/extra", "type": kind, "source": source, "options": options})),
+        Change::Mount(kind, source, options) => append(
+            &mut spec["mounts"],
+            json!({"destination": "/extra", "type": kind, "source": source, "options": options}),
+        ),
         Change::Annotation(name) => spec["annotations"][*name] = json!("x"),
         Change::Sysctl(name) => spec["linux"]["sysctl"][*name] = json!("1"),
         Change::Masked(paths) => spec["linux"]["maskedPaths"] = json!(paths),
@@ -129,8 +141,14 @@ fn apply(spec: &mut Value, change: &Change) {
             });
             spec["linux"]["namespaces"] = shared.collect();
         }
-        Change::Device(major, minor) => append(&mut spec["linux"]["devices"], json!({"path": "/dev/x", "type": "b", "major": major, "minor": minor})),
-        Change::DeviceRule(major) => append(&mut spec["linux"]["resources"]["devices"], json!({"allow": true, "type": "b", "major": major, "access": "rwm"})),
+        Change::Device(major, minor) => append(
+            &mut spec["linux"]["devices"],
+            json!({"path": "/dev/x", "type": "b", "major": major, "minor": minor}),
+        ),
+        Change::DeviceRule(major) => append(
+            &mut spec["linux"]["resources"]["devices"],
+            json!({"allow": true, "type": "b", "major": major, "access": "rwm"}),
+        ),
         Change::Hook => spec["hooks"] = json!({"createRuntime": [{"path": "/usr/bin/x"}]}),
         Change::Slave => spec["linux"]["rootfsPropagation"] = json!("rslave"),
     }
@@ -160,13 +178,21 @@ fn names(value: &Value) -> BTreeSet<String> {
 }
 
 fn limit(spec: &Value, pointer: &str) -> u64 {
-    spec.pointer(pointer).and_then(Value::as_i64).and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0).unwrap_or(u64::MAX)
+    spec.pointer(pointer)
+        .and_then(Value::as_i64)
+        .and_then(|n| u64::try_from(n).ok())
+        .filter(|n| *n > 0)
+        .unwrap_or(u64::MAX)
 }
 
 /// What of `after` is more than `before` had.
 fn gains(before: &Value, after: &Value) -> Vec<String> {
     let mut gains = Vec::new();
-    let mut check = |what: &str, fine: bool| if !fine { gains.push(what.to_owned()) };
+    let mut check = |what: &str, fine: bool| {
+        if !fine {
+            gains.push(what.to_owned())
+        }
+    };
     for set in ["bounding", "effective", "permitted", "inheritable", "ambient"] {
         let place = format!("/process/capabilities/{set}");
         let of = |spec: &Value| spec.pointer(&place).map(names).unwrap_or_default();
@@ -179,13 +205,19 @@ fn gains(before: &Value, after: &Value) -> Vec<String> {
     }
     let set = |spec: &Value| spec["process"]["noNewPrivileges"].as_bool().unwrap_or(false);
     check("no_new_privs", set(after) || !set(before));
-    check("uid", after["process"]["user"]["uid"] != json!(0) || before["process"]["user"]["uid"].as_u64().unwrap_or(0) == 0);
+    check(
+        "uid",
+        after["process"]["user"]["uid"] != json!(0) || before["process"]["user"]["uid"].as_u64().unwrap_or(0) == 0,
+    );
     let kinds = |spec: &Value| -> BTreeSet<String> {
         spec["linux"]["namespaces"].as_array().into_iter().flatten().map(|n| n["type"].to_string()).collect()
     };
     check("namespaces", kinds(after).is_superset(&kinds(before)));
     for list in ["/linux/devices", "/linux/sysctl"] {
-        let count = |spec: &Value| spec.pointer(list).map_or(0, |v| v.as_array().map_or_else(|| v.as_object().map_or(0, serde_json::Map::len), Vec::len));
+        let count = |spec: &Value| {
+            spec.pointer(list)
+                .map_or(0, |v| v.as_array().map_or_else(|| v.as_object().map_or(0, serde_json::Map::len), Vec::len))
+        };
         check(list, count(after) <= count(before));
     }
     for pointer in ["/linux/resources/memory/limit", "/linux/resources/memory/swap", "/linux/resources/pids/limit"] {
@@ -213,6 +245,16 @@ fn gains(before: &Value, after: &Value) -> Vec<String> {
     gains
 }
 
+#[test]
+fn a_gain_is_seen() {
+    let before = golden("ctr-default");
+    let (hardened, _) = support::admitted(support::create(&before, &Policy::builtin()));
+    let gained = gains(&support::json(hardened.as_bytes()), &before);
+    for what in ["uid", "/process/capabilities/bounding", "/linux/maskedPaths", "namespaces", "nodev", "cpu"] {
+        assert!(gained.iter().any(|gain| gain == what), "{what} in {gained:?}");
+    }
+}
+
 /// Few enough for a debug build; `PROPTEST_CASES` asks for more.
 fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(32)
@@ -220,6 +262,18 @@ fn cases() -> u32 {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_reader_takes_any_bytes(start in select(STARTS), at in any::<prop::sample::Index>(), with in any::<Vec<u8>>()) {
+        let mut bytes = golden(start).to_string().into_bytes();
+        let at = at.index(bytes.len());
+        bytes.splice(at..(at + with.len()).min(bytes.len()), with);
+        if let Ok(spec) = palisade_policy::ParsedSpec::parse(&bytes) {
+            // What is read is also what every other reader of JSON reads.
+            prop_assert!(serde_json::from_slice::<Value>(&bytes).is_ok());
+            prop_assert!(spec.bind_sources().len() <= bytes.len());
+        }
+    }
 
     #[test]
     fn what_was_hardened_is_found_clean_and_stays_as_it_is(spec in any_spec(), profile in profiles()) {

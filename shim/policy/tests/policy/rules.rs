@@ -1,6 +1,6 @@
 //! One table a rule. Each has rows that pass, which are the negative control of the others.
 
-use palisade_policy::{Policy, RULES, Action};
+use palisade_policy::{Action, Policy, RULES};
 use serde_json::{Value, json};
 
 use crate::support::{self, Task, Verdict, Verdict::*, verdict_of};
@@ -62,25 +62,28 @@ fn every_set(spec: &mut Value, names: &[&str]) {
 
 #[test]
 fn user_non_root() {
-    table("user.non-root", &[
-        ("root", Mutated, |s| s["process"]["user"]["uid"] = json!(0)),
-        ("absent is root", Mutated, |s| drop(s["process"]["user"].as_object_mut().unwrap().remove("uid"))),
-        ("another user", Clean, |s| s["process"]["user"]["uid"] = json!(1)),
-        ("root of a remapped namespace", Clean, |s| {
-            s["process"]["user"]["uid"] = json!(0);
-            remap(s, 65_536);
-        }),
-        ("root of a namespace that maps to the host", Mutated, |s| {
-            s["process"]["user"]["uid"] = json!(0);
-            remap(s, 0);
-        }),
-        ("mappings without the namespace", Mutated, |s| {
-            s["process"]["user"]["uid"] = json!(0);
-            let mapping = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
-            s["linux"]["uidMappings"] = mapping.clone();
-            s["linux"]["gidMappings"] = mapping;
-        }),
-    ]);
+    table(
+        "user.non-root",
+        &[
+            ("root", Mutated, |s| s["process"]["user"]["uid"] = json!(0)),
+            ("absent is root", Mutated, |s| drop(s["process"]["user"].as_object_mut().unwrap().remove("uid"))),
+            ("another user", Clean, |s| s["process"]["user"]["uid"] = json!(1)),
+            ("root of a remapped namespace", Clean, |s| {
+                s["process"]["user"]["uid"] = json!(0);
+                remap(s, 65_536);
+            }),
+            ("root of a namespace that maps to the host", Mutated, |s| {
+                s["process"]["user"]["uid"] = json!(0);
+                remap(s, 0);
+            }),
+            ("mappings without the namespace", Mutated, |s| {
+                s["process"]["user"]["uid"] = json!(0);
+                let mapping = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+                s["linux"]["uidMappings"] = mapping.clone();
+                s["linux"]["gidMappings"] = mapping;
+            }),
+        ],
+    );
 }
 
 fn remap(spec: &mut Value, host: u32) {
@@ -92,100 +95,152 @@ fn remap(spec: &mut Value, host: u32) {
 
 #[test]
 fn user_namespace() {
-    table("linux.userns", &[
-        ("outside the host's ids", Clean, |s| remap(s, 65_536)),
-        ("the host's ids", Denied, |s| remap(s, 0)),
-        ("the last reserved id", Denied, |s| remap(s, 65_535)),
-        ("wraps round", Denied, |s| remap(s, u32::MAX - 10)),
-        ("no mapping", Denied, |s| push(&mut s["linux"]["namespaces"], json!({"type": "user"}))),
-    ]);
+    table(
+        "linux.userns",
+        &[
+            ("outside the host's ids", Clean, |s| remap(s, 65_536)),
+            ("the host's ids", Denied, |s| remap(s, 0)),
+            ("the last reserved id", Denied, |s| remap(s, 65_535)),
+            ("wraps round", Denied, |s| remap(s, u32::MAX - 10)),
+            ("no mapping", Denied, |s| push(&mut s["linux"]["namespaces"], json!({"type": "user"}))),
+        ],
+    );
 }
 
 #[test]
 fn user_groups_and_range() {
-    table("user.root-group", &[
-        ("group root", Mutated, |s| s["process"]["user"]["gid"] = json!(0)),
-        ("disk", Mutated, |s| s["process"]["user"]["additionalGids"] = json!([6])),
-        ("additional group root", Mutated, |s| s["process"]["user"]["additionalGids"] = json!([7, 0])),
-        ("a volume's group", Clean, |s| s["process"]["user"]["additionalGids"] = json!([2000])),
-        ("a system group of its own", Clean, |s| {
-            s["process"]["user"]["gid"] = json!(33);
-            s["process"]["user"]["additionalGids"] = json!([33]);
-        }),
-    ]);
-    table("user.range", &[
-        ("the largest", Clean, |s| s["process"]["user"]["uid"] = json!(2_147_483_647_u32)),
-        ("uid beyond", Denied, |s| s["process"]["user"]["uid"] = json!(2_147_483_648_u32)),
-        ("gid beyond", Denied, |s| s["process"]["user"]["gid"] = json!(u32::MAX)),
-        ("additional gid beyond", Denied, |s| s["process"]["user"]["additionalGids"] = json!([u32::MAX])),
-    ]);
+    table(
+        "user.root-group",
+        &[
+            ("group root", Mutated, |s| s["process"]["user"]["gid"] = json!(0)),
+            ("disk", Mutated, |s| s["process"]["user"]["additionalGids"] = json!([6])),
+            ("additional group root", Mutated, |s| s["process"]["user"]["additionalGids"] = json!([7, 0])),
+            ("a volume's group", Clean, |s| s["process"]["user"]["additionalGids"] = json!([2000])),
+            ("a system group of its own", Clean, |s| {
+                s["process"]["user"]["gid"] = json!(33);
+                s["process"]["user"]["additionalGids"] = json!([33]);
+            }),
+        ],
+    );
+    table(
+        "user.range",
+        &[
+            ("the largest", Clean, |s| s["process"]["user"]["uid"] = json!(2_147_483_647_u32)),
+            ("uid beyond", Denied, |s| s["process"]["user"]["uid"] = json!(2_147_483_648_u32)),
+            ("gid beyond", Denied, |s| s["process"]["user"]["gid"] = json!(u32::MAX)),
+            ("additional gid beyond", Denied, |s| s["process"]["user"]["additionalGids"] = json!([u32::MAX])),
+        ],
+    );
 }
 
 #[test]
 fn capabilities() {
-    table("caps.allow-list", &[
-        ("the one allowed", Clean, |s| every_set(s, &["CAP_NET_BIND_SERVICE"])),
-        ("containerd's defaults", Mutated, |s| every_set(s, &["CAP_CHOWN", "CAP_NET_RAW"])),
-        ("inheritable", Mutated, |s| s["process"]["capabilities"]["inheritable"] = json!(["CAP_NET_BIND_SERVICE"])),
-        ("ambient", Mutated, |s| s["process"]["capabilities"]["ambient"] = json!(["CAP_NET_BIND_SERVICE"])),
-        ("effective beyond permitted", Mutated, |s| s["process"]["capabilities"]["effective"] = json!(["CAP_NET_BIND_SERVICE"])),
-    ]);
-    table("caps.never", &[
-        ("containerd's defaults", Clean, |s| every_set(s, &["CAP_CHOWN", "CAP_MKNOD"])),
-        ("SYS_ADMIN", Denied, |s| every_set(s, &["CAP_SYS_ADMIN"])),
-        ("NET_ADMIN", Denied, |s| every_set(s, &["CAP_NET_ADMIN"])),
-        ("in one set only", Denied, |s| s["process"]["capabilities"]["ambient"] = json!(["CAP_SYS_PTRACE"])),
-    ]);
+    table(
+        "caps.allow-list",
+        &[
+            ("the one allowed", Clean, |s| every_set(s, &["CAP_NET_BIND_SERVICE"])),
+            ("containerd's defaults", Mutated, |s| every_set(s, &["CAP_CHOWN", "CAP_NET_RAW"])),
+            ("inheritable", Mutated, |s| s["process"]["capabilities"]["inheritable"] = json!(["CAP_NET_BIND_SERVICE"])),
+            ("ambient", Mutated, |s| s["process"]["capabilities"]["ambient"] = json!(["CAP_NET_BIND_SERVICE"])),
+            ("effective beyond permitted", Mutated, |s| {
+                s["process"]["capabilities"]["effective"] = json!(["CAP_NET_BIND_SERVICE"])
+            }),
+        ],
+    );
+    table(
+        "caps.never",
+        &[
+            ("containerd's defaults", Clean, |s| every_set(s, &["CAP_CHOWN", "CAP_MKNOD"])),
+            ("SYS_ADMIN", Denied, |s| every_set(s, &["CAP_SYS_ADMIN"])),
+            ("NET_ADMIN", Denied, |s| every_set(s, &["CAP_NET_ADMIN"])),
+            ("in one set only", Denied, |s| s["process"]["capabilities"]["ambient"] = json!(["CAP_SYS_PTRACE"])),
+        ],
+    );
 }
 
 #[test]
 fn process_fields() {
-    table("process.nnp", &[
-        ("false", Mutated, |s| s["process"]["noNewPrivileges"] = json!(false)),
-        ("absent is false", Mutated, |s| drop(s["process"].as_object_mut().unwrap().remove("noNewPrivileges"))),
-    ]);
-    table("process.cwd", &[
-        ("a directory", Clean, |s| s["process"]["cwd"] = json!("/srv/app")),
-        ("named like proc", Clean, |s| s["process"]["cwd"] = json!("/process")),
-        ("a descriptor of the runtime", Denied, |s| s["process"]["cwd"] = json!("/proc/self/fd/7")),
-        ("proc", Denied, |s| s["process"]["cwd"] = json!("/proc")),
-        ("dots", Denied, |s| s["process"]["cwd"] = json!("/srv/../proc/self/fd/7")),
-        ("relative", Denied, |s| s["process"]["cwd"] = json!("srv")),
-    ]);
-    table("process.args", &[
-        ("a name", Clean, |s| s["process"]["args"] = json!(["sh"])),
-        ("a file of proc", Clean, |s| s["process"]["args"] = json!(["cat", "/proc/self/exe"])),
-        ("the runtime itself", Denied, |s| s["process"]["args"] = json!(["/proc/self/exe"])),
-        ("another root", Denied, |s| s["process"]["args"] = json!(["//proc//1/root/bin/sh"])),
-    ]);
-    table("process.rlimits", &[
-        ("files", Clean, |s| s["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 1024, "hard": 1024}])),
-        ("core dumps", Mutated, |s| s["process"]["rlimits"] = json!([{"type": "RLIMIT_CORE", "soft": 1, "hard": 1}])),
-        ("real-time", Mutated, |s| s["process"]["rlimits"] = json!([{"type": "RLIMIT_RTPRIO", "soft": 0, "hard": 9}])),
-    ]);
-    table("process.oom", &[
-        ("the kubelet's -997", Audited, |s| s["process"]["oomScoreAdj"] = json!(-997)),
-        ("zero", Clean, |s| s["process"]["oomScoreAdj"] = json!(0)),
-    ]);
-    table("process.sched", &[
-        ("ordinary", Clean, |s| s["process"]["scheduler"] = json!({"policy": "SCHED_BATCH", "nice": 5})),
-        ("real-time", Mutated, |s| s["process"]["scheduler"] = json!({"policy": "SCHED_FIFO", "priority": 5})),
-        ("negative nice", Mutated, |s| s["process"]["scheduler"] = json!({"policy": "SCHED_OTHER", "nice": -5})),
-        ("real-time disk", Mutated, |s| s["process"]["ioPriority"] = json!({"class": "IOPRIO_CLASS_RT", "priority": 0})),
-    ]);
-    table("process.apparmor", &[
-        ("none", Clean, |s| s["process"]["apparmorProfile"] = json!("")),
-        ("unconfined", Denied, |s| s["process"]["apparmorProfile"] = json!("unconfined")),
-    ]);
-    table("process.selinux", &[
-        ("container_t", Clean, |s| s["process"]["selinuxLabel"] = json!("system_u:system_r:container_t:s0:c1,c2")),
-        ("spc_t", Denied, |s| s["process"]["selinuxLabel"] = json!("system_u:system_r:spc_t:s0")),
-        ("not a label", Denied, |s| s["process"]["selinuxLabel"] = json!("container_t")),
-    ]);
-    table("linux.mount-label", &[
-        ("container_file_t", Clean, |s| s["linux"]["mountLabel"] = json!("system_u:object_r:container_file_t:s0")),
-        ("etc_t", Denied, |s| s["linux"]["mountLabel"] = json!("system_u:object_r:etc_t:s0")),
-    ]);
+    table(
+        "process.nnp",
+        &[
+            ("false", Mutated, |s| s["process"]["noNewPrivileges"] = json!(false)),
+            ("absent is false", Mutated, |s| drop(s["process"].as_object_mut().unwrap().remove("noNewPrivileges"))),
+        ],
+    );
+    table(
+        "process.cwd",
+        &[
+            ("a directory", Clean, |s| s["process"]["cwd"] = json!("/srv/app")),
+            ("named like proc", Clean, |s| s["process"]["cwd"] = json!("/process")),
+            ("a descriptor of the runtime", Denied, |s| s["process"]["cwd"] = json!("/proc/self/fd/7")),
+            ("proc", Denied, |s| s["process"]["cwd"] = json!("/proc")),
+            ("dots", Denied, |s| s["process"]["cwd"] = json!("/srv/../proc/self/fd/7")),
+            ("relative", Denied, |s| s["process"]["cwd"] = json!("srv")),
+        ],
+    );
+    table(
+        "process.args",
+        &[
+            ("a name", Clean, |s| s["process"]["args"] = json!(["sh"])),
+            ("a file of proc", Clean, |s| s["process"]["args"] = json!(["cat", "/proc/self/exe"])),
+            ("the runtime itself", Denied, |s| s["process"]["args"] = json!(["/proc/self/exe"])),
+            ("another root", Denied, |s| s["process"]["args"] = json!(["//proc//1/root/bin/sh"])),
+        ],
+    );
+    table(
+        "process.rlimits",
+        &[
+            ("files", Clean, |s| {
+                s["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 1024, "hard": 1024}])
+            }),
+            ("core dumps", Mutated, |s| {
+                s["process"]["rlimits"] = json!([{"type": "RLIMIT_CORE", "soft": 1, "hard": 1}])
+            }),
+            ("real-time", Mutated, |s| {
+                s["process"]["rlimits"] = json!([{"type": "RLIMIT_RTPRIO", "soft": 0, "hard": 9}])
+            }),
+        ],
+    );
+    table(
+        "process.oom",
+        &[
+            ("the kubelet's -997", Audited, |s| s["process"]["oomScoreAdj"] = json!(-997)),
+            ("zero", Clean, |s| s["process"]["oomScoreAdj"] = json!(0)),
+        ],
+    );
+    table(
+        "process.sched",
+        &[
+            ("ordinary", Clean, |s| s["process"]["scheduler"] = json!({"policy": "SCHED_BATCH", "nice": 5})),
+            ("real-time", Mutated, |s| s["process"]["scheduler"] = json!({"policy": "SCHED_FIFO", "priority": 5})),
+            ("negative nice", Mutated, |s| s["process"]["scheduler"] = json!({"policy": "SCHED_OTHER", "nice": -5})),
+            ("real-time disk", Mutated, |s| {
+                s["process"]["ioPriority"] = json!({"class": "IOPRIO_CLASS_RT", "priority": 0})
+            }),
+        ],
+    );
+    table(
+        "process.apparmor",
+        &[
+            ("none", Clean, |s| s["process"]["apparmorProfile"] = json!("")),
+            ("unconfined", Denied, |s| s["process"]["apparmorProfile"] = json!("unconfined")),
+        ],
+    );
+    table(
+        "process.selinux",
+        &[
+            ("container_t", Clean, |s| s["process"]["selinuxLabel"] = json!("system_u:system_r:container_t:s0:c1,c2")),
+            ("spc_t", Denied, |s| s["process"]["selinuxLabel"] = json!("system_u:system_r:spc_t:s0")),
+            ("not a label", Denied, |s| s["process"]["selinuxLabel"] = json!("container_t")),
+        ],
+    );
+    table(
+        "linux.mount-label",
+        &[
+            ("container_file_t", Clean, |s| s["linux"]["mountLabel"] = json!("system_u:object_r:container_file_t:s0")),
+            ("etc_t", Denied, |s| s["linux"]["mountLabel"] = json!("system_u:object_r:etc_t:s0")),
+        ],
+    );
 }
 
 #[test]
@@ -197,248 +252,372 @@ fn namespaces() {
     fn without(spec: &mut Value, kind: &str) {
         spec["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != kind);
     }
-    table("linux.ns", &[
-        ("the pod's network", Clean, |s| at(s, "network")["path"] = json!("/proc/77/ns/net")),
-        ("the host's network by path", Denied, |s| at(s, "network")["path"] = json!("/proc/1/ns/net")),
-        ("the host's pids by path", Denied, |s| at(s, "pid")["path"] = json!("/proc/1/ns/pid")),
-        ("a path nobody can look at", Denied, |s| at(s, "ipc")["path"] = json!("/unresolved/ipc")),
-        ("no pid", Denied, |s| without(s, "pid")),
-        ("no network", Denied, |s| without(s, "network")),
-        ("no ipc", Denied, |s| without(s, "ipc")),
-        ("no uts", Denied, |s| without(s, "uts")),
-        ("no mount", Denied, |s| without(s, "mount")),
-        ("twice", Denied, |s| push(&mut s["linux"]["namespaces"], json!({"type": "pid"}))),
-        ("no cgroup", Mutated, |s| without(s, "cgroup")),
-    ]);
+    table(
+        "linux.ns",
+        &[
+            ("the pod's network", Clean, |s| at(s, "network")["path"] = json!("/proc/77/ns/net")),
+            ("the host's network by path", Denied, |s| at(s, "network")["path"] = json!("/proc/1/ns/net")),
+            ("the host's pids by path", Denied, |s| at(s, "pid")["path"] = json!("/proc/1/ns/pid")),
+            ("a path nobody can look at", Denied, |s| at(s, "ipc")["path"] = json!("/unresolved/ipc")),
+            ("no pid", Denied, |s| without(s, "pid")),
+            ("no network", Denied, |s| without(s, "network")),
+            ("no ipc", Denied, |s| without(s, "ipc")),
+            ("no uts", Denied, |s| without(s, "uts")),
+            ("no mount", Denied, |s| without(s, "mount")),
+            ("twice", Denied, |s| push(&mut s["linux"]["namespaces"], json!({"type": "pid"}))),
+            ("no cgroup", Mutated, |s| without(s, "cgroup")),
+        ],
+    );
 }
 
 #[test]
 fn bind_sources() {
-    table("mount.host-path", &[
-        ("a volume of the pod", Clean, |s| bind(s, &format!("{KUBELET}/volumes/kubernetes.io~secret/tls"), json!(["rbind"]))),
-        ("another pod's volume", Denied, |s| bind(s, "/var/lib/kubelet/pods/other/volumes/kubernetes.io~secret/tls", json!(["rbind"]))),
-        ("a directory of the host", Denied, |s| bind(s, "/srv", json!(["rbind", "ro"]))),
-        ("a link to a directory of the host", Denied, |s| bind(s, "/link/to/srv", json!(["rbind", "ro"]))),
-        ("nothing there", Denied, |s| bind(s, "/missing/volume", json!(["rbind"]))),
-        ("a bind by option alone", Denied, |s| push(&mut s["mounts"], json!({"destination": "/x", "type": "tmpfs", "source": "/srv", "options": ["bind"]}))),
-    ]);
-    table("mount.deny-always", &[
-        ("an ordinary directory", Clean, |s| bind(s, "/srv", json!(["rbind"]))),
-        ("root", Denied, |s| bind(s, "/", json!(["rbind", "ro"]))),
-        ("etc", Denied, |s| bind(s, "/etc", json!(["rbind", "ro"]))),
-        ("a file in etc", Denied, |s| bind(s, "/etc/passwd", json!(["rbind", "ro"]))),
-        ("what holds the kubelet's files", Denied, |s| bind(s, "/var", json!(["rbind", "ro"]))),
-        ("etc by another name", Denied, |s| bind(s, "/link/to/etc", json!(["rbind", "ro"]))),
-        ("containerd's socket", Denied, |s| bind(s, "/run/containerd/containerd.sock", json!(["rbind"]))),
-        ("a socket elsewhere", Denied, |s| bind(s, "/srv/app.sock", json!(["rbind"]))),
-        ("a disk", Denied, |s| bind(s, "/dev/sda", json!(["rbind"]))),
-        ("the kubelet's keys", Denied, |s| bind(s, "/var/lib/kubelet/pki", json!(["rbind"]))),
-        ("logs", Denied, |s| bind(s, "/var/log", json!(["rbind"]))),
-    ]);
+    table(
+        "mount.host-path",
+        &[
+            ("a volume of the pod", Clean, |s| {
+                bind(s, &format!("{KUBELET}/volumes/kubernetes.io~secret/tls"), json!(["rbind"]))
+            }),
+            ("another pod's volume", Denied, |s| {
+                bind(s, "/var/lib/kubelet/pods/other/volumes/kubernetes.io~secret/tls", json!(["rbind"]))
+            }),
+            ("a directory of the host", Denied, |s| bind(s, "/srv", json!(["rbind", "ro"]))),
+            ("a link to a directory of the host", Denied, |s| bind(s, "/link/to/srv", json!(["rbind", "ro"]))),
+            ("nothing there", Denied, |s| bind(s, "/missing/volume", json!(["rbind"]))),
+            ("a bind by option alone", Denied, |s| {
+                push(
+                    &mut s["mounts"],
+                    json!({"destination": "/x", "type": "tmpfs", "source": "/srv", "options": ["bind"]}),
+                )
+            }),
+        ],
+    );
+    table(
+        "mount.deny-always",
+        &[
+            ("an ordinary directory", Clean, |s| bind(s, "/srv", json!(["rbind"]))),
+            ("root", Denied, |s| bind(s, "/", json!(["rbind", "ro"]))),
+            ("etc", Denied, |s| bind(s, "/etc", json!(["rbind", "ro"]))),
+            ("a file in etc", Denied, |s| bind(s, "/etc/passwd", json!(["rbind", "ro"]))),
+            ("what holds the kubelet's files", Denied, |s| bind(s, "/var", json!(["rbind", "ro"]))),
+            ("etc by another name", Denied, |s| bind(s, "/link/to/etc", json!(["rbind", "ro"]))),
+            ("containerd's socket", Denied, |s| bind(s, "/run/containerd/containerd.sock", json!(["rbind"]))),
+            ("a socket elsewhere", Denied, |s| bind(s, "/srv/app.sock", json!(["rbind"]))),
+            ("a disk", Denied, |s| bind(s, "/dev/sda", json!(["rbind"]))),
+            ("the kubelet's keys", Denied, |s| bind(s, "/var/lib/kubelet/pki", json!(["rbind"]))),
+            ("logs", Denied, |s| bind(s, "/var/log", json!(["rbind"]))),
+        ],
+    );
 }
 
 const KUBELET: &str = "/var/lib/kubelet/pods/4d6d1f5e-8f5b-4f0c-9a3e-3a4f0f1b2c3d";
 
 #[test]
 fn mounts() {
-    table("mount.type", &[
-        ("tmpfs", Clean, |s| mount(s, "/t", "tmpfs", json!(["nosuid", "nodev"]))),
-        ("bpf", Denied, |s| mount(s, "/t", "bpf", json!([]))),
-        ("debugfs", Denied, |s| mount(s, "/t", "debugfs", json!([]))),
-        ("overlay", Denied, |s| mount(s, "/t", "overlay", json!(["lowerdir=/"]))),
-        ("ext4", Denied, |s| mount(s, "/t", "ext4", json!([]))),
-        ("none at all", Denied, |s| push(&mut s["mounts"], json!({"destination": "/t"}))),
-    ]);
-    table("mount.dest", &[
-        ("a volume", Clean, |s| mount(s, "/cache", "tmpfs", json!([]))),
-        ("over proc", Denied, |s| mount(s, "/proc", "tmpfs", json!([]))),
-        ("below proc", Denied, |s| mount(s, "/proc/sys", "proc", json!([]))),
-        ("below sys", Denied, |s| mount(s, "/sys/kernel", "tmpfs", json!([]))),
-        ("over a device", Denied, |s| mount(s, "/dev/null", "tmpfs", json!([]))),
-        ("proc twice", Denied, |s| mount(s, "/proc", "proc", json!([]))),
-        ("the root", Denied, |s| mount(s, "/", "tmpfs", json!([]))),
-        ("dots", Denied, |s| mount(s, "/a/../proc", "tmpfs", json!([]))),
-        ("relative", Denied, |s| mount(s, "a", "tmpfs", json!([]))),
-    ]);
-    table("mount.options", &[
-        ("complete", Clean, |s| mount(s, "/t", "tmpfs", json!(["nosuid", "nodev", "size=1m"]))),
-        ("without nosuid", Mutated, |s| mount(s, "/t", "tmpfs", json!(["nodev"]))),
-        ("suid after nosuid", Mutated, |s| mount(s, "/t", "tmpfs", json!(["nosuid", "nodev", "suid"]))),
-        ("dev after nodev", Mutated, |s| mount(s, "/t", "tmpfs", json!(["nosuid", "nodev", "dev"]))),
-        ("unknown", Denied, |s| mount(s, "/t", "tmpfs", json!(["nosuid", "nodev", "remount"]))),
-        ("two in one", Denied, |s| mount(s, "/t", "tmpfs", json!(["nosuid", "nodev", "size=1m,suid"]))),
-    ]);
-    table("mount.propagation", &[
-        ("private", Clean, |s| push(options_at(s, "/data"), json!("rprivate"))),
-        ("slave", Mutated, |s| push(options_at(s, "/data"), json!("rslave"))),
-        ("shared", Denied, |s| push(options_at(s, "/data"), json!("rshared"))),
-        ("a shared root", Denied, |s| s["linux"]["rootfsPropagation"] = json!("shared")),
-        ("a slave root", Mutated, |s| s["linux"]["rootfsPropagation"] = json!("rslave")),
-    ]);
-    table("mount.sys", &[
-        ("writable", Mutated, |s| *options_at(s, "/sys") = json!(["nosuid", "rw"])),
-        ("ro, then rw", Mutated, |s| *options_at(s, "/sys") = json!(["ro", "rw"])),
-        ("rw, then ro", Clean, |s| *options_at(s, "/sys") = json!(["rw", "ro"])),
-    ]);
-    table("mount.cgroup", &[
-        ("writable", Mutated, |s| *options_at(s, "/sys/fs/cgroup") = json!(["nosuid"])),
-        ("read-only", Clean, |s| *options_at(s, "/sys/fs/cgroup") = json!(["rro"])),
-    ]);
+    table(
+        "mount.type",
+        &[
+            ("tmpfs", Clean, |s| mount(s, "/t", "tmpfs", json!(["nosuid", "nodev"]))),
+            ("bpf", Denied, |s| mount(s, "/t", "bpf", json!([]))),
+            ("debugfs", Denied, |s| mount(s, "/t", "debugfs", json!([]))),
+            ("overlay", Denied, |s| mount(s, "/t", "overlay", json!(["lowerdir=/"]))),
+            ("ext4", Denied, |s| mount(s, "/t", "ext4", json!([]))),
+            ("none at all", Denied, |s| push(&mut s["mounts"], json!({"destination": "/t"}))),
+        ],
+    );
+    table(
+        "mount.dest",
+        &[
+            ("a volume", Clean, |s| mount(s, "/cache", "tmpfs", json!([]))),
+            ("over proc", Denied, |s| mount(s, "/proc", "tmpfs", json!([]))),
+            ("below proc", Denied, |s| mount(s, "/proc/sys", "proc", json!([]))),
+            ("below sys", Denied, |s| mount(s, "/sys/kernel", "tmpfs", json!([]))),
+            ("over a device", Denied, |s| mount(s, "/dev/null", "tmpfs", json!([]))),
+            ("proc twice", Denied, |s| mount(s, "/proc", "proc", json!([]))),
+            ("the root", Denied, |s| mount(s, "/", "tmpfs", json!([]))),
+            ("dots", Denied, |s| mount(s, "/a/../proc", "tmpfs", json!([]))),
+            ("relative", Denied, |s| mount(s, "a", "tmpfs", json!([]))),
+        ],
+    );
+    table(
+        "mount.options",
+        &[
+            ("complete", Clean, |s| mount(s, "/t", "tmpfs", json!(["nosuid", "nodev", "size=1m"]))),
+            ("without nosuid", Mutated, |s| mount(s, "/t", "tmpfs", json!(["nodev"]))),
+            ("suid after nosuid", Mutated, |s| mount(s, "/t", "tmpfs", json!(["nosuid", "nodev", "suid"]))),
+            ("dev after nodev", Mutated, |s| mount(s, "/t", "tmpfs", json!(["nosuid", "nodev", "dev"]))),
+            ("unknown", Denied, |s| mount(s, "/t", "tmpfs", json!(["nosuid", "nodev", "remount"]))),
+            ("two in one", Denied, |s| mount(s, "/t", "tmpfs", json!(["nosuid", "nodev", "size=1m,suid"]))),
+        ],
+    );
+    table(
+        "mount.propagation",
+        &[
+            ("private", Clean, |s| push(options_at(s, "/data"), json!("rprivate"))),
+            ("slave", Mutated, |s| push(options_at(s, "/data"), json!("rslave"))),
+            ("shared", Denied, |s| push(options_at(s, "/data"), json!("rshared"))),
+            ("a shared root", Denied, |s| s["linux"]["rootfsPropagation"] = json!("shared")),
+            ("a slave root", Mutated, |s| s["linux"]["rootfsPropagation"] = json!("rslave")),
+        ],
+    );
+    table(
+        "mount.sys",
+        &[
+            ("writable", Mutated, |s| *options_at(s, "/sys") = json!(["nosuid", "rw"])),
+            ("ro, then rw", Mutated, |s| *options_at(s, "/sys") = json!(["ro", "rw"])),
+            ("rw, then ro", Clean, |s| *options_at(s, "/sys") = json!(["rw", "ro"])),
+        ],
+    );
+    table(
+        "mount.cgroup",
+        &[
+            ("writable", Mutated, |s| *options_at(s, "/sys/fs/cgroup") = json!(["nosuid"])),
+            ("read-only", Clean, |s| *options_at(s, "/sys/fs/cgroup") = json!(["rro"])),
+        ],
+    );
 }
 
 #[test]
 fn devices() {
-    table("linux.devices", &[
-        ("null", Clean, |s| push(&mut s["linux"]["devices"], json!({"path": "/dev/null", "type": "c", "major": 1, "minor": 3}))),
-        ("a disk", Denied, |s| push(&mut s["linux"]["devices"], json!({"path": "/dev/sda", "type": "b", "major": 8, "minor": 0}))),
-        ("memory that is called null", Denied, |s| push(&mut s["linux"]["devices"], json!({"path": "/dev/null", "type": "c", "major": 1, "minor": 1}))),
-    ]);
+    table(
+        "linux.devices",
+        &[
+            ("null", Clean, |s| {
+                push(&mut s["linux"]["devices"], json!({"path": "/dev/null", "type": "c", "major": 1, "minor": 3}))
+            }),
+            ("a disk", Denied, |s| {
+                push(&mut s["linux"]["devices"], json!({"path": "/dev/sda", "type": "b", "major": 8, "minor": 0}))
+            }),
+            ("memory that is called null", Denied, |s| {
+                push(&mut s["linux"]["devices"], json!({"path": "/dev/null", "type": "c", "major": 1, "minor": 1}))
+            }),
+        ],
+    );
     fn rule(spec: &mut Value, rule: Value) {
         push(&mut spec["linux"]["resources"]["devices"], rule);
     }
-    table("res.devices", &[
-        ("null", Clean, |s| rule(s, json!({"allow": true, "type": "c", "major": 1, "minor": 3, "access": "rwm"}))),
-        ("terminals", Clean, |s| rule(s, json!({"allow": true, "type": "c", "major": 136, "access": "rwm"}))),
-        ("everything", Denied, |s| rule(s, json!({"allow": true, "access": "rwm"}))),
-        ("every type", Denied, |s| rule(s, json!({"allow": true, "type": "a", "major": 1, "minor": 3, "access": "r"}))),
-        ("every block device", Denied, |s| rule(s, json!({"allow": true, "type": "b", "access": "m"}))),
-        ("block 136", Denied, |s| rule(s, json!({"allow": true, "type": "b", "major": 136, "minor": 1, "access": "r"}))),
-        ("a disk without its node", Denied, |s| rule(s, json!({"allow": true, "type": "b", "major": 8, "minor": 0, "access": "r"}))),
-        ("no rules", Mutated, |s| s["linux"]["resources"]["devices"] = json!([])),
-        ("no denial first", Mutated, |s| s["linux"]["resources"]["devices"] = json!([{"allow": false, "type": "b", "access": "rwm"}])),
-    ]);
+    table(
+        "res.devices",
+        &[
+            ("null", Clean, |s| rule(s, json!({"allow": true, "type": "c", "major": 1, "minor": 3, "access": "rwm"}))),
+            ("terminals", Clean, |s| rule(s, json!({"allow": true, "type": "c", "major": 136, "access": "rwm"}))),
+            ("everything", Denied, |s| rule(s, json!({"allow": true, "access": "rwm"}))),
+            ("every type", Denied, |s| {
+                rule(s, json!({"allow": true, "type": "a", "major": 1, "minor": 3, "access": "r"}))
+            }),
+            ("every block device", Denied, |s| rule(s, json!({"allow": true, "type": "b", "access": "m"}))),
+            ("block 136", Denied, |s| {
+                rule(s, json!({"allow": true, "type": "b", "major": 136, "minor": 1, "access": "r"}))
+            }),
+            ("a disk without its node", Denied, |s| {
+                rule(s, json!({"allow": true, "type": "b", "major": 8, "minor": 0, "access": "r"}))
+            }),
+            ("no rules", Mutated, |s| s["linux"]["resources"]["devices"] = json!([])),
+            ("no denial first", Mutated, |s| {
+                s["linux"]["resources"]["devices"] = json!([{"allow": false, "type": "b", "access": "rwm"}])
+            }),
+        ],
+    );
 }
 
 #[test]
 fn limits() {
     const GIB: i64 = 1 << 30;
-    table("res.memory", &[
-        ("within", Clean, |s| s["linux"]["resources"]["memory"] = json!({"limit": GIB, "swap": GIB})),
-        ("none", Mutated, |s| s["linux"]["resources"]["memory"] = json!({})),
-        ("unlimited", Mutated, |s| s["linux"]["resources"]["memory"] = json!({"limit": -1, "swap": -1})),
-        ("zero is none", Mutated, |s| s["linux"]["resources"]["memory"] = json!({"limit": 0})),
-        ("above", Mutated, |s| s["linux"]["resources"]["memory"] = json!({"limit": 65 * GIB, "swap": 65 * GIB})),
-        ("swap", Mutated, |s| s["linux"]["resources"]["memory"] = json!({"limit": GIB, "swap": 2 * GIB})),
-        ("no OOM killer", Mutated, |s| s["linux"]["resources"]["memory"] = json!({"limit": GIB, "swap": GIB, "disableOOMKiller": true})),
-    ]);
-    table("res.cpu", &[
-        ("within", Clean, |s| s["linux"]["resources"]["cpu"] = json!({"quota": 50_000, "period": 100_000})),
-        ("none", Mutated, |s| s["linux"]["resources"]["cpu"] = json!({"shares": 2})),
-        ("unlimited", Mutated, |s| s["linux"]["resources"]["cpu"] = json!({"quota": -1, "period": 100_000})),
-        ("above", Mutated, |s| s["linux"]["resources"]["cpu"] = json!({"quota": 800_001, "period": 100_000})),
-        ("a short period", Mutated, |s| s["linux"]["resources"]["cpu"] = json!({"quota": 50_000, "period": 5_000})),
-        ("real-time", Mutated, |s| s["linux"]["resources"]["cpu"] = json!({"quota": 50_000, "period": 100_000, "realtimeRuntime": 1})),
-    ]);
-    table("res.pids", &[
-        ("within", Clean, |s| s["linux"]["resources"]["pids"] = json!({"limit": 4096})),
-        ("none", Mutated, |s| drop(s["linux"]["resources"].as_object_mut().unwrap().remove("pids"))),
-        ("unlimited", Mutated, |s| s["linux"]["resources"]["pids"] = json!({"limit": -1})),
-        ("above", Mutated, |s| s["linux"]["resources"]["pids"] = json!({"limit": 4097})),
-    ]);
+    table(
+        "res.memory",
+        &[
+            ("within", Clean, |s| s["linux"]["resources"]["memory"] = json!({"limit": GIB, "swap": GIB})),
+            ("none", Mutated, |s| s["linux"]["resources"]["memory"] = json!({})),
+            ("unlimited", Mutated, |s| s["linux"]["resources"]["memory"] = json!({"limit": -1, "swap": -1})),
+            ("zero is none", Mutated, |s| s["linux"]["resources"]["memory"] = json!({"limit": 0})),
+            ("above", Mutated, |s| s["linux"]["resources"]["memory"] = json!({"limit": 65 * GIB, "swap": 65 * GIB})),
+            ("swap", Mutated, |s| s["linux"]["resources"]["memory"] = json!({"limit": GIB, "swap": 2 * GIB})),
+            ("no OOM killer", Mutated, |s| {
+                s["linux"]["resources"]["memory"] = json!({"limit": GIB, "swap": GIB, "disableOOMKiller": true})
+            }),
+        ],
+    );
+    table(
+        "res.cpu",
+        &[
+            ("within", Clean, |s| s["linux"]["resources"]["cpu"] = json!({"quota": 50_000, "period": 100_000})),
+            ("none", Mutated, |s| s["linux"]["resources"]["cpu"] = json!({"shares": 2})),
+            ("unlimited", Mutated, |s| s["linux"]["resources"]["cpu"] = json!({"quota": -1, "period": 100_000})),
+            ("above", Mutated, |s| s["linux"]["resources"]["cpu"] = json!({"quota": 800_001, "period": 100_000})),
+            ("a short period", Mutated, |s| s["linux"]["resources"]["cpu"] = json!({"quota": 50_000, "period": 5_000})),
+            ("real-time", Mutated, |s| {
+                s["linux"]["resources"]["cpu"] = json!({"quota": 50_000, "period": 100_000, "realtimeRuntime": 1})
+            }),
+        ],
+    );
+    table(
+        "res.pids",
+        &[
+            ("within", Clean, |s| s["linux"]["resources"]["pids"] = json!({"limit": 4096})),
+            ("none", Mutated, |s| drop(s["linux"]["resources"].as_object_mut().unwrap().remove("pids"))),
+            ("unlimited", Mutated, |s| s["linux"]["resources"]["pids"] = json!({"limit": -1})),
+            ("above", Mutated, |s| s["linux"]["resources"]["pids"] = json!({"limit": 4097})),
+        ],
+    );
     table("res.network", &[("a class", Mutated, |s| s["linux"]["resources"]["network"] = json!({"classID": 1}))]);
-    table("res.unified", &[
-        ("kill as a group", Clean, |s| s["linux"]["resources"]["unified"] = json!({"memory.oom.group": "1"})),
-        ("a higher memory limit", Mutated, |s| s["linux"]["resources"]["unified"] = json!({"memory.max": "max"})),
-        ("swap", Mutated, |s| s["linux"]["resources"]["unified"] = json!({"memory.swap.max": "1"})),
-        ("more tasks", Mutated, |s| s["linux"]["resources"]["unified"] = json!({"pids.max": "max"})),
-        ("more CPU", Mutated, |s| s["linux"]["resources"]["unified"] = json!({"cpu.max": "max 100000"})),
-        ("another file", Denied, |s| s["linux"]["resources"]["unified"] = json!({"cgroup.freeze": "1"})),
-        ("a path", Denied, |s| s["linux"]["resources"]["unified"] = json!({"../memory.max": "1"})),
-        ("not a number", Denied, |s| s["linux"]["resources"]["unified"] = json!({"memory.high": "1\n2"})),
-    ]);
+    table(
+        "res.unified",
+        &[
+            ("kill as a group", Clean, |s| s["linux"]["resources"]["unified"] = json!({"memory.oom.group": "1"})),
+            ("a higher memory limit", Mutated, |s| s["linux"]["resources"]["unified"] = json!({"memory.max": "max"})),
+            ("swap", Mutated, |s| s["linux"]["resources"]["unified"] = json!({"memory.swap.max": "1"})),
+            ("more tasks", Mutated, |s| s["linux"]["resources"]["unified"] = json!({"pids.max": "max"})),
+            ("more CPU", Mutated, |s| s["linux"]["resources"]["unified"] = json!({"cpu.max": "max 100000"})),
+            ("another file", Denied, |s| s["linux"]["resources"]["unified"] = json!({"cgroup.freeze": "1"})),
+            ("a path", Denied, |s| s["linux"]["resources"]["unified"] = json!({"../memory.max": "1"})),
+            ("not a number", Denied, |s| s["linux"]["resources"]["unified"] = json!({"memory.high": "1\n2"})),
+        ],
+    );
 }
 
 #[test]
 fn kernel_files() {
-    table("linux.masked", &[
-        ("none", Mutated, |s| s["linux"]["maskedPaths"] = json!([])),
-        ("absent", Mutated, |s| s["linux"]["maskedPaths"] = Value::Null),
-        ("more", Clean, |s| push(&mut s["linux"]["maskedPaths"], json!("/proc/more"))),
-    ]);
-    table("linux.readonly", &[
-        ("none", Mutated, |s| s["linux"]["readonlyPaths"] = json!([])),
-        ("masked instead", Clean, |s| {
-            s["linux"]["readonlyPaths"] = json!(["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sysrq-trigger"]);
-            push(&mut s["linux"]["maskedPaths"], json!("/proc/sys"));
-        }),
-    ]);
-    table("linux.sysctl", &[
-        ("a safe one", Clean, |s| s["linux"]["sysctl"] = json!({"net.ipv4.ip_unprivileged_port_start": "0"})),
-        ("a range", Clean, |s| s["linux"]["sysctl"] = json!({"net.ipv4.ping_group_range": "0 2147483647"})),
-        ("an unsafe one", Denied, |s| s["linux"]["sysctl"] = json!({"kernel.core_pattern": "1"})),
-        ("with slashes", Denied, |s| s["linux"]["sysctl"] = json!({"net/ipv4/ip_forward": "1"})),
-        ("two in one", Denied, |s| s["linux"]["sysctl"] = json!({"kernel.shm_rmid_forced": "1+kernel.core_pattern=|/x"})),
-    ]);
+    table(
+        "linux.masked",
+        &[
+            ("none", Mutated, |s| s["linux"]["maskedPaths"] = json!([])),
+            ("absent", Mutated, |s| s["linux"]["maskedPaths"] = Value::Null),
+            ("more", Clean, |s| push(&mut s["linux"]["maskedPaths"], json!("/proc/more"))),
+        ],
+    );
+    table(
+        "linux.readonly",
+        &[
+            ("none", Mutated, |s| s["linux"]["readonlyPaths"] = json!([])),
+            ("masked instead", Clean, |s| {
+                s["linux"]["readonlyPaths"] = json!(["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sysrq-trigger"]);
+                push(&mut s["linux"]["maskedPaths"], json!("/proc/sys"));
+            }),
+        ],
+    );
+    table(
+        "linux.sysctl",
+        &[
+            ("a safe one", Clean, |s| s["linux"]["sysctl"] = json!({"net.ipv4.ip_unprivileged_port_start": "0"})),
+            ("a range", Clean, |s| s["linux"]["sysctl"] = json!({"net.ipv4.ping_group_range": "0 2147483647"})),
+            ("an unsafe one", Denied, |s| s["linux"]["sysctl"] = json!({"kernel.core_pattern": "1"})),
+            ("with slashes", Denied, |s| s["linux"]["sysctl"] = json!({"net/ipv4/ip_forward": "1"})),
+            ("two in one", Denied, |s| {
+                s["linux"]["sysctl"] = json!({"kernel.shm_rmid_forced": "1+kernel.core_pattern=|/x"})
+            }),
+        ],
+    );
 }
 
 #[test]
 fn system_calls() {
-    table("linux.seccomp", &[
-        ("none", Mutated, |s| s["linux"]["seccomp"] = Value::Null),
-        ("one that allows all", Mutated, |s| s["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW"})),
-        ("one that asks a process", Denied, |s| s["linux"]["seccomp"] = json!({
+    table(
+        "linux.seccomp",
+        &[
+            ("none", Mutated, |s| s["linux"]["seccomp"] = Value::Null),
+            ("one that allows all", Mutated, |s| s["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW"})),
+            ("one that asks a process", Denied, |s| {
+                s["linux"]["seccomp"] = json!({
             "defaultAction": "SCMP_ACT_ERRNO", "listenerPath": "/run/x.sock",
-            "syscalls": [{"names": ["mount"], "action": "SCMP_ACT_NOTIFY"}]})),
-    ]);
-    table("linux.seccomp.arch", &[
-        ("native", Clean, |s| s["linux"]["seccomp"]["architectures"] = json!(["SCMP_ARCH_NATIVE"])),
-        ("foreign", Mutated, |s| s["linux"]["seccomp"]["architectures"] = json!(["SCMP_ARCH_NATIVE", "SCMP_ARCH_S390X"])),
-    ]);
+            "syscalls": [{"names": ["mount"], "action": "SCMP_ACT_NOTIFY"}]})
+            }),
+        ],
+    );
+    table(
+        "linux.seccomp.arch",
+        &[
+            ("native", Clean, |s| s["linux"]["seccomp"]["architectures"] = json!(["SCMP_ARCH_NATIVE"])),
+            ("foreign", Mutated, |s| {
+                s["linux"]["seccomp"]["architectures"] = json!(["SCMP_ARCH_NATIVE", "SCMP_ARCH_S390X"])
+            }),
+        ],
+    );
 }
 
 #[test]
 fn other_sections() {
-    table("hooks", &[
-        ("a host program", Denied, |s| s["hooks"] = json!({"createRuntime": [{"path": "/usr/bin/x"}]})),
-        ("an old one", Denied, |s| s["hooks"] = json!({"prestart": [{"path": "/usr/bin/x"}]})),
-        ("none", Clean, |s| s["hooks"] = json!({"poststop": []})),
-    ]);
-    table("annotations", &[
-        ("of CRI", Clean, |s| s["annotations"]["io.kubernetes.cri.image-name"] = json!("x")),
-        ("for systemd", Mutated, |s| s["annotations"]["org.systemd.property.TasksMax"] = json!("infinity")),
-        ("for crun", Mutated, |s| s["annotations"]["run.oci.seccomp_bpf_data"] = json!("AA==")),
-    ]);
-    table("root.path", &[
-        ("the host", Denied, |s| s["root"]["path"] = json!("/")),
-        ("outside", Denied, |s| s["root"]["path"] = json!("../rootfs")),
-    ]);
-    table("linux.cgroups-path", &[
-        ("absent", Mutated, |s| drop(s["linux"].as_object_mut().unwrap().remove("cgroupsPath"))),
-        ("another container's", Denied, |s| s["linux"]["cgroupsPath"] = json!("/kubepods/other")),
-        ("up", Denied, |s| s["linux"]["cgroupsPath"] = json!("/kubepods/../x")),
-        ("the root slice", Denied, |s| {
-            let id = support::id_of(s);
-            s["linux"]["cgroupsPath"] = json!(format!("-.slice:cri-containerd:{id}"));
-        }),
-        ("a plain path", Clean, |s| {
-            let id = support::id_of(s);
-            s["linux"]["cgroupsPath"] = json!(format!("/kubepods/besteffort/pod1/{id}"));
-        }),
-    ]);
-    table("linux.personality", &[
-        ("plain", Clean, |s| s["linux"]["personality"] = json!({"domain": "LINUX"})),
-        ("32 bit", Denied, |s| s["linux"]["personality"] = json!({"domain": "LINUX32"})),
-    ]);
-    table("linux.memory-policy", &[("bound", Denied, |s| s["linux"]["memoryPolicy"] = json!({"mode": "MPOL_BIND", "nodes": "0"}))]);
+    table(
+        "hooks",
+        &[
+            ("a host program", Denied, |s| s["hooks"] = json!({"createRuntime": [{"path": "/usr/bin/x"}]})),
+            ("an old one", Denied, |s| s["hooks"] = json!({"prestart": [{"path": "/usr/bin/x"}]})),
+            ("none", Clean, |s| s["hooks"] = json!({"poststop": []})),
+        ],
+    );
+    table(
+        "annotations",
+        &[
+            ("of CRI", Clean, |s| s["annotations"]["io.kubernetes.cri.image-name"] = json!("x")),
+            ("for systemd", Mutated, |s| s["annotations"]["org.systemd.property.TasksMax"] = json!("infinity")),
+            ("for crun", Mutated, |s| s["annotations"]["run.oci.seccomp_bpf_data"] = json!("AA==")),
+        ],
+    );
+    table(
+        "root.path",
+        &[
+            ("the host", Denied, |s| s["root"]["path"] = json!("/")),
+            ("outside", Denied, |s| s["root"]["path"] = json!("../rootfs")),
+        ],
+    );
+    table(
+        "linux.cgroups-path",
+        &[
+            ("absent", Mutated, |s| drop(s["linux"].as_object_mut().unwrap().remove("cgroupsPath"))),
+            ("another container's", Denied, |s| s["linux"]["cgroupsPath"] = json!("/kubepods/other")),
+            ("up", Denied, |s| s["linux"]["cgroupsPath"] = json!("/kubepods/../x")),
+            ("the root slice", Denied, |s| {
+                let id = support::id_of(s);
+                s["linux"]["cgroupsPath"] = json!(format!("-.slice:cri-containerd:{id}"));
+            }),
+            ("a plain path", Clean, |s| {
+                let id = support::id_of(s);
+                s["linux"]["cgroupsPath"] = json!(format!("/kubepods/besteffort/pod1/{id}"));
+            }),
+        ],
+    );
+    table(
+        "linux.personality",
+        &[
+            ("plain", Clean, |s| s["linux"]["personality"] = json!({"domain": "LINUX"})),
+            ("32 bit", Denied, |s| s["linux"]["personality"] = json!({"domain": "LINUX32"})),
+        ],
+    );
+    table(
+        "linux.memory-policy",
+        &[("bound", Denied, |s| s["linux"]["memoryPolicy"] = json!({"mode": "MPOL_BIND", "nodes": "0"}))],
+    );
     table("linux.intel-rdt", &[("a class", Denied, |s| s["linux"]["intelRdt"] = json!({"closID": "x"}))]);
     table("linux.net-devices", &[("eth0", Denied, |s| s["linux"]["netDevices"] = json!({"eth0": {"name": "x"}}))]);
-    table("linux.time-offsets", &[("boot time", Denied, |s| s["linux"]["timeOffsets"] = json!({"boottime": {"secs": 1}}))]);
-    table("priv.heuristic", &[
-        ("a writable sys alone", Clean, |s| *options_at(s, "/sys") = json!(["rw"])),
-        ("writable sys and cgroups", Denied, |s| {
-            *options_at(s, "/sys") = json!(["rw"]);
-            *options_at(s, "/sys/fs/cgroup") = json!(["rw"]);
-        }),
-        ("no masked paths and every device", Denied, |s| {
-            s["linux"]["maskedPaths"] = json!([]);
-            s["linux"]["readonlyPaths"] = json!([]);
-            s["linux"]["resources"]["devices"] = json!([{"allow": true, "access": "rwm"}]);
-        }),
-    ]);
-    table("task.identity", &[
-        ("a sandbox that is another", Denied, |s| s["annotations"]["io.kubernetes.cri.container-type"] = json!("sandbox")),
-        ("no sandbox", Denied, |s| drop(s["annotations"].as_object_mut().unwrap().remove("io.kubernetes.cri.sandbox-id"))),
-    ]);
+    table(
+        "linux.time-offsets",
+        &[("boot time", Denied, |s| s["linux"]["timeOffsets"] = json!({"boottime": {"secs": 1}}))],
+    );
+    table(
+        "priv.heuristic",
+        &[
+            ("a writable sys alone", Clean, |s| *options_at(s, "/sys") = json!(["rw"])),
+            ("writable sys and cgroups", Denied, |s| {
+                *options_at(s, "/sys") = json!(["rw"]);
+                *options_at(s, "/sys/fs/cgroup") = json!(["rw"]);
+            }),
+            ("no masked paths and every device", Denied, |s| {
+                s["linux"]["maskedPaths"] = json!([]);
+                s["linux"]["readonlyPaths"] = json!([]);
+                s["linux"]["resources"]["devices"] = json!([{"allow": true, "access": "rwm"}]);
+            }),
+        ],
+    );
+    table(
+        "task.identity",
+        &[
+            ("a sandbox that is another", Denied, |s| {
+                s["annotations"]["io.kubernetes.cri.container-type"] = json!("sandbox")
+            }),
+            ("no sandbox", Denied, |s| {
+                drop(s["annotations"].as_object_mut().unwrap().remove("io.kubernetes.cri.sandbox-id"))
+            }),
+        ],
+    );
 }
 
 #[test]
@@ -492,11 +671,15 @@ fn a_list_of_the_file_takes_effect() {
     type Row = (&'static str, &'static str, Edit);
     let rows: &[Row] = &[
         ("mount.host-path", "allow = [\"/srv:ro\"]", |s| bind(s, "/srv/data", json!(["rbind", "ro"]))),
-        ("linux.sysctl", "allow = [\"net.core.somaxconn\"]", |s| s["linux"]["sysctl"] = json!({"net.core.somaxconn": "9"})),
+        ("linux.sysctl", "allow = [\"net.core.somaxconn\"]", |s| {
+            s["linux"]["sysctl"] = json!({"net.core.somaxconn": "9"})
+        }),
         ("hooks", "allow = [\"/usr/bin/x\"]", |s| s["hooks"] = json!({"createRuntime": [{"path": "/usr/bin/x"}]})),
         ("annotations", "allow = [\"shop.example/*\"]", |s| s["annotations"]["shop.example/tier"] = json!("x")),
         ("mount.type", "allow = [\"ext4\"]", |s| mount(s, "/t", "ext4", json!([]))),
-        ("linux.devices", "allow = [\"/dev/fuse\"]", |s| push(&mut s["linux"]["devices"], json!({"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229}))),
+        ("linux.devices", "allow = [\"/dev/fuse\"]", |s| {
+            push(&mut s["linux"]["devices"], json!({"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229}))
+        }),
         ("caps.never", "capabilities = [\"CAP_NET_ADMIN\"]", |s| every_set(s, &["CAP_NET_ADMIN"])),
     ];
     for (rule, setting, edit) in rows {
@@ -508,6 +691,8 @@ fn a_list_of_the_file_takes_effect() {
     }
     let policy = Policy::from_toml("[profiles.restricted.rules.\"mount.host-path\"]\nallow = [\"/srv:ro\"]\n").unwrap();
     assert_eq!(judged("mount.host-path", &policy, |s| bind(s, "/srv/data", json!(["rbind", "rw"]))), Denied);
+    let both: Edit = |s| bind(s, "/srv/data", json!(["rbind", "ro", "rw"]));
+    assert_eq!(judged("mount.host-path", &policy, both), Denied);
     assert_eq!(judged("mount.host-path", &policy, |s| bind(s, "/srvdata", json!(["rbind", "ro"]))), Denied);
     let hook: Edit = |s| s["hooks"] = json!({"createRuntime": [{"path": "/opt/x"}]});
     let policy = Policy::from_toml("[profiles.restricted.rules.hooks]\nallow = [\"/opt/x\"]\n").unwrap();
@@ -538,6 +723,10 @@ fn privileged_switches_off_all_but_the_hand_off() {
     let sets = spec["process"]["capabilities"].as_object().unwrap();
     assert_eq!(sets.len(), 5);
     assert_eq!(spec["process"]["noNewPrivileges"], json!(false));
+    let mut nowhere = support::golden("ctr-default");
+    nowhere["linux"].as_object_mut().unwrap().remove("cgroupsPath");
+    let decision = support::create_task(&nowhere, &Task::of("demo"), &policy);
+    assert_eq!(support::admitted(decision).0.cgroups_path(), "/default/demo");
     let mut elsewhere = support::golden("cri-privileged");
     elsewhere["root"]["path"] = json!("/");
     assert!(support::is_denied(&support::create(&elsewhere, &policy)));
@@ -563,7 +752,14 @@ fn a_denial_is_one_short_line_that_says_what_and_how() {
     let decision = support::create(&spec, &Policy::builtin());
     let line = decision.outcome.denial().unwrap().to_string();
     assert!(line.len() <= 400 && !line.contains('\n'), "{line}");
-    for part in ["palisade: refused by rule mount.deny-always", "profile restricted", "/mounts/", "allowed:", "change: [profiles.restricted.rules.", "and 1 more: mount.host-path"] {
+    for part in [
+        "palisade: refused by rule mount.deny-always",
+        "profile restricted",
+        "/mounts/",
+        "allowed:",
+        "change: [profiles.restricted.rules.",
+        "and 1 more: mount.host-path",
+    ] {
         assert!(line.contains(part), "{part:?} in {line}");
     }
 }

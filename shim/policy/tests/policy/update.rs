@@ -16,16 +16,46 @@ fn grant() -> Grant {
 fn limits_stay_within_the_policy_and_in_force() {
     const GIB: i64 = 1 << 30;
     let rows: &[(&str, Value, Verdict, Value)] = &[
-        ("res.memory", json!({"memory": {"limit": GIB, "swap": GIB}}), Clean, json!({"memory": {"limit": GIB, "swap": GIB}})),
-        ("res.memory", json!({"memory": {"limit": 65 * GIB}}), Mutated, json!({"memory": {"limit": 64 * GIB, "swap": 64 * GIB}})),
-        ("res.memory", json!({"memory": {"limit": -1, "swap": -1}}), Mutated, json!({"memory": {"limit": 64 * GIB, "swap": 64 * GIB}})),
+        (
+            "res.memory",
+            json!({"memory": {"limit": GIB, "swap": GIB}}),
+            Clean,
+            json!({"memory": {"limit": GIB, "swap": GIB}}),
+        ),
+        (
+            "res.memory",
+            json!({"memory": {"limit": 65 * GIB}}),
+            Mutated,
+            json!({"memory": {"limit": 64 * GIB, "swap": 64 * GIB}}),
+        ),
+        (
+            "res.memory",
+            json!({"memory": {"limit": -1, "swap": -1}}),
+            Mutated,
+            json!({"memory": {"limit": 64 * GIB, "swap": 64 * GIB}}),
+        ),
         ("res.memory", json!({"memory": {"swap": -1}}), Mutated, json!({"memory": {}})),
         ("res.cpu", json!({"cpu": {"shares": 512}}), Clean, json!({"cpu": {"shares": 512}})),
-        ("res.cpu", json!({"cpu": {"quota": -1, "period": 100_000}}), Mutated, json!({"cpu": {"quota": 800_000, "period": 100_000}})),
-        ("res.cpu", json!({"cpu": {"period": 1_000_000}}), Mutated, json!({"cpu": {"quota": 8_000_000, "period": 1_000_000}})),
+        (
+            "res.cpu",
+            json!({"cpu": {"quota": -1, "period": 100_000}}),
+            Mutated,
+            json!({"cpu": {"quota": 800_000, "period": 100_000}}),
+        ),
+        (
+            "res.cpu",
+            json!({"cpu": {"period": 1_000_000}}),
+            Mutated,
+            json!({"cpu": {"quota": 8_000_000, "period": 1_000_000}}),
+        ),
         ("res.pids", json!({"pids": {"limit": -1}}), Mutated, json!({"pids": {"limit": 4096}})),
         ("res.pids", json!({"pids": {"limit": 0}}), Mutated, json!({})),
-        ("res.unified", json!({"unified": {"memory.max": "max"}}), Mutated, json!({"unified": {"memory.max": (64 * GIB).to_string()}})),
+        (
+            "res.unified",
+            json!({"unified": {"memory.max": "max"}}),
+            Mutated,
+            json!({"unified": {"memory.max": (64 * GIB).to_string()}}),
+        ),
         ("update.devices", json!({"devices": [{"allow": false, "access": "rwm"}]}), Mutated, json!({})),
     ];
     for (rule, asked, verdict, expected) in rows {

@@ -14,7 +14,18 @@ const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 const CGROUP2_MAGIC: i64 = 0x6367_7270;
 /// The v1 controllers that libcgroups puts a container into.
 const V1_CONTROLLERS: [&str; 12] = [
-    "cpu", "cpuacct", "cpuset", "devices", "hugetlb", "memory", "pids", "perf_event", "blkio", "net_prio", "net_cls", "freezer",
+    "cpu",
+    "cpuacct",
+    "cpuset",
+    "devices",
+    "hugetlb",
+    "memory",
+    "pids",
+    "perf_event",
+    "blkio",
+    "net_prio",
+    "net_cls",
+    "freezer",
 ];
 
 /// Whether a path has systemd's form `slice:prefix:name`.
@@ -49,13 +60,6 @@ impl Hierarchy {
         Ok(Self::V1(mounts))
     }
 
-    pub(in super::super) fn version(&self) -> Version {
-        match self {
-            Self::V1(_) => Version::V1,
-            Self::V2 => Version::V2,
-        }
-    }
-
     /// The cgroup that a spec asks for; `/<id>` when it does not say, as runc has it.
     pub(in super::super) fn cgroup(&self, spec_path: Option<&Path>, id: &str) -> Result<ContainerCgroup, CgroupError> {
         let spec_path = match spec_path.filter(|path| !path.as_os_str().is_empty()) {
@@ -65,9 +69,10 @@ impl Hierarchy {
         let systemd = is_systemd_path(&spec_path);
         let below = if systemd { systemd_directory(&spec_path)? } else { plain_directory(&spec_path)? };
         match self {
-            Self::V1(_) if systemd => {
-                Err(CgroupError::Path { path: spec_path, reason: "the systemd form needs cgroup v2 with the embedded runtime" })
-            }
+            Self::V1(_) if systemd => Err(CgroupError::Path {
+                path: spec_path,
+                reason: "the systemd form needs cgroup v2 with the embedded runtime",
+            }),
             Self::V1(mounts) => Ok(v1_cgroup(mounts, spec_path, &below)),
             Self::V2 => {
                 let directory = Path::new(CGROUP_ROOT).join(below);
@@ -108,12 +113,8 @@ fn v1_mount(line: &str) -> Option<(PathBuf, Vec<String>)> {
     if filesystem.next()? != "cgroup" {
         return None;
     }
-    let controllers: Vec<String> = filesystem
-        .nth(1)?
-        .split(',')
-        .filter(|option| V1_CONTROLLERS.contains(option))
-        .map(str::to_owned)
-        .collect();
+    let controllers: Vec<String> =
+        filesystem.nth(1)?.split(',').filter(|option| V1_CONTROLLERS.contains(option)).map(str::to_owned).collect();
     if controllers.is_empty() {
         return None;
     }
@@ -202,7 +203,8 @@ mod tests {
 
     #[test]
     fn systemd_paths_become_slices_and_scopes() {
-        let cgroup = Hierarchy::V2.cgroup(Some(Path::new("kubepods-burstable-podx.slice:cri-containerd:abc")), "id").unwrap();
+        let cgroup =
+            Hierarchy::V2.cgroup(Some(Path::new("kubepods-burstable-podx.slice:cri-containerd:abc")), "id").unwrap();
         let expected = "/sys/fs/cgroup/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podx.slice/cri-containerd-abc.scope";
         assert_eq!(cgroup.directory(), Some(Path::new(expected)));
         assert!(cgroup.is_systemd());
@@ -217,7 +219,10 @@ mod tests {
     #[test]
     fn only_hierarchies_with_a_controller_count() {
         let line = |kind, options| format!("30 24 0:26 / /c/x rw,relatime - {kind} cgroup rw,{options}");
-        assert_eq!(v1_mount(&line("cgroup", "cpu,cpuacct")), Some(("/c/x".into(), vec!["cpu".into(), "cpuacct".into()])));
+        assert_eq!(
+            v1_mount(&line("cgroup", "cpu,cpuacct")),
+            Some(("/c/x".into(), vec!["cpu".into(), "cpuacct".into()]))
+        );
         assert_eq!(v1_mount(&line("cgroup", "name=systemd")), None);
         assert_eq!(v1_mount(&line("cgroup2", "memory")), None);
     }

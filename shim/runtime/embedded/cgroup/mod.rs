@@ -159,7 +159,9 @@ impl ContainerCgroup {
     pub(super) fn is_frozen(&self) -> bool {
         let Some(freezer) = &self.freezer else { return false };
         match self.version {
-            Version::V1 => fs::read_to_string(freezer.join("freezer.state")).is_ok_and(|state| state.trim() != "THAWED"),
+            Version::V1 => {
+                fs::read_to_string(freezer.join("freezer.state")).is_ok_and(|state| state.trim() != "THAWED")
+            }
             Version::V2 => fs::read_to_string(freezer.join("cgroup.freeze")).is_ok_and(|state| state.trim() == "1"),
         }
     }

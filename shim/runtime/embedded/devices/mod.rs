@@ -60,15 +60,17 @@ pub(super) fn limit(cgroup: &ContainerCgroup, spec: Option<&Vec<LinuxDeviceCgrou
     match cgroup.version() {
         Version::V1 => cgroup.device_lists().map_or(Ok(()), |lists| deny_tun(lists, &rules)),
         Version::V2 => {
-            let directory = cgroup.directory().unwrap_or(Path::new("/sys/fs/cgroup"));
-            attach(directory, &rules.with_defaults())
-                .map_err(|source| DeviceFilterError::Attach { path: directory.to_owned(), source })
+            // v2 always has one; an empty path would fail to open.
+            let directory = cgroup.directory().map(Path::to_owned).unwrap_or_default();
+            attach(&directory, &rules.with_defaults())
+                .map_err(|source| DeviceFilterError::Attach { path: directory, source })
         }
     }
 }
 
 fn attach(directory: &Path, rules: &Rules) -> io::Result<()> {
-    let directory = rustix::fs::openat(CWD, directory, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let directory =
+        rustix::fs::openat(CWD, directory, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     unsafe_syscalls::attach_device_program(&directory, &program::of(rules))
 }
 
@@ -80,5 +82,6 @@ fn deny_tun(lists: &Path, rules: &Rules) -> Result<(), DeviceFilterError> {
         return Ok(());
     }
     let file = lists.join("devices.deny");
-    fs::write(&file, format!("c {major}:{minor} {access}")).map_err(|source| DeviceFilterError::Attach { path: file, source })
+    fs::write(&file, format!("c {major}:{minor} {access}"))
+        .map_err(|source| DeviceFilterError::Attach { path: file, source })
 }

@@ -64,7 +64,8 @@ fn of_rule(rule: &Rule) -> Vec<u64> {
         [step(JUMP_IF_SET, ASKED, 0, 1, rule.access.bits()), step(JUMP, 0, 0, 2, 0), deny, exit]
     };
     let conditions = [(KIND, rule.kind.map(|kind| kind as u32)), (MAJOR, rule.major), (MINOR, rule.minor)];
-    let conditions: Vec<(u64, u32)> = conditions.into_iter().filter_map(|(register, value)| Some((register, value?))).collect();
+    let conditions: Vec<(u64, u32)> =
+        conditions.into_iter().filter_map(|(register, value)| Some((register, value?))).collect();
     let mut steps = Vec::with_capacity(conditions.len() + verdict.len());
     for (place, (register, value)) in (1u16..).zip(&conditions) {
         // Over the conditions that are left and the four steps of the verdict.

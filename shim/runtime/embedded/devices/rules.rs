@@ -78,7 +78,17 @@ impl Rules {
             access: Access(1),
         });
         // null, zero, full, random, urandom, tty, console, ptmx, pts. Source: the kernel's devices.txt.
-        let numbers = [(1, Some(3)), (1, Some(5)), (1, Some(7)), (1, Some(8)), (1, Some(9)), (5, Some(0)), (5, Some(1)), (5, Some(2)), (136, None)];
+        let numbers = [
+            (1, Some(3)),
+            (1, Some(5)),
+            (1, Some(7)),
+            (1, Some(8)),
+            (1, Some(9)),
+            (5, Some(0)),
+            (5, Some(1)),
+            (5, Some(2)),
+            (136, None),
+        ];
         let usual = numbers.map(|(major, minor)| Rule {
             allow: true,
             kind: Some(DeviceType::Character),
@@ -178,7 +188,11 @@ pub(super) mod tests {
 
     #[test]
     fn rules_without_meaning_are_refused() {
-        for rule in [r#"[{"allow":true,"type":"p"}]"#, r#"[{"allow":true,"access":"x"}]"#, r#"[{"allow":true,"major":-2,"access":"r"}]"#] {
+        for rule in [
+            r#"[{"allow":true,"type":"p"}]"#,
+            r#"[{"allow":true,"access":"x"}]"#,
+            r#"[{"allow":true,"major":-2,"access":"r"}]"#,
+        ] {
             assert!(rules(rule).is_err(), "{rule}");
         }
     }

@@ -66,7 +66,8 @@ struct Programs {
 impl Filter {
     /// The filter of a spec.
     pub(super) fn compile(seccomp: Option<&LinuxSeccomp>) -> Result<Self, FilterError> {
-        let compiled = seccomp.map(|seccomp| palisade_seccomp::compile(seccomp).map_err(FilterError::Compile)).transpose()?;
+        let compiled =
+            seccomp.map(|seccomp| palisade_seccomp::compile(seccomp).map_err(FilterError::Compile)).transpose()?;
         compiled.map(Programs::new).transpose().map(Self)
     }
 

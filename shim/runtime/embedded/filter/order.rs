@@ -67,7 +67,7 @@ fn word(offset: u32) -> Option<u32> {
         0 => u32::try_from(libc::SYS_seccomp).ok(),
         4 => Some(ARCHITECTURE),
         16 => Some(libc::SECCOMP_SET_MODE_FILTER),
-        8..64 if offset % 4 == 0 => Some(0),
+        8..64 if offset.is_multiple_of(4) => Some(0),
         _ => None,
     }
 }

@@ -1,19 +1,22 @@
 use proptest::prelude::*;
 
-use super::ArgumentSet;
+use super::{ArgumentSet, HalfRange};
 
-const EDGES: [u64; 10] =
-    [0, 1, 2, 38, 0x5412, 0xffff_ffff, 0x1_0000_0000, 0x1_0000_0026, u64::MAX - 1, u64::MAX];
+const EDGES: [u64; 10] = [0, 1, 2, 38, 0x5412, 0xffff_ffff, 0x1_0000_0000, 0x1_0000_0026, u64::MAX - 1, u64::MAX];
 
 fn value() -> impl Strategy<Value = u64> {
     let edge = (prop::sample::select(EDGES.to_vec()), -1_i64..=1);
     prop_oneof![3 => edge.prop_map(|(edge, step)| edge.wrapping_add_signed(step)), 1 => any::<u64>()]
 }
 
+fn half() -> impl Strategy<Value = HalfRange> {
+    let lower = || value().prop_map(|value| u32::try_from(value & 0xffff_ffff).unwrap());
+    (lower(), lower()).prop_map(|(a, b)| (a.min(b), a.max(b)))
+}
+
 fn set() -> impl Strategy<Value = ArgumentSet> {
     let range = (value(), value()).prop_map(|(a, b)| ArgumentSet::Between { low: a.min(b), high: a.max(b) });
     let masked = (value(), value()).prop_map(|(mask, value)| ArgumentSet::masked(mask, value));
-    let half = || (value(), value()).prop_map(|(a, b)| ((a.min(b) as u32).min(b.max(a) as u32), (a as u32).max(b as u32)));
     let halves = (half(), half()).prop_map(|(upper, lower)| ArgumentSet::halves(upper, lower));
     prop_oneof![range, masked, halves]
 }

@@ -12,7 +12,8 @@ const MAX_INSTRUCTIONS: usize = 4096;
 
 /// The bytes are not what [`CompiledFilter::to_bytes`] wrote on this architecture.
 ///
-/// This finds a file that is cut off or of another version. It is no protection against somebody who may write the file.
+/// This finds a file that is cut off or of another version. It is no protection against somebody who may write the
+/// file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("these are not the bytes of a filter compiled for {} by this version", std::env::consts::ARCH)]
 pub struct CorruptFilter;

@@ -38,7 +38,10 @@ pub enum CompileError {
     #[error("the seccomp profile is refused")]
     Refused(#[source] RefusedProfile),
     /// An entry that stops a call names one that this architecture does not have: misspelt, it would stop nothing.
-    #[error("the seccomp profile stops {syscall:?}, which {} does not have: correct or remove it", std::env::consts::ARCH)]
+    #[error(
+        "the seccomp profile stops {syscall:?}, which {} does not have: correct or remove it",
+        std::env::consts::ARCH
+    )]
     UnknownSyscall {
         /// The name.
         syscall: String,
@@ -59,7 +62,8 @@ pub enum CompileError {
     Architecture(#[from] UnsupportedArchitecture),
 }
 
-/// How many programs a profile may become. The kernel runs each of them on every call that it does not answer from its bitmap.
+/// How many programs a profile may become. The kernel runs each of them on every call that it does not answer from
+/// its bitmap.
 const MAX_PROGRAMS: usize = 16;
 
 /// SECCOMP_FILTER_FLAG_LOG (linux/seccomp.h).
@@ -72,13 +76,13 @@ type Calls = BTreeMap<i64, Vec<Region>>;
 
 /// Compiles a profile for the architecture of this program.
 ///
-/// It is read as [`tighten`](crate::tighten) reads it. Whatever `architectures` lists, calls of another architecture kill the
-/// process; x32 calls too, unless the default action stops calls: then they get that.
+/// It is read as [`tighten`](crate::tighten) reads it. Whatever `architectures` lists, calls of another architecture
+/// kill the process; x32 calls too, unless the default action stops calls: then they get that.
 ///
 /// # Errors
 ///
-/// What [`tighten`](crate::tighten) refuses; an entry that names an unknown call to stop it (a name that is only allowed
-/// is skipped); more than 16 different actions and errnos; a profile too large for the kernel.
+/// What [`tighten`](crate::tighten) refuses; an entry that names an unknown call to stop it (a name that is only
+/// allowed is skipped); more than 16 different actions and errnos; a profile too large for the kernel.
 pub fn compile(profile: &LinuxSeccomp) -> Result<CompiledFilter, CompileError> {
     let filter = Filter::read(profile).map_err(CompileError::Refused)?;
     let default = filter.default_verdict();

@@ -59,12 +59,7 @@ fn comparisons(set: ArgumentSet) -> Vec<(SeccompCmpArgLen, SeccompCmpOp, u64)> {
     }
 }
 
-fn range(
-    length: SeccompCmpArgLen,
-    low: u64,
-    high: u64,
-    largest: u64,
-) -> Vec<(SeccompCmpArgLen, SeccompCmpOp, u64)> {
+fn range(length: SeccompCmpArgLen, low: u64, high: u64, largest: u64) -> Vec<(SeccompCmpArgLen, SeccompCmpOp, u64)> {
     if low == high {
         return vec![(length, SeccompCmpOp::Eq, low)];
     }
@@ -90,8 +85,8 @@ fn target() -> Result<TargetArch, UnsupportedArchitecture> {
 
 /// On x86_64 a program that kills calls of x86 and x32 and passes all others.
 ///
-/// x32 calls carry the architecture of x86_64 and bit 30 in their number, so a filter by number that lets unknown calls run
-/// lets all of them run. Number -1 is no call: it is what a tracer leaves behind to skip one.
+/// x32 calls carry the architecture of x86_64 and bit 30 in their number, so a filter by number that lets unknown
+/// calls run lets all of them run. Number -1 is no call: it is what a tracer leaves behind to skip one.
 pub(super) fn native_guard() -> Result<Option<BpfProgram>, UnsupportedArchitecture> {
     if target()? != TargetArch::x86_64 {
         return Ok(None);

@@ -86,8 +86,7 @@ impl ProfileFile {
             return Err(wrong(name, "", "a profile needs a defaultAction"));
         };
         let default = Verdict::read(action, written.default_errno_ret, "/defaultAction").map_err(refuse)?;
-        let mut file =
-            Self { name: name.to_owned(), default, entries: written.syscalls, refused: written.refused };
+        let mut file = Self { name: name.to_owned(), default, entries: written.syscalls, refused: written.refused };
         for include in &written.include {
             let included = parse(name, include, files)?;
             if included.default_action.is_some() || !included.include.is_empty() {
@@ -159,11 +158,7 @@ impl ProfileFile {
     }
 
     fn duplicate(&self, syscall: &str, comment: &str) -> ProfileError {
-        ProfileError::Duplicate {
-            file: self.name.clone(),
-            syscall: syscall.to_owned(),
-            comment: comment.to_owned(),
-        }
+        ProfileError::Duplicate { file: self.name.clone(), syscall: syscall.to_owned(), comment: comment.to_owned() }
     }
 }
 
@@ -191,7 +186,8 @@ impl Entry {
     fn voids(&self, other: &Self) -> bool {
         let always = |entry: &Self| entry.includes.caps.is_empty() && entry.excludes.caps.is_empty();
         let whole = |entry: &Self| entry.args.is_empty() && entry.low32.is_none();
-        let together = always(self) || always(other) || (&self.includes, &self.excludes) == (&other.includes, &other.excludes);
+        let together =
+            always(self) || always(other) || (&self.includes, &self.excludes) == (&other.includes, &other.excludes);
         together && (whole(self) || whole(other))
     }
 }

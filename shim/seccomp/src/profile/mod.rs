@@ -139,8 +139,8 @@ pub enum ProfileError {
 
 /// The built-in profile for a container that is left with these capabilities in its bounding set.
 ///
-/// Entries that depend on a capability are decided here, by the capabilities after hardening, not those that were asked for.
-/// The result is for the native architecture only and uses nothing but SCMP_ACT_ALLOW and SCMP_ACT_ERRNO.
+/// Entries that depend on a capability are decided here, by the capabilities after hardening, not those that were
+/// asked for. The result is for the native architecture only and uses nothing but SCMP_ACT_ALLOW and SCMP_ACT_ERRNO.
 ///
 /// # Errors
 ///

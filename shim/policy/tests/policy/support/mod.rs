@@ -3,20 +3,20 @@
 use std::path::{Path, PathBuf};
 
 use palisade_policy::{
-    CreateRequest, Decision, ExecRequest, Grant, HardenedProcess, HardenedResources, HardenedSpec, HookFact,
-    HostFacts, NamespaceFact, NamespaceSharing, Outcome, ParsedSpec, Policy, Record, RootfsMount, RuntimeOptions,
-    SourceFact, SourceKind, TaskFacts, Taken, UpdateRequest, judge_create, judge_exec, judge_update,
+    CreateRequest, Decision, ExecRequest, Grant, HardenedProcess, HardenedResources, HardenedSpec, HookFact, HostFacts,
+    NamespaceFact, NamespaceSharing, Outcome, ParsedSpec, Policy, Record, RootfsMount, RuntimeOptions, SourceFact,
+    SourceKind, Taken, TaskFacts, UpdateRequest, judge_create, judge_exec, judge_update,
 };
 use serde_json::Value;
 
 /// What the tests call the container.
-pub fn id_of(spec: &Value) -> String {
+pub(crate) fn id_of(spec: &Value) -> String {
     let path = spec.pointer("/linux/cgroupsPath").and_then(Value::as_str).unwrap_or_default();
     path.rsplit(['/', ':']).next().unwrap_or_default().to_owned()
 }
 
 /// The facts that the shim would gather: `/proc/1/ns` is the host's, `/unresolved` cannot be looked at.
-pub fn facts_of(spec: &ParsedSpec, policy: &Policy) -> HostFacts {
+pub(crate) fn facts_of(spec: &ParsedSpec, policy: &Policy) -> HostFacts {
     let watched = policy.watched_host_paths();
     let sharing = |path: &Path| match path {
         path if path.starts_with("/proc/1/ns") => NamespaceSharing::Host,
@@ -30,11 +30,7 @@ pub fn facts_of(spec: &ParsedSpec, policy: &Policy) -> HostFacts {
         namespaces: namespaces.map(|(kind, path)| NamespaceFact { kind, sharing: sharing(path) }).collect(),
         sources: sources.map(|(mount, path)| source(mount, path, &watched)).collect(),
         hooks: hooks
-            .map(|(pointer, path)| HookFact {
-                pointer,
-                real_path: path.to_owned(),
-                trusted: path.starts_with("/usr"),
-            })
+            .map(|(pointer, path)| HookFact { pointer, real_path: path.to_owned(), trusted: path.starts_with("/usr") })
             .collect(),
         cpu_ceiling_millis: None,
     }
@@ -57,19 +53,19 @@ fn source(mount: usize, path: &Path, watched: &[PathBuf]) -> SourceFact {
 }
 
 /// The fields of a create request that a test may want to change.
-pub struct Task {
-    pub id: String,
-    pub stdout: String,
-    pub checkpoint: String,
-    pub rootfs: Vec<(String, String, Vec<String>)>,
-    pub options: RuntimeOptions,
+pub(crate) struct Task {
+    pub(crate) id: String,
+    pub(crate) stdout: String,
+    pub(crate) checkpoint: String,
+    pub(crate) rootfs: Vec<(String, String, Vec<String>)>,
+    pub(crate) options: RuntimeOptions,
 }
 
-pub const BUNDLE: &str = "/run/containerd/io.containerd.runtime.v2.task/default";
+pub(crate) const BUNDLE: &str = "/run/containerd/io.containerd.runtime.v2.task/default";
 const LAYERS: &str = "/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots";
 
 impl Task {
-    pub fn of(id: &str) -> Self {
+    pub(crate) fn of(id: &str) -> Self {
         let options = vec![
             format!("lowerdir={LAYERS}/2/fs:{LAYERS}/1/fs"),
             format!("upperdir={LAYERS}/3/fs"),
@@ -86,24 +82,26 @@ impl Task {
 }
 
 /// Judges a specification with everything else in order.
-pub fn create(spec: &Value, policy: &Policy) -> Decision<HardenedSpec> {
+pub(crate) fn create(spec: &Value, policy: &Policy) -> Decision<HardenedSpec> {
     create_task(spec, &Task::of(&id_of(spec)), policy)
 }
 
-pub fn create_task(spec: &Value, task: &Task, policy: &Policy) -> Decision<HardenedSpec> {
+pub(crate) fn create_task(spec: &Value, task: &Task, policy: &Policy) -> Decision<HardenedSpec> {
     create_with(spec, task, policy, |_| {})
 }
 
-pub fn create_with(spec: &Value, task: &Task, policy: &Policy, change: impl FnOnce(&mut HostFacts)) -> Decision<HardenedSpec> {
+pub(crate) fn create_with(
+    spec: &Value,
+    task: &Task,
+    policy: &Policy,
+    change: impl FnOnce(&mut HostFacts),
+) -> Decision<HardenedSpec> {
     let parsed = ParsedSpec::parse(spec.to_string().as_bytes()).unwrap();
     let mut host = facts_of(&parsed, policy);
     change(&mut host);
     let bundle = Path::new(BUNDLE).join(&task.id);
-    let rootfs: Vec<RootfsMount<'_>> = task
-        .rootfs
-        .iter()
-        .map(|(kind, source, options)| RootfsMount { kind, source, options })
-        .collect();
+    let rootfs: Vec<RootfsMount<'_>> =
+        task.rootfs.iter().map(|(kind, source, options)| RootfsMount { kind, source, options }).collect();
     let task = TaskFacts {
         id: &task.id,
         namespace: "default",
@@ -120,7 +118,7 @@ pub fn create_with(spec: &Value, task: &Task, policy: &Policy, change: impl FnOn
     judge_create(CreateRequest { spec: parsed, host, task }, policy)
 }
 
-pub fn exec(process: &Value, grant: &Grant, policy: &Policy) -> Decision<HardenedProcess> {
+pub(crate) fn exec(process: &Value, grant: &Grant, policy: &Policy) -> Decision<HardenedProcess> {
     let process = process.to_string();
     let request = ExecRequest {
         process: process.as_bytes(),
@@ -132,7 +130,7 @@ pub fn exec(process: &Value, grant: &Grant, policy: &Policy) -> Decision<Hardene
     judge_exec(request, grant, policy)
 }
 
-pub fn update(resources: &Value, grant: &Grant, policy: &Policy) -> Decision<HardenedResources> {
+pub(crate) fn update(resources: &Value, grant: &Grant, policy: &Policy) -> Decision<HardenedResources> {
     let resources = resources.to_string();
     let annotations = std::collections::BTreeMap::new();
     let request = UpdateRequest { resources: resources.as_bytes(), annotations: &annotations };
@@ -140,31 +138,31 @@ pub fn update(resources: &Value, grant: &Grant, policy: &Policy) -> Decision<Har
 }
 
 /// The admitted value, or the denial as a panic.
-pub fn admitted<T>(decision: Decision<T>) -> (T, Record) {
+pub(crate) fn admitted<T>(decision: Decision<T>) -> (T, Record) {
     match decision.outcome {
         Outcome::Admit(admitted) => (admitted, decision.record),
         Outcome::Deny(denial) => panic!("{denial}"),
     }
 }
 
-pub fn is_denied<T>(decision: &Decision<T>) -> bool {
+pub(crate) fn is_denied<T>(decision: &Decision<T>) -> bool {
     matches!(decision.outcome, Outcome::Deny(_))
 }
 
-pub fn json(bytes: &[u8]) -> Value {
+pub(crate) fn json(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes).unwrap()
 }
 
 /// What one rule did, whatever the others did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     Clean,
     Audited,
     Mutated,
     Denied,
 }
 
-pub fn verdict_of(rule: &str, record: &Record) -> Verdict {
+pub(crate) fn verdict_of(rule: &str, record: &Record) -> Verdict {
     let of_rule = record.findings.iter().filter(|finding| finding.rule.as_str() == rule);
     of_rule.fold(Verdict::Clean, |worst, finding| match (worst, finding.action) {
         (_, Taken::Denied) | (Verdict::Denied, _) => Verdict::Denied,
@@ -174,11 +172,11 @@ pub fn verdict_of(rule: &str, record: &Record) -> Verdict {
 }
 
 /// A specification of `tests/golden`.
-pub fn golden(name: &str) -> Value {
+pub(crate) fn golden(name: &str) -> Value {
     let path = golden_root().join(name).join("config.json");
     json(&std::fs::read(path).unwrap())
 }
 
-pub fn golden_root() -> PathBuf {
+pub(crate) fn golden_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden")
 }
