@@ -1,0 +1,152 @@
+//! The raw calls that the attempts are made of, each behind a safe function. The only file of the probe with unsafe code.
+#![allow(unsafe_code)]
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+
+/// Who returns from [`fork`].
+pub(crate) enum Forked {
+    Child,
+    Parent(libc::pid_t),
+}
+
+/// An argument of a system call. A text lives until the call returns.
+pub(crate) enum Arg<'a> {
+    Number(i64),
+    Text(&'a str),
+    /// A buffer that the kernel reads or writes.
+    Buffer(&'a mut [u8]),
+    Null,
+}
+
+/// Makes a system call with up to six arguments.
+pub(crate) fn call(number: libc::c_long, arguments: &mut [Arg<'_>]) -> io::Result<i64> {
+    let mut texts = Vec::new();
+    let mut words = [0_i64; 6];
+    for (word, argument) in words.iter_mut().zip(arguments.iter_mut()) {
+        *word = match argument {
+            Arg::Number(number) => *number,
+            Arg::Null => 0,
+            Arg::Buffer(buffer) => buffer.as_mut_ptr() as i64,
+            Arg::Text(text) => {
+                let text = CString::new(*text).map_err(io::Error::other)?;
+                let address = text.as_ptr() as i64;
+                texts.push(text);
+                address
+            }
+        };
+    }
+    let [a, b, c, d, e, f] = words;
+    // SAFETY: pointers among the words come from `texts` and from buffers borrowed for this call, all alive until it returns, and every
+    // caller passes buffers of the size that the call's documentation asks for.
+    let result = unsafe { libc::syscall(number, a, b, c, d, e, f) };
+    drop(texts);
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Like [`call`], for calls that return a new descriptor, which is closed.
+pub(crate) fn call_for_descriptor(number: libc::c_long, arguments: &mut [Arg<'_>]) -> io::Result<OwnedFd> {
+    let descriptor = i32::try_from(call(number, arguments)?).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just returned this descriptor to us and nothing else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// An ioctl whose argument is a buffer.
+pub(crate) fn ioctl(file: &impl std::os::fd::AsFd, request: i64, buffer: &mut [u8]) -> io::Result<()> {
+    let descriptor = i64::from(file.as_fd().as_raw_fd());
+    call(libc::SYS_ioctl, &mut [Arg::Number(descriptor), Arg::Number(request), Arg::Buffer(buffer)]).map(drop)
+}
+
+pub(crate) fn fork() -> io::Result<Forked> {
+    // SAFETY: the probe has one thread, so the child may do what the parent might.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Forked::Child),
+        pid => Ok(Forked::Parent(pid)),
+    }
+}
+
+/// Waits for a child's end; the signal that ended it, if one did.
+pub(crate) fn wait(pid: libc::pid_t) -> io::Result<Option<i32>> {
+    let mut status = 0;
+    // SAFETY: `status` outlives the call.
+    if unsafe { libc::waitpid(pid, &raw mut status, 0) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status)))
+}
+
+pub(crate) fn kill(pid: libc::pid_t) -> io::Result<()> {
+    call(libc::SYS_kill, &mut [Arg::Number(pid.into()), Arg::Number(libc::SIGKILL.into())]).map(drop)
+}
+
+pub(crate) fn alarm(seconds: u32) {
+    // SAFETY: alarm(2) takes a number and cannot fail.
+    unsafe { libc::alarm(seconds) };
+}
+
+/// Ends a child at once, after its errno has been written.
+pub(crate) fn report_and_exit(writer: &io::PipeWriter, errno: i32) -> ! {
+    let bytes = errno.to_ne_bytes();
+    // SAFETY: the buffer has the length that is given; _exit never returns and runs nothing.
+    unsafe {
+        libc::write(writer.as_raw_fd(), bytes.as_ptr().cast(), bytes.len());
+        libc::_exit(0)
+    }
+}
+
+/// Waits in a child until it is killed.
+pub(crate) fn wait_for_end() -> ! {
+    loop {
+        // SAFETY: pause(2) has no arguments.
+        unsafe { libc::pause() };
+    }
+}
+
+/// Waits until SIGTERM or SIGINT, which an init process of a PID namespace would otherwise ignore. From when on they are not lost the
+/// process's name is `probe-waits`.
+pub(crate) fn sleep_until_signalled() -> io::Result<()> {
+    let mut signal = 0;
+    // SAFETY: the set is plain data that sigemptyset initialises, and both pointers outlive the calls.
+    let result = unsafe {
+        let mut signals: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut signals);
+        libc::sigaddset(&raw mut signals, libc::SIGTERM);
+        libc::sigaddset(&raw mut signals, libc::SIGINT);
+        libc::sigprocmask(libc::SIG_BLOCK, &raw const signals, std::ptr::null_mut());
+        libc::prctl(libc::PR_SET_NAME, c"probe-waits".as_ptr());
+        libc::sigwait(&raw const signals, &raw mut signal)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(result)) }
+}
+
+/// A fresh pseudo terminal whose slave is this process's controlling terminal.
+pub(crate) fn controlling_terminal() -> io::Result<(File, File)> {
+    // SAFETY: the descriptors are checked before they are owned, the name is copied before any other call could overwrite it, and
+    // setsid and TIOCSCTTY change only this process.
+    unsafe {
+        let master = libc::posix_openpt(libc::O_RDWR | libc::O_NOCTTY);
+        if master < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let master = File::from_raw_fd(master);
+        let mut name = [0_u8; 64];
+        if libc::unlockpt(master.as_raw_fd()) < 0
+            || libc::ptsname_r(master.as_raw_fd(), name.as_mut_ptr().cast(), name.len()) != 0
+        {
+            return Err(io::Error::last_os_error());
+        }
+        libc::setsid();
+        let slave = libc::open(name.as_ptr().cast(), libc::O_RDWR | libc::O_NOCTTY);
+        if slave < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let slave = File::from_raw_fd(slave);
+        if libc::ioctl(slave.as_raw_fd(), libc::TIOCSCTTY as _, 0) < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok((master, slave))
+    }
+}

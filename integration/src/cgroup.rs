@@ -1,0 +1,110 @@
+//! The limits that the kernel enforces on a process, read on the host.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::Failure;
+
+const ROOT: &str = "/sys/fs/cgroup";
+
+/// Limits in the kernel's units; `None` is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Bytes of memory and swap together on v1, of swap alone on v2; `None` also where the kernel does not account swap.
+    pub swap: Option<u64>,
+    /// Number of processes.
+    pub pids: Option<u64>,
+    /// Microseconds of CPU time per second of wall clock.
+    pub cpu_per_second: Option<u64>,
+}
+
+/// Whether this machine has the unified hierarchy and nothing else.
+#[must_use]
+pub fn is_unified() -> bool {
+    Path::new(ROOT).join("cgroup.controllers").exists()
+}
+
+impl Limits {
+    /// What the kernel enforces on a process.
+    ///
+    /// # Errors
+    /// The process is gone, or a controller's file is not there.
+    pub fn of(pid: u32) -> Result<Self, Failure> {
+        let folders = folders_of(pid)?;
+        let folder = |controller: &str| {
+            let key = if is_unified() { "" } else { controller };
+            folders.get(key).cloned().ok_or_else(|| {
+                Failure::unreadable(&format!("/proc/{pid}/cgroup"), &format!("no {controller} controller"))
+            })
+        };
+        if is_unified() {
+            Self::unified(&folder("")?)
+        } else {
+            Self::legacy(&folder("memory")?, &folder("pids")?, &folder("cpu")?)
+        }
+    }
+
+    fn unified(folder: &Path) -> Result<Self, Failure> {
+        let cpu = read(folder, "cpu.max")?;
+        let (quota, period) = cpu.split_once(' ').unwrap_or((&cpu, "100000"));
+        Ok(Self {
+            memory: number(&read(folder, "memory.max")?),
+            swap: read(folder, "memory.swap.max").ok().and_then(|text| number(&text)),
+            pids: number(&read(folder, "pids.max")?),
+            cpu_per_second: per_second(number(quota), number(period)),
+        })
+    }
+
+    fn legacy(memory: &Path, pids: &Path, cpu: &Path) -> Result<Self, Failure> {
+        Ok(Self {
+            memory: legacy_bytes(&read(memory, "memory.limit_in_bytes")?),
+            swap: read(memory, "memory.memsw.limit_in_bytes").ok().and_then(|text| legacy_bytes(&text)),
+            pids: number(&read(pids, "pids.max")?),
+            cpu_per_second: per_second(
+                number(&read(cpu, "cpu.cfs_quota_us")?),
+                number(&read(cpu, "cpu.cfs_period_us")?),
+            ),
+        })
+    }
+}
+
+/// v1 says "no limit" with the largest multiple of a page.
+fn legacy_bytes(text: &str) -> Option<u64> {
+    number(text).filter(|bytes| *bytes < 1 << 62)
+}
+
+/// `max` and `-1` are no numbers here.
+fn number(text: &str) -> Option<u64> {
+    text.trim().parse().ok()
+}
+
+fn per_second(quota: Option<u64>, period: Option<u64>) -> Option<u64> {
+    quota?.checked_mul(1_000_000)?.checked_div(period?)
+}
+
+fn read(folder: &Path, file: &str) -> Result<String, Failure> {
+    let path = folder.join(file);
+    fs::read_to_string(&path).map(|text| text.trim().to_owned()).map_err(Failure::io("read", &path))
+}
+
+/// The process's cgroup by controller; the unified hierarchy is under the empty name.
+fn folders_of(pid: u32) -> Result<BTreeMap<String, PathBuf>, Failure> {
+    let path = PathBuf::from(format!("/proc/{pid}/cgroup"));
+    let text = fs::read_to_string(&path).map_err(Failure::io("read", &path))?;
+    let mut folders = BTreeMap::new();
+    for line in text.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        if let (Some(controllers), Some(cgroup)) = (fields.next(), fields.next()) {
+            for controller in controllers.split(',') {
+                folders.insert(
+                    controller.to_owned(),
+                    Path::new(ROOT).join(controller).join(cgroup.trim_start_matches('/')),
+                );
+            }
+        }
+    }
+    Ok(folders)
+}

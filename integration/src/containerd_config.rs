@@ -1,0 +1,63 @@
+//! The configuration of the private containerd, in the two formats.
+
+use crate::assets::Generation;
+use crate::containerd::{Layout, ROOT, SOCKET, STATE};
+use crate::image;
+
+/// Handlers as CRI knows them: plain runc, palisade by its type (A), palisade by runc's type and a path (B).
+pub(crate) const HANDLERS: [&str; 3] = ["runc", "palisade", "palisade-path"];
+
+pub(crate) fn render(generation: Generation, layout: &Layout, cni_plugins: &str) -> String {
+    let base = layout.base.display();
+    let common = format!(
+        "root = \"{ROOT}\"\nstate = \"{STATE}\"\n\
+         disabled_plugins = [\"io.containerd.nri.v1.nri\", \"io.containerd.internal.v1.tracing\", \"io.containerd.tracing.processor.v1.otlp\"]\n\
+         [grpc]\naddress = \"{SOCKET}\"\n[plugins.\"io.containerd.internal.v1.opt\"]\npath = \"{base}/opt\"\n"
+    );
+    let cri = match generation {
+        Generation::Two => "io.containerd.cri.v1.runtime",
+        Generation::OneSeven => "io.containerd.grpc.v1.cri",
+    };
+    let (version, sandbox_image, bin) = match generation {
+        Generation::Two => {
+            let images =
+                format!("[plugins.\"io.containerd.cri.v1.images\".pinned_images]\nsandbox = \"{}\"\n", image::PAUSE);
+            (3, images, format!("bin_dirs = [\"{cni_plugins}\"]"))
+        }
+        Generation::OneSeven => {
+            let images = format!("[plugins.\"{cri}\"]\nsandbox_image = \"{}\"\n", image::PAUSE);
+            (2, images, format!("bin_dir = \"{cni_plugins}\""))
+        }
+    };
+    let table = match generation {
+        Generation::Two => format!("{sandbox_image}[plugins.\"{cri}\"]\n"),
+        Generation::OneSeven => sandbox_image,
+    };
+    format!(
+        "version = {version}\n{common}{table}restrict_oom_score_adj = true\nnetns_mounts_under_state_dir = true\nenable_cdi = false\n\
+         [plugins.\"{cri}\".cni]\n{bin}\nconf_dir = \"{base}/cni\"\n\
+         [plugins.\"{cri}\".containerd]\ndefault_runtime_name = \"runc\"\n{}",
+        runtimes(cri, layout)
+    )
+}
+
+fn runtimes(cri: &str, layout: &Layout) -> String {
+    let [runc, palisade, by_path] = HANDLERS;
+    let table = |name: &str| format!("[plugins.\"{cri}\".containerd.runtimes.{name}]\n");
+    format!(
+        "{}runtime_type = \"io.containerd.runc.v2\"\n{}runtime_type = \"io.containerd.palisade.v1\"\n\
+         {}runtime_type = \"io.containerd.runc.v2\"\nruntime_path = \"{}\"\n",
+        table(runc),
+        table(palisade),
+        table(by_path),
+        layout.shim().display()
+    )
+}
+
+/// A network with addresses of its own and no way out: no gateway, no masquerading, so nothing on the machine is switched on for it.
+pub(crate) const NETWORK: &str = r#"{
+  "cniVersion": "0.4.0", "name": "palisade-test",
+  "plugins": [{ "type": "bridge", "bridge": "palisade0", "isGateway": false, "ipMasq": false,
+    "ipam": { "type": "host-local", "dataDir": "DATA", "ranges": [[{ "subnet": "10.213.77.0/24" }]] } }]
+}
+"#;

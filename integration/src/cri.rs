@@ -1,0 +1,301 @@
+//! The container runtime interface, as kubelet speaks it.
+
+use std::future::Future;
+use std::time::Duration;
+
+use k8s_cri::v1 as cri;
+use tokio::runtime::{Builder, Runtime as Executor};
+use tonic::{Response, Status};
+
+use crate::containerd::{Containerd, Runtime};
+use crate::ctr::unique;
+use crate::{Failure, image};
+
+const SECONDS: u64 = 90;
+
+/// A connection.
+#[derive(Debug)]
+pub struct Cri {
+    executor: Executor,
+    channel: tonic::transport::Channel,
+    tag: String,
+    logs: String,
+}
+
+/// What a command in a container did.
+#[derive(Clone, Debug)]
+pub struct Executed {
+    /// Its exit code.
+    pub code: i32,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+/// A pod sandbox; removed with everything in it when dropped.
+#[derive(Debug)]
+pub struct Pod<'a> {
+    cri: &'a Cri,
+    /// Its id, which is also its pause container's.
+    pub id: String,
+    config: cri::PodSandboxConfig,
+}
+
+impl Cri {
+    /// Connects.
+    ///
+    /// # Errors
+    /// containerd does not answer.
+    pub fn connect(containerd: &Containerd) -> Result<Self, Failure> {
+        let executor = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|source| Failure::Io { action: "start an executor".to_owned(), source })?;
+        let channel = executor
+            .block_on(containerd_client::connect(containerd.layout().socket()))
+            .map_err(|error| Failure::unreadable("containerd's socket", &error))?;
+        let logs = containerd.layout().base.join("pods").display().to_string();
+        Ok(Self { executor, channel, tag: containerd.tag().to_owned(), logs })
+    }
+
+    fn call<R>(
+        &self,
+        name: &'static str,
+        answer: impl Future<Output = Result<Response<R>, Status>>,
+    ) -> Result<R, Failure> {
+        match self.executor.block_on(async { tokio::time::timeout(Duration::from_secs(SECONDS), answer).await }) {
+            Ok(answer) => answer.map(Response::into_inner).map_err(Failure::rpc(name)),
+            Err(elapsed) => Err(Failure::Late { what: name.to_owned(), seconds: SECONDS, last: elapsed.to_string() }),
+        }
+    }
+
+    /// Asks for the runtime's status, which CRI answers only when it has recovered its pods.
+    ///
+    /// # Errors
+    /// It has not yet.
+    pub fn ready(&self) -> Result<(), Failure> {
+        let mut client = self.client();
+        self.call("Status", async move { client.status(cri::StatusRequest { verbose: false }).await }).map(drop)
+    }
+
+    fn client(&self) -> cri::runtime_service_client::RuntimeServiceClient<tonic::transport::Channel> {
+        cri::runtime_service_client::RuntimeServiceClient::new(self.channel.clone())
+    }
+
+    /// A pod's configuration with a network of its own, to be changed before it is run.
+    #[must_use]
+    pub fn pod_config(&self) -> cri::PodSandboxConfig {
+        let name = unique("pod");
+        cri::PodSandboxConfig {
+            metadata: Some(cri::PodSandboxMetadata {
+                name: name.clone(),
+                uid: format!("uid-{name}"),
+                namespace: "tests".to_owned(),
+                attempt: 0,
+            }),
+            hostname: name.clone(),
+            log_directory: format!("{}/{name}", self.logs),
+            linux: Some(cri::LinuxPodSandboxConfig {
+                cgroup_parent: format!("/{}", self.tag),
+                security_context: Some(cri::LinuxSandboxSecurityContext::default()),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+    }
+
+    /// Runs a pod sandbox under a runtime's handler.
+    ///
+    /// # Errors
+    /// containerd, the network or the shim refuses.
+    pub fn run_pod(&self, runtime: Runtime, config: cri::PodSandboxConfig) -> Result<Pod<'_>, Failure> {
+        let mut client = self.client();
+        let request =
+            cri::RunPodSandboxRequest { config: Some(config.clone()), runtime_handler: runtime.handler().to_owned() };
+        let answer = self.call("RunPodSandbox", async move { client.run_pod_sandbox(request).await })?;
+        Ok(Pod { cri: self, id: answer.pod_sandbox_id, config })
+    }
+
+    /// Creates a container and starts it.
+    ///
+    /// # Errors
+    /// containerd or the shim refuses.
+    pub fn start(&self, pod: &Pod<'_>, config: cri::ContainerConfig) -> Result<String, Failure> {
+        let mut client = self.client();
+        let request = cri::CreateContainerRequest {
+            pod_sandbox_id: pod.id.clone(),
+            config: Some(config),
+            sandbox_config: Some(pod.config.clone()),
+        };
+        let id = self.call("CreateContainer", async move { client.create_container(request).await })?.container_id;
+        let mut client = self.client();
+        let request = cri::StartContainerRequest { container_id: id.clone() };
+        self.call("StartContainer", async move { client.start_container(request).await })?;
+        Ok(id)
+    }
+
+    /// Runs a command in a container.
+    ///
+    /// # Errors
+    /// containerd or the shim refuses; a command that fails is no error.
+    pub fn exec(&self, container: &str, command: &[&str]) -> Result<Executed, Failure> {
+        let mut client = self.client();
+        let request = cri::ExecSyncRequest {
+            container_id: container.to_owned(),
+            cmd: command.iter().map(|&word| word.to_owned()).collect(),
+            timeout: 30,
+        };
+        let answer = self.call("ExecSync", async move { client.exec_sync(request).await })?;
+        Ok(Executed {
+            code: answer.exit_code,
+            stdout: String::from_utf8_lossy(&answer.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&answer.stderr).into_owned(),
+        })
+    }
+
+    /// Changes a container's limits.
+    ///
+    /// # Errors
+    /// containerd, the shim or the kernel refuses.
+    pub fn update(&self, container: &str, resources: cri::LinuxContainerResources) -> Result<(), Failure> {
+        let mut client = self.client();
+        let request = cri::UpdateContainerResourcesRequest {
+            container_id: container.to_owned(),
+            linux: Some(resources),
+            ..Default::default()
+        };
+        self.call("UpdateContainerResources", async move { client.update_container_resources(request).await }).map(drop)
+    }
+
+    /// A container's usage.
+    ///
+    /// # Errors
+    /// containerd or the shim refuses.
+    pub fn stats(&self, container: &str) -> Result<cri::ContainerStats, Failure> {
+        let mut client = self.client();
+        let request = cri::ContainerStatsRequest { container_id: container.to_owned() };
+        let answer = self.call("ContainerStats", async move { client.container_stats(request).await })?;
+        answer.stats.ok_or_else(|| Failure::unreadable("ContainerStats", &"no statistics"))
+    }
+
+    /// A container's state, exit code and reason; the verbose answer's `info` document as well.
+    ///
+    /// # Errors
+    /// containerd does not know it.
+    pub fn status(&self, container: &str) -> Result<(cri::ContainerStatus, String), Failure> {
+        let mut client = self.client();
+        let request = cri::ContainerStatusRequest { container_id: container.to_owned(), verbose: true };
+        let mut answer = self.call("ContainerStatus", async move { client.container_status(request).await })?;
+        let info = answer.info.remove("info").unwrap_or_default();
+        answer.status.map(|status| (status, info)).ok_or_else(|| Failure::unreadable("ContainerStatus", &"no status"))
+    }
+
+    /// Stops a container: SIGTERM, then SIGKILL after `seconds`.
+    ///
+    /// # Errors
+    /// containerd or the shim refuses.
+    pub fn stop(&self, container: &str, seconds: i64) -> Result<(), Failure> {
+        let mut client = self.client();
+        let request = cri::StopContainerRequest { container_id: container.to_owned(), timeout: seconds };
+        self.call("StopContainer", async move { client.stop_container(request).await }).map(drop)
+    }
+
+    /// Removes a stopped container.
+    ///
+    /// # Errors
+    /// containerd or the shim refuses.
+    pub fn remove(&self, container: &str) -> Result<(), Failure> {
+        let mut client = self.client();
+        let request = cri::RemoveContainerRequest { container_id: container.to_owned() };
+        self.call("RemoveContainer", async move { client.remove_container(request).await }).map(drop)
+    }
+
+    fn remove_pod(&self, id: &str) -> Result<(), Failure> {
+        let mut client = self.client();
+        let request = cri::StopPodSandboxRequest { pod_sandbox_id: id.to_owned() };
+        self.call("StopPodSandbox", async move { client.stop_pod_sandbox(request).await })?;
+        let mut client = self.client();
+        let request = cri::RemovePodSandboxRequest { pod_sandbox_id: id.to_owned() };
+        self.call("RemovePodSandbox", async move { client.remove_pod_sandbox(request).await }).map(drop)
+    }
+}
+
+impl Pod<'_> {
+    /// Where a container's log is.
+    #[must_use]
+    pub fn log(&self, container: &cri::ContainerConfig) -> String {
+        format!("{}/{}", self.config.log_directory, container.log_path)
+    }
+
+    /// The same pod through another connection, as after a restart of containerd.
+    #[must_use]
+    pub fn under<'b>(&self, cri: &'b Cri) -> Pod<'b> {
+        Pod { cri, id: self.id.clone(), config: self.config.clone() }
+    }
+
+    /// Stops and removes the pod and its containers.
+    ///
+    /// # Errors
+    /// A step was refused.
+    pub fn remove(self) -> Result<(), Failure> {
+        self.cri.remove_pod(&self.id)
+    }
+}
+
+impl Drop for Pod<'_> {
+    /// For a test that failed; removing a pod twice is allowed by CRI.
+    fn drop(&mut self) {
+        self.cri.remove_pod(&self.id).ok();
+    }
+}
+
+/// A container of an image of this run, with kubelet's defaults for an empty security context.
+#[must_use]
+pub fn container(image: &str, command: &[&str]) -> cri::ContainerConfig {
+    let name = unique("container");
+    cri::ContainerConfig {
+        metadata: Some(cri::ContainerMetadata { name: name.clone(), attempt: 0 }),
+        image: Some(cri::ImageSpec { image: image.to_owned(), ..Default::default() }),
+        command: command.iter().map(|&word| word.to_owned()).collect(),
+        log_path: format!("{name}.log"),
+        linux: Some(cri::LinuxContainerConfig {
+            resources: Some(cri::LinuxContainerResources::default()),
+            security_context: Some(cri::LinuxContainerSecurityContext {
+                masked_paths: MASKED.iter().map(|&path| path.to_owned()).collect(),
+                readonly_paths: READONLY.iter().map(|&path| path.to_owned()).collect(),
+                ..Default::default()
+            }),
+        }),
+        ..Default::default()
+    }
+}
+
+/// The workload image's container that goes on until it is stopped.
+#[must_use]
+pub fn sleeper() -> cri::ContainerConfig {
+    container(image::WORKLOAD, &["/probe", "sleep"])
+}
+
+/// The same container, privileged.
+#[must_use]
+pub fn privileged(mut config: cri::ContainerConfig) -> cri::ContainerConfig {
+    if let Some(security) = config.linux.as_mut().and_then(|linux| linux.security_context.as_mut()) {
+        *security = cri::LinuxContainerSecurityContext { privileged: true, ..Default::default() };
+    }
+    config
+}
+
+const MASKED: [&str; 10] = [
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+];
+const READONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];

@@ -1,0 +1,115 @@
+//! What of the host a container gets to see or to touch through the runtime.
+
+use std::fs;
+use std::os::fd::AsRawFd as _;
+use std::process::Command;
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use serde_json::json;
+
+use crate::support::{Container, Runtime, field, shim};
+
+#[test]
+fn no_descriptor_and_no_variable_of_the_host_goes_in() {
+    let container = Container::embedded(
+        "ls -l /proc/self/fd; env; grep SigIgn /proc/self/status; echo end; exec sleep 1000",
+        |_| {},
+    );
+    let secret = fs::File::open("/etc/hostname").unwrap();
+    // Without the flag it would go to every child.
+    fcntl(&secret, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+    assert!(secret.as_raw_fd() > 2);
+    let leak = |command: &mut Command| {
+        command.env("LISTEN_FDS", "5").env("SECRET", "of the host");
+    };
+    container.create_with(leak).succeeds();
+    container.call(["start"]).succeeds();
+    let init = container.output_with("end");
+    let mut command = container.command();
+    leak(&mut command);
+    // The shell ignores SIGQUIT on its own here, so it is left out of the question.
+    command.args(["exec", &container.id, "sh", "-c", "ls -l /proc/self/fd; env"]);
+    let mut exec = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    let ignored =
+        container.command().args(["exec", &container.id, "grep", "SigIgn", "/proc/self/status"]).output().unwrap();
+    exec.push_str(&String::from_utf8(ignored.stdout).unwrap());
+    for (text, who) in [(init, "init"), (exec, "exec")] {
+        let fds =
+            text.lines().filter(|line| line.contains("r-x") || line.contains("-wx") || line.contains("rwx")).count();
+        // 0, 1, 2 and the directory that ls itself reads.
+        assert_eq!(fds, 4, "{who}: {text}");
+        assert!(!text.contains("hostname") && !text.contains("SECRET") && !text.contains("LISTEN"), "{who}: {text}");
+        assert!(text.contains("A=1\n") && text.contains("PATH=/bin\n") && text.contains("HOME=/\n"), "{who}: {text}");
+        assert_eq!(field(&text, "SigIgn"), "0000000000000000", "{who}");
+    }
+}
+
+/// An image whose program is `/proc/self/exe` makes a runtime run itself inside the container (CVE-2019-5736).
+#[test]
+fn the_binary_can_not_be_written_from_inside() {
+    let all = json!(["CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE"]);
+    let container = Container::embedded("exec sleep 1000", |spec| {
+        spec["process"]["capabilities"] = json!({ "bounding": all, "effective": all, "permitted": all });
+    });
+    std::os::unix::fs::symlink("/proc/self/exe", container.rootfs().join("bin/itself")).unwrap();
+    let before = fs::read(shim()).unwrap();
+    container.run();
+    container.exec("mkfifo /fifo").succeeds();
+    // It blocks in opening its log until somebody reads the FIFO, and is this binary all the while.
+    let mut itself = container.command();
+    itself.args(["exec", &container.id, "/bin/itself", "runtime", "--log", "/fifo", "state", "none"]);
+    let mut itself = itself.spawn().unwrap();
+    let attack = "sleep 0.5; for p in /proc/[0-9]*; do case $(readlink $p/exe) in *busybox*) ;; *) \
+                  exec 9<$p/exe; (echo X >$p/exe); echo tried; cat /fifo >/dev/null; sleep 0.3; (echo X >/proc/self/fd/9);; esac; done";
+    let answer = container.exec(attack);
+    itself.wait().unwrap();
+    let said = answer.stdout + &answer.stderr;
+    assert!(said.contains("tried"), "{said}");
+    assert_eq!(said.matches("Read-only file system").count(), 2, "{said}");
+    assert!(before == fs::read(shim()).unwrap(), "the binary was changed");
+    // The control: a program of the image is no secret to its own root, it is only busy.
+    let answer = container.exec("(echo X >/proc/1/exe)");
+    assert!(answer.stderr.contains("Text file busy"), "{answer:?}");
+}
+
+#[test]
+fn devices_outside_the_list_can_be_made_and_not_opened() {
+    let tries = "mknod /tmp/loop b 7 0; dd if=/tmp/loop of=/dev/null count=1; mknod /tmp/tun c 10 200; head -c 1 /tmp/tun; \
+                 mknod /tmp/fuse c 10 229; head -c 1 /tmp/fuse; mknod /tmp/null c 1 3; echo x >/tmp/null && echo null is fine; echo end; exec sleep 1000";
+    let capabilities = json!(["CAP_MKNOD"]);
+    let edit = |rules: serde_json::Value| {
+        let capabilities = capabilities.clone();
+        move |spec: &mut serde_json::Value| {
+            spec["process"]["capabilities"] =
+                json!({ "bounding": capabilities, "effective": capabilities, "permitted": capabilities });
+            spec["linux"]["resources"]["devices"] = rules;
+        }
+    };
+    // With the rules that containerd writes, and with none at all.
+    for rules in [json!([{ "allow": false, "access": "rwm" }]), json!([])] {
+        let container = Container::embedded(tries, edit(rules));
+        container.run();
+        let text = container.output_with("end");
+        assert_eq!(text.matches("Operation not permitted").count(), 3, "{text}");
+        assert!(text.contains("null is fine"), "{text}");
+    }
+    // The control: what a rule allows can be opened (or is not there, which is another error).
+    let container = Container::embedded(tries, edit(json!([{ "allow": true, "access": "rwm" }])));
+    container.run();
+    let text = container.output_with("end");
+    assert_eq!(text.matches("Operation not permitted").count(), 0, "{text}");
+}
+
+#[test]
+fn masked_and_read_only_paths_are_in_force() {
+    for runtime in [Runtime::Embedded, Runtime::Runc] {
+        let container = Container::new(
+            runtime,
+            "wc -c </proc/keys; echo 1 >/proc/sys/kernel/domainname; echo end; exec sleep 1000",
+            |_| {},
+        );
+        container.run();
+        let text = container.output_with("end");
+        assert!(text.contains("0\n") && text.contains("Read-only file system"), "{runtime:?} {text}");
+    }
+}

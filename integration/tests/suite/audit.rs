@@ -1,0 +1,91 @@
+//! Every decision is a line of JSON in the audit log.
+
+use std::fs;
+
+use libtest_mimic::{Failed, Trial};
+use palisade_integration::bundle_spec;
+use palisade_integration::containerd::Runtime;
+use palisade_integration::ctr::Run;
+use serde_json::{Value, json};
+
+use crate::support::{Check, World, trial};
+
+pub(crate) fn trials(world: &'static World) -> Vec<Trial> {
+    vec![
+        trial(world, "audit: create, exec and update are recorded, with what was changed", admitted),
+        trial(world, "audit: a refusal is recorded with its rule", refused),
+        trial(world, "audit: the log is root's alone", log_mode),
+    ]
+}
+
+/// The records that name a container or, where it has no task, came for it.
+pub(crate) fn records(world: &World, container: &str) -> Result<Vec<Value>, Failed> {
+    let text = fs::read_to_string(world.containerd.layout().audit())?;
+    let lines = text.lines().map(serde_json::from_str::<Value>).collect::<Result<Vec<_>, _>>()?;
+    Ok(lines.into_iter().filter(|line| line["container"] == container).collect())
+}
+
+fn operations(records: &[Value]) -> Vec<(&str, &str)> {
+    let text = |record: &'_ Value, pointer: &str| {
+        record.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let known = ["create", "exec", "update", "allow", "mutate", "deny"];
+    let of = |word: String| known.into_iter().find(|name| *name == word).unwrap_or("?");
+    records.iter().map(|record| (of(text(record, "/record/operation")), of(text(record, "/decision")))).collect()
+}
+
+fn admitted(world: &World) -> Check {
+    let tasks = world.tasks()?;
+    let container = world.containerd.detach(&Run::new(Runtime::Palisade, &["/probe", "sleep"]))?;
+    container.exec(&[], &["true"])?.success()?;
+    tasks.update(container.id(), &json!({ "pids": { "limit": 20 } }))?;
+    let records = records(world, container.id())?;
+    expect_eq!(
+        operations(&records),
+        [("create", "mutate"), ("exec", "mutate"), ("update", "allow")],
+        "records {records:?}"
+    );
+    let create = records.first().ok_or("no record")?;
+    let findings = create.pointer("/record/findings").and_then(Value::as_array).ok_or("no findings")?;
+    let user = findings.iter().find(|finding| finding["pointer"] == "/process/user/uid");
+    expect!(
+        user.is_some_and(|finding| finding["action"] == "mutated"
+            && finding["before"] == 0
+            && finding["after"] == 65_532),
+        "user in {findings:?}"
+    );
+    Ok(container.remove()?)
+}
+
+fn refused(world: &World) -> Check {
+    let id = palisade_integration::ctr::unique("audited");
+    let tasks = world.tasks()?;
+    let mut spec = bundle_spec::spec(world.containerd.tag(), &id, &["true"]);
+    spec["linux"]["namespaces"] = json!([{ "type": "pid" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" }]);
+    let mounts = tasks.make_container(&id, &world.containerd.runtime_name(Runtime::Palisade), &spec)?;
+    expect!(
+        tasks.create(&id, mounts, palisade_integration::tasks::CreateOptions::default()).is_err(),
+        "the container was made"
+    );
+    tasks.remove_container(&id)?;
+    let records = records(world, &id)?;
+    expect_eq!(operations(&records), [("create", "deny")], "records {records:?}");
+    let denied = records.iter().any(|record| {
+        record
+            .pointer("/record/findings")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .any(|finding| finding["action"] == "denied")
+    });
+    expect!(denied, "no denied finding in {records:?}");
+    Ok(())
+}
+
+fn log_mode(world: &World) -> Check {
+    use std::os::unix::fs::MetadataExt as _;
+    world.containerd.run(&Run::new(Runtime::Palisade, &["true"]))?.success()?;
+    let log = fs::metadata(world.containerd.layout().audit())?;
+    expect_eq!((log.uid(), log.mode() & 0o7777), (0, 0o600), "owner and mode");
+    Ok(())
+}

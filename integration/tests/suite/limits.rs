@@ -1,0 +1,222 @@
+//! CPU, memory and pids: defaults, ceilings, and what an update may do, as the host's cgroups have them.
+
+use libtest_mimic::{Failed, Trial};
+use palisade_integration::bundle_spec;
+use palisade_integration::cgroup::Limits;
+use palisade_integration::containerd::Runtime;
+use palisade_integration::ctr::{Run, unique};
+use palisade_integration::tasks::{CreateOptions, Tasks};
+use serde_json::{Value, json};
+
+use crate::support::{Check, World, trial_under};
+
+const GIB: u64 = 1 << 30;
+const MIB: u64 = 1 << 20;
+/// The restricted profile's ceilings: bytes of memory, tasks.
+const MOST_MEMORY: u64 = 64 * GIB;
+const MOST_PIDS: u64 = 4_096;
+const DEFAULT_MEMORY: u64 = 4 * GIB;
+const DEFAULT_PIDS: u64 = 2_048;
+
+pub(crate) fn trials(world: &'static World) -> Vec<Trial> {
+    let mut trials = vec![trial_under(world, Runtime::Runc, "control: runc sets no limit of its own", runc_has_none)];
+    trials.extend(under_palisade(world));
+    trials
+}
+
+/// The tests that hold for every runtime that the policy can name.
+pub(crate) fn under_palisade(world: &'static World) -> Vec<Trial> {
+    let runtime = Runtime::Palisade;
+    vec![
+        trial_under(world, runtime, "limits: defaults where none is asked for", defaults),
+        trial_under(world, runtime, "limits: what is asked for below the ceiling stays", asked),
+        trial_under(world, runtime, "limits: lowered to the ceiling", lowered),
+        trial_under(world, runtime, "limits: forks end at the pids limit", forks_end),
+        trial_under(world, runtime, "limits: memory beyond the limit ends the process", memory_ends),
+        trial_under(world, runtime, "update: lowers", update_lowers),
+        trial_under(world, runtime, "update: cannot raise beyond the ceiling or remove", update_cannot_raise),
+        trial_under(world, runtime, "update: cannot open devices or write other cgroup files", update_devices),
+    ]
+}
+
+/// A started container that sleeps, with these `linux.resources` beside containerd's.
+struct Sleeper<'a> {
+    tasks: &'a Tasks,
+    id: String,
+    pid: u32,
+}
+
+impl<'a> Sleeper<'a> {
+    fn start(world: &World, tasks: &'a Tasks, runtime: Runtime, resources: &Value) -> Result<Self, Failed> {
+        let id = unique("limits");
+        let mut spec = bundle_spec::spec(world.containerd.tag(), &id, &["/probe", "sleep"]);
+        if let (Some(all), Some(more)) = (spec["linux"]["resources"].as_object_mut(), resources.as_object()) {
+            all.extend(more.clone());
+        }
+        let mounts = tasks.make_container(&id, &world.containerd.runtime_name(runtime), &spec)?;
+        let pid = tasks.create(&id, mounts, CreateOptions::default())?;
+        tasks.start(&id, "")?;
+        Ok(Self { tasks, id, pid })
+    }
+
+    fn limits(&self) -> Result<Limits, Failed> {
+        Ok(Limits::of(self.pid)?)
+    }
+
+    fn end(self) -> Check {
+        self.tasks.kill(&self.id, "", 9)?;
+        self.tasks.wait(&self.id, "")?;
+        self.tasks.delete(&self.id)?;
+        Ok(self.tasks.remove_container(&self.id)?)
+    }
+}
+
+fn runc_has_none(world: &World, runtime: Runtime) -> Check {
+    let tasks = world.tasks()?;
+    let sleeper = Sleeper::start(world, &tasks, runtime, &json!({}))?;
+    let limits = sleeper.limits()?;
+    expect_eq!((limits.memory, limits.pids, limits.cpu_per_second), (None, None, None), "limits");
+    sleeper.end()
+}
+
+fn defaults(world: &World, runtime: Runtime) -> Check {
+    let tasks = world.tasks()?;
+    let sleeper = Sleeper::start(world, &tasks, runtime, &json!({}))?;
+    let limits = sleeper.limits()?;
+    expect_eq!(limits.memory, Some(DEFAULT_MEMORY), "bytes of memory");
+    expect_eq!(limits.pids, Some(DEFAULT_PIDS), "pids");
+    expect!(
+        limits.cpu_per_second.is_some_and(|microseconds| microseconds <= 8_000_000),
+        "cpu {:?}",
+        limits.cpu_per_second
+    );
+    expect_no_swap(limits)?;
+    sleeper.end()
+}
+
+/// On v1 the limit of memory and swap together is that of memory, on v2 that of swap is none at all, where the kernel accounts swap.
+fn expect_no_swap(limits: Limits) -> Check {
+    let wanted = if palisade_integration::cgroup::is_unified() { Some(0) } else { limits.memory };
+    expect!(limits.swap.is_none() || limits.swap == wanted, "swap {:?} with memory {:?}", limits.swap, limits.memory);
+    Ok(())
+}
+
+fn asked(world: &World, runtime: Runtime) -> Check {
+    let tasks = world.tasks()?;
+    let resources = json!({ "memory": { "limit": 96 * MIB }, "cpu": { "quota": 25_000, "period": 50_000 }, "pids": { "limit": 50 } });
+    let sleeper = Sleeper::start(world, &tasks, runtime, &resources)?;
+    let limits = sleeper.limits()?;
+    expect_eq!(
+        (limits.memory, limits.pids, limits.cpu_per_second),
+        (Some(96 * MIB), Some(50), Some(500_000)),
+        "limits"
+    );
+    expect_no_swap(limits)?;
+    sleeper.end()
+}
+
+fn lowered(world: &World, runtime: Runtime) -> Check {
+    let tasks = world.tasks()?;
+    let resources = json!({ "memory": { "limit": 1_u64 << 40, "swap": 2_u64 << 40 }, "cpu": { "quota": 100_000_000, "period": 100_000 }, "pids": { "limit": 1_000_000 } });
+    let sleeper = Sleeper::start(world, &tasks, runtime, &resources)?;
+    let limits = sleeper.limits()?;
+    expect_eq!((limits.memory, limits.pids), (Some(MOST_MEMORY), Some(MOST_PIDS)), "limits");
+    expect!(
+        limits.cpu_per_second.is_some_and(|microseconds| microseconds <= 8_000_000),
+        "cpu {:?}",
+        limits.cpu_per_second
+    );
+    expect_no_swap(limits)?;
+    sleeper.end()
+}
+
+fn forks_end(world: &World, runtime: Runtime) -> Check {
+    let started = |pids: u64| -> Result<u64, Failed> {
+        let id = unique("forks");
+        let tasks = world.tasks()?;
+        let sleeper = Sleeper::start(world, &tasks, runtime, &json!({ "pids": { "limit": pids } }))?;
+        let stdout = world
+            .containerd
+            .ctr(&["task", "exec", "--exec-id", &id, &sleeper.id, "/probe", "forks", "100"])?
+            .success()?;
+        sleeper.end()?;
+        let forks: Value = serde_json::from_str(&stdout)?;
+        forks["started"].as_u64().ok_or_else(|| Failed::from(stdout))
+    };
+    expect_eq!(started(500)?, 100, "control: forks under a high limit");
+    let few = started(40)?;
+    expect!((30..40).contains(&few), "{few} forks under a limit of 40");
+    Ok(())
+}
+
+fn memory_ends(world: &World, runtime: Runtime) -> Check {
+    let hold = |mebibytes: &str| {
+        Run::new(runtime, &["sh", "-c", &format!("/probe hold {mebibytes} & wait $!; echo ended $?")])
+            .flags(&["--memory-limit", "33554432"])
+    };
+    let invocation = world.containerd.run(&hold("200"))?;
+    let ended = invocation.stdout.contains("ended 137") || invocation.code() == 137;
+    expect!(ended, "200 MiB under a limit of 32: {invocation:?}");
+    Ok(())
+}
+
+fn update_lowers(world: &World, runtime: Runtime) -> Check {
+    let tasks = world.tasks()?;
+    let sleeper =
+        Sleeper::start(world, &tasks, runtime, &json!({ "memory": { "limit": 128 * MIB }, "pids": { "limit": 100 } }))?;
+    tasks.update(&sleeper.id, &json!({ "memory": { "limit": 64 * MIB }, "cpu": { "quota": 20_000, "period": 100_000 }, "pids": { "limit": 30 } }))?;
+    let limits = sleeper.limits()?;
+    expect_eq!(
+        (limits.memory, limits.pids, limits.cpu_per_second),
+        (Some(64 * MIB), Some(30), Some(200_000)),
+        "limits"
+    );
+    expect_no_swap(limits)?;
+    sleeper.end()
+}
+
+fn update_cannot_raise(world: &World, runtime: Runtime) -> Check {
+    let tasks = world.tasks()?;
+    let sleeper =
+        Sleeper::start(world, &tasks, runtime, &json!({ "memory": { "limit": 128 * MIB }, "pids": { "limit": 100 } }))?;
+    let requests = [
+        json!({ "memory": { "limit": 1_u64 << 40, "swap": 2_u64 << 40 } }),
+        json!({ "memory": { "limit": -1, "swap": -1 } }),
+        json!({ "pids": { "limit": 1_000_000 } }),
+        json!({ "pids": { "limit": -1 } }),
+        json!({ "cpu": { "quota": -1, "period": 100_000 } }),
+        json!({ "cpu": { "quota": 100_000_000, "period": 100_000 } }),
+    ];
+    for request in requests {
+        // Refused or lowered, both are right; what counts is what the kernel has afterwards.
+        let answer = tasks.update(&sleeper.id, &request);
+        let limits = sleeper.limits()?;
+        let bounded = |limit: Option<u64>, most: u64| limit.is_some_and(|limit| limit <= most);
+        let within = bounded(limits.memory, MOST_MEMORY)
+            && bounded(limits.pids, MOST_PIDS)
+            && bounded(limits.cpu_per_second, 8_000_000);
+        expect!(within, "{limits:?} after {request}, answered {answer:?}");
+        expect_no_swap(limits)?;
+    }
+    sleeper.end()
+}
+
+fn update_devices(world: &World, runtime: Runtime) -> Check {
+    let tasks = world.tasks()?;
+    let sleeper = Sleeper::start(world, &tasks, runtime, &json!({}))?;
+    for request in [
+        json!({ "devices": [{ "allow": true, "access": "rwm" }] }),
+        json!({ "unified": { "cgroup.subtree_control": "-memory" } }),
+    ] {
+        // Refused or ignored, both are right: CRI sends a container's own device rules along with every update.
+        let answer = tasks.update(&sleeper.id, &request);
+        let name = unique("looks");
+        let tried = world
+            .containerd
+            .ctr(&["task", "exec", "--exec-id", &name, &sleeper.id, "/probe", "try", "open-kmsg-node"])?
+            .success()?;
+        expect!(tried.contains("\"refused\""), "{tried} after {request}, answered {answer:?}");
+        expect_eq!(sleeper.limits()?.memory, Some(DEFAULT_MEMORY), "memory after {request}");
+    }
+    sleeper.end()
+}

@@ -1,0 +1,85 @@
+//! The integration suite: what palisade does to real containers of a real containerd, with plain runc beside it as the control.
+//!
+//! Run by `scripts/test` as root. One process runs all phases against one containerd; each phase puts another policy file in force.
+//! A prerequisite that is missing is a failure, nothing is skipped.
+
+#![allow(
+    clippy::indexing_slicing,
+    reason = "indexing a JSON value does not panic where it is read, and where it is written it fails a test"
+)]
+
+#[macro_use]
+mod support;
+
+mod audit;
+mod denials;
+mod exec;
+mod isolation;
+mod lifecycle;
+mod limits;
+mod mutations;
+mod phases;
+mod pods;
+mod probes;
+mod restart;
+mod spec_edits;
+mod terminal;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use palisade_integration::policy::PolicyFile;
+use palisade_integration::{Assets, Containerd, Enclosure, Failure, Leftovers, leftovers};
+
+use support::World;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    match run(arguments) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(failure) => {
+            eprintln!("suite: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs all phases and counts what they left; the number of failures.
+fn run(mut arguments: Arguments) -> Result<u64, Failure> {
+    // Containers are slow on two processors, and more of them at once only make deadlines pass.
+    arguments.test_threads = Some(arguments.test_threads.unwrap_or(2));
+    let assets = Assets::locate()?;
+    let enclosure = Enclosure::enter(&assets.busybox)?;
+    let containerd = Containerd::start(&enclosure, assets, &PolicyFile::defaults())?;
+    let before = Leftovers::count(&containerd)?;
+    let world: &'static World = Box::leak(Box::new(World::new(containerd)));
+    let (mut passed, mut failed) = (0, 0);
+    for phase in phases::chosen(world)? {
+        println!("\nphase: {} (containerd {})", phase.name, world.containerd.assets().generation);
+        phase.policy.write(world.containerd.layout())?;
+        let threads = if phase.alone { Some(1) } else { arguments.test_threads };
+        let arguments = Arguments { test_threads: threads, ..arguments.clone() };
+        let conclusion = libtest_mimic::run(&arguments, phase.trials);
+        passed += conclusion.num_passed;
+        failed += conclusion.num_failed;
+    }
+    println!("\nphase: the end");
+    let last = libtest_mimic::run(&Arguments { filter: None, ..arguments }, vec![nothing_is_left(world, before)]);
+    passed += last.num_passed;
+    failed += last.num_failed;
+    if last.has_failed() {
+        leftovers::sweep(&world.containerd)?;
+    }
+    world.containerd.stop()?;
+    leftovers::remove_parent_cgroups(world.containerd.tag())?;
+    println!("\nintegration, containerd {}: {passed} passed, {failed} failed", world.containerd.assets().generation);
+    Ok(failed)
+}
+
+/// The last test, whatever the command line chooses: nothing of all those containers is left.
+fn nothing_is_left(world: &'static World, before: Leftovers) -> Trial {
+    Trial::test("no process, mount, cgroup, interface, socket or file is left", move || {
+        Leftovers::settle(&before, &world.containerd).map_err(Failed::from)
+    })
+}

@@ -1,0 +1,137 @@
+//! Which tests run under which policy file.
+
+use std::fs;
+
+use libtest_mimic::Trial;
+use palisade_integration::Failure;
+use palisade_integration::containerd::Runtime;
+use palisade_integration::ctr::Run;
+use palisade_integration::policy::PolicyFile;
+use palisade_probe::Verdict;
+
+use crate::probes::ROWS;
+use crate::support::{Check, World, trial};
+use crate::{audit, denials, exec, isolation, lifecycle, limits, mutations, pods, restart, terminal};
+
+/// Trials that share a policy file.
+pub(crate) struct Phase {
+    pub(crate) name: &'static str,
+    pub(crate) policy: PolicyFile,
+    /// Whether its tests disturb each other.
+    pub(crate) alone: bool,
+    pub(crate) trials: Vec<Trial>,
+}
+
+/// The phases of this run: all of them, or with `PALISADE_TEST_SUBSET=cgroups` what depends on the cgroup hierarchy and needs no network.
+pub(crate) fn chosen(world: &'static World) -> Result<Vec<Phase>, Failure> {
+    match std::env::var("PALISADE_TEST_SUBSET").as_deref() {
+        Err(_) => Ok(all(world)),
+        Ok("cgroups") => Ok(cgroups(world)),
+        Ok(other) => Err(Failure::Missing {
+            what: format!("the subset {other}"),
+            mend: "PALISADE_TEST_SUBSET is unset or cgroups".to_owned(),
+        }),
+    }
+}
+
+fn cgroups(world: &'static World) -> Vec<Phase> {
+    let phase = |name, policy: &str, runtimes: &[Runtime]| {
+        let mut trials: Vec<Trial> = runtimes.iter().flat_map(|runtime| lifecycle::of(world, *runtime)).collect();
+        trials.extend(limits::under_palisade(world));
+        Phase { name, policy: PolicyFile::of(policy), alone: false, trials }
+    };
+    vec![
+        phase("cgroups, embedded runtime", "", &[Runtime::Runc, Runtime::Palisade]),
+        phase("cgroups, runc as the runtime", &runc_policy(world), &[Runtime::Palisade]),
+    ]
+}
+
+fn runc_policy(world: &World) -> String {
+    format!("version = 1\n[runtime]\nbinary = \"{}\"\n", world.containerd.assets().runc.display())
+}
+
+fn all(world: &'static World) -> Vec<Phase> {
+    let phase = |name, policy: &str, trials| Phase { name, policy: PolicyFile::of(policy), alone: false, trials };
+    vec![
+        phase("restricted, embedded runtime", "", everything(world)),
+        Phase { alone: true, ..phase("restarts and deaths", "", restart::trials(world)) },
+        phase("restricted, runc as the runtime", &runc_policy(world), with_another_runtime(world)),
+        phase(
+            "baseline",
+            "profile = \"baseline\"\n",
+            vec![trial(world, "baseline keeps root and refuses the rest", baseline)],
+        ),
+        phase(
+            "privileged",
+            "profile = \"privileged\"\n",
+            vec![trial(world, "the privileged profile runs all and records it", privileged)],
+        ),
+        phase(
+            "a file that is wrong",
+            "profil = \"restricted\"\n",
+            vec![trial(world, "nothing is created under a wrong file", wrong_file)],
+        ),
+    ]
+}
+
+fn everything(world: &'static World) -> Vec<Trial> {
+    let parts = [
+        lifecycle::trials,
+        terminal::trials,
+        isolation::trials,
+        denials::trials,
+        mutations::trials,
+        exec::trials,
+        limits::trials,
+        pods::trials,
+        audit::trials,
+    ];
+    parts.into_iter().flat_map(|part| part(world)).collect()
+}
+
+fn with_another_runtime(world: &'static World) -> Vec<Trial> {
+    let mut trials = lifecycle::of(world, Runtime::Palisade);
+    trials.extend(isolation::under_palisade(world));
+    trials.extend(limits::under_palisade(world));
+    trials
+}
+
+fn baseline(world: &World) -> Check {
+    let report = world.report(Runtime::Palisade, &[])?;
+    expect_eq!(report.numbers("Uid"), [0; 4], "user ids");
+    expect_eq!(report.text("Seccomp"), "2", "seccomp mode");
+    let outcomes = world.attempts(Runtime::Palisade, &[])?;
+    isolation::expect_refused(&outcomes, |row| !row.in_baseline)?;
+    let missed: Vec<_> = ROWS
+        .iter()
+        .filter(|row| row.in_baseline && !outcomes.get(row.attempt).is_some_and(|outcome| row.is_reached_by(outcome)))
+        .map(|row| row.attempt)
+        .collect();
+    expect!(missed.is_empty(), "baseline takes what it should leave: {missed:?}");
+    let said = world.containerd.run(&Run::new(Runtime::Palisade, &["true"]).flags(&["--privileged"]))?.refusal()?;
+    crate::support::expect_denial(&said, "priv.heuristic")
+}
+
+fn privileged(world: &World) -> Check {
+    let container = world
+        .containerd
+        .detach(&Run::new(Runtime::Palisade, &["/probe", "sleep"]).flags(&["--privileged", "--net-host"]))?;
+    let output = container.exec(&[], &["/probe", "try", "mount-tmpfs", "sethostname"])?.success()?;
+    let outcomes = palisade_probe::Outcome::parse_lines(&output)?;
+    expect!(outcomes.values().all(|outcome| outcome.result == Verdict::Reached), "{outcomes:?}");
+    let records = audit::records(world, container.id())?;
+    let recorded =
+        records.iter().any(|record| record.pointer("/record/profile").is_some_and(|profile| profile == "privileged"));
+    expect!(recorded, "the profile is not in the records {records:?}");
+    Ok(container.remove()?)
+}
+
+fn wrong_file(world: &World) -> Check {
+    let said = world.containerd.run(&Run::new(Runtime::Palisade, &["true"]))?.refusal()?;
+    let policy = world.containerd.layout().policy();
+    expect!(fs::exists(&policy)?, "no policy file");
+    for part in ["palisade", &policy.display().to_string(), "profil", "line 1"] {
+        expect!(said.contains(part), "no {part:?} in {said:?}");
+    }
+    Ok(())
+}
