@@ -18,7 +18,7 @@ use ttrpc::asynchronous::transport::Listener;
 
 use crate::bootstrap::{Flags, SOCKET_VARIABLE, SocketAddress, TTRPC_VARIABLE};
 use crate::gate::{Gate, PolicySource};
-use crate::task::{EventQueue, Publisher, Reaper, TaskService};
+use crate::task::{EventQueue, Publisher, Reaper, TaskApi, TaskService};
 use crate::unsafe_syscalls::close_inherited;
 
 /// Name under which containerd 2.x calls the service.
@@ -62,20 +62,9 @@ pub fn run(flags: &Flags) -> Result<(), DaemonError> {
     let listener = take_listener()?;
     redirect_descriptors().map_err(DaemonError::Descriptors)?;
     set_child_subreaper(Some(getpid())).map_err(|errno| DaemonError::Subreaper(errno.into()))?;
-    let event_loop = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .max_blocking_threads(2)
-        .thread_stack_size(256 << 10)
-        .thread_keep_alive(Duration::from_secs(1))
-        .build()
-        .map_err(DaemonError::Loop)?;
+    let event_loop =
+        tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().map_err(DaemonError::Loop)?;
     let served = event_loop.block_on(serve(flags, listener));
-    if let Some(address) = env::var(SOCKET_VARIABLE).ok().as_deref().and_then(SocketAddress::from_uri)
-        && let Err(error) = address.remove()
-    {
-        crate::warn!("{}", crate::log::chain(&error));
-    }
     // Copies of stdio that nobody waits for any more must not keep the process.
     event_loop.shutdown_background();
     served
@@ -115,23 +104,36 @@ async fn serve(flags: &Flags, listener: StdUnixListener) -> Result<(), DaemonErr
     let shutdown = service.shutdown_requested();
 
     let listener = UnixListener::from_std(listener).map_err(DaemonError::Socket)?;
-    let mut services = create_task(service.clone());
-    let mut older = create_task(service);
+    let api = TaskApi::new(service);
+    let mut services = create_task(api.clone());
+    let mut older = create_task(api);
     if let Some(older) = older.remove(TASK_V3) {
         services.insert(TASK_V2.to_owned(), older);
     }
     let mut server = Server::new().add_listener(root_only(listener)).register_service(services);
     server.start().await.map_err(DaemonError::Serve)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Loop)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Loop)?;
     tokio::select! {
         () = shutdown.notified() => {}
         _ = terminate.recv() => crate::info!("SIGTERM"),
+        _ = interrupt.recv() => crate::info!("SIGINT"),
     }
+    // Before anything else: a `start` that comes now must find no socket, and make a daemon of its own.
+    remove_socket(&socket);
     // The reply to Shutdown leaves before the connection is closed.
     tokio::time::timeout(LAST_EVENTS, events.drained()).await.unwrap_or_else(|_| {
         crate::warn!("containerd did not take the last events in time");
     });
     server.shutdown().await.map_err(DaemonError::Serve)
+}
+
+fn remove_socket(uri: &str) {
+    if let Some(address) = SocketAddress::from_uri(uri)
+        && let Err(error) = address.remove()
+    {
+        crate::warn!("{}", crate::log::chain(&error));
+    }
 }
 
 /// Accepts connections of root only. The socket's mode says so too; this holds for a descriptor that was

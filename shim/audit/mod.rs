@@ -16,6 +16,11 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::Serialize;
 use thiserror::Error;
 
+/// Together a tenth of a second, in which a thousand other records fit.
+const LOCK_TRIES: u32 = 100;
+/// See [`LOCK_TRIES`].
+const LOCK_PAUSE: Duration = Duration::from_millis(1);
+
 /// Why a decision is not on record.
 #[derive(Debug, Error)]
 pub enum AuditError {
@@ -125,6 +130,18 @@ fn rotated(path: &Path) -> PathBuf {
     name.into()
 }
 
+/// Another shim holds the lock for microseconds. Whoever holds it longer (a stopped process, somebody's `flock`)
+/// must not stop this shim's event loop: then the request is refused, and may be tried again.
+fn lock(file: &File) -> io::Result<()> {
+    for _ in 0..LOCK_TRIES {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::AGAIN) => std::thread::sleep(LOCK_PAUSE),
+            locked => return Ok(locked?),
+        }
+    }
+    Err(io::ErrorKind::ResourceBusy.into())
+}
+
 /// Opens and locks the log; after a rotation by another shim the lock would be on the older file, so the
 /// path is looked at again.
 fn open_locked(path: &Path) -> io::Result<File> {
@@ -138,7 +155,7 @@ fn open_locked(path: &Path) -> io::Result<File> {
         if !opened.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
-        flock(&file, FlockOperation::LockExclusive)?;
+        lock(&file)?;
         match std::fs::symlink_metadata(path) {
             Ok(named) if named.ino() == opened.ino() && named.dev() == opened.dev() => return Ok(file),
             Ok(_) => {}
@@ -177,6 +194,22 @@ mod tests {
         assert!(all.lines().all(|line| line.len() == 99), "a line was torn");
         assert_eq!(all.lines().count(), 200, "150 lines to a file: one rotation, nothing lost");
         assert_eq!(fs::metadata(&log).unwrap().mode() & 0o777, 0o600);
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_is_kept_refuses_instead_of_waiting() {
+        let dir = scratch("busy");
+        let log = dir.join("audit.jsonl");
+        let holder = File::create(&log).unwrap();
+        flock(&holder, FlockOperation::LockExclusive).unwrap();
+        let refused = write_line(&log, 100, b"x\n").unwrap_err();
+        assert!(
+            matches!(&refused, AuditError::Io { source, .. } if source.kind() == io::ErrorKind::ResourceBusy),
+            "{refused:?}"
+        );
+        drop(holder);
+        write_line(&log, 100, b"x\n").unwrap();
         fs::remove_dir_all(dir).unwrap();
     }
 

@@ -47,8 +47,11 @@ pub(super) fn run(flags: &Flags) -> Result<Vec<u8>, DeleteError> {
     let bundle = cwd.parent().map_or_else(|| cwd.clone(), |namespace| namespace.join(flags.id()));
     let record = clean(&bundle, flags.id())?;
     for member in group_members(&bundle, flags.id()) {
-        if let Some(id) = member.file_name().and_then(|name| name.to_str()) {
-            clean(&member, id)?;
+        // What can't be cleaned of one must not keep the others, nor the reply.
+        if let Some(id) = member.file_name().and_then(|name| name.to_str())
+            && let Err(error) = clean(&member, id)
+        {
+            crate::warn!("{id}: {}", crate::log::chain(&error));
         }
     }
     if let Some(address) = record.as_ref().and_then(|record| SocketAddress::from_uri(record.socket()))

@@ -3,12 +3,13 @@
 //! A path socket, never an abstract one: those are reachable from a container that shares the host's
 //! network namespace (CVE-2020-15257).
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
@@ -99,7 +100,13 @@ impl SocketAddress {
     }
 
     /// Links the listening socket to its address; false when a living daemon holds it.
+    ///
+    /// The directory is locked meanwhile: of two that find a dead socket, the second must not remove what the
+    /// first has just put in its place.
     fn place(&self, staged: &Path) -> Result<bool, SocketError> {
+        let directory = self.path.parent().unwrap_or_else(|| Path::new("/"));
+        let lock = File::open(directory).map_err(failed("open", directory))?;
+        flock(&lock, FlockOperation::LockExclusive).map_err(|errno| failed("lock", directory)(errno.into()))?;
         for _ in 0..3 {
             match fs::hard_link(staged, &self.path) {
                 Ok(()) => return Ok(true),

@@ -4,7 +4,7 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use palisade_policy::{Policy, RuntimeChoice};
 use serde::{Deserialize, Serialize};
@@ -167,7 +167,8 @@ impl OciRuntime {
     #[must_use]
     pub fn force_delete(&self, dir: &PrivateDir, id: &str) -> Command {
         let mut command = self.with_state(dir, Path::new("/dev/null"));
-        command.args(["delete", "--force", id]);
+        // stdout is where containerd reads the reply of `shim delete`.
+        command.args(["delete", "--force", id]).stdin(Stdio::null()).stdout(Stdio::null());
         command
     }
 

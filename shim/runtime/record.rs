@@ -64,14 +64,15 @@ impl ContainerRecord {
         &self.socket
     }
 
-    /// The container's cgroup: the one of its init process, if that very process is still there (a pid may
-    /// have been reused), else the one that the spec names.
+    /// The container's cgroup: the one that its spec names, since init may have moved itself below it; else the one
+    /// of the init process, if that very process is still there (a pid may have been reused).
     #[must_use]
     pub fn cgroup(&self) -> Option<Cgroup> {
-        if self.pid != 0 && start_time(self.pid) == Some(self.start_time) {
-            return Cgroup::of_process(self.pid).ok();
+        if !self.cgroups_path.is_empty() {
+            return Cgroup::of_spec(&self.cgroups_path).ok();
         }
-        if self.cgroups_path.is_empty() { None } else { Cgroup::of_spec(&self.cgroups_path).ok() }
+        let is_there = self.pid != 0 && start_time(self.pid) == Some(self.start_time);
+        if is_there { Cgroup::of_process(self.pid).ok() } else { None }
     }
 }
 

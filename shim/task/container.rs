@@ -11,9 +11,9 @@ use palisade_policy::Grant;
 use super::error::TaskError;
 use super::events::EventQueue;
 use super::exit::{Exit, timestamp};
+use super::off_loop::off_loop;
 use super::process::Process;
 use super::reaper::Child;
-use super::service::off_loop;
 use super::state::TaskState;
 use crate::bundle::PrivateDir;
 use crate::cgroup::{Cgroup, CgroupError, OomWatch};
@@ -96,7 +96,8 @@ impl Container {
     /// Execs with a pid, for `Pids`.
     pub(super) fn exec_ids_by_pid(&self) -> BTreeMap<u32, String> {
         let tally = self.tally();
-        tally.execs.values().map(|process| (process.pid(), process.exec_id().to_owned())).collect()
+        let running = tally.execs.values().filter(|process| process.state() == TaskState::Running);
+        running.map(|process| (process.pid(), process.exec_id().to_owned())).collect()
     }
 
     /// An exec is about to be started: init's exit waits for it from now on. Refused once init has ended.

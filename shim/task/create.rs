@@ -14,15 +14,16 @@ use palisade_policy::{RootfsMount as RootfsFact, TaskFacts};
 
 use super::container::{Container, Created};
 use super::error::TaskError;
-use super::io::{ConsoleSocket, Owner, ProcessIo, Stdio};
+use super::io::{ConsoleSocket, Owner, ProcessIo, Stdio, TerminalEnds};
 use super::mount::{self, RootfsMount};
+use super::off_loop::off_loop;
 use super::process::Process;
 use super::service::TaskService;
 use crate::bootstrap::runtime_options;
 use crate::bundle::{HardenedBundle, OciBundle};
 use crate::cgroup::{Cgroup, CgroupError, OomWatch};
 use crate::gate::CreateTask;
-use crate::runtime::{Call, ChildStdio, ContainerRecord, OciRuntime, RECORD_NAME};
+use crate::runtime::{Call, ChildStdio, ContainerRecord, OciRuntime, RECORD_NAME, RuntimeError};
 
 /// File that the runtime writes init's pid to.
 const PID_FILE: &str = "init.pid";
@@ -39,7 +40,7 @@ pub(super) async fn create(service: &TaskService, request: &CreateTaskRequest) -
     match made {
         Ok(container) => Ok(container),
         Err(error) => {
-            undo(hardened, &rootfs);
+            undo(hardened, &request.id, &rootfs);
             Err(error)
         }
     }
@@ -92,26 +93,48 @@ async fn make(
     mount_rootfs(request, bundle).await?;
     let init = Process::new("", stdio_of(request));
     let adoption = service.reaper().expect_child();
-    let (pid, io) = run_create(service, hardened, &runtime, &request.id, init.stdio()).await?;
-    // From here on a failure has a container to remove.
-    let child = adoption.adopt(pid);
-    let finished = finish(request, hardened, &runtime, &init, pid, io, record);
-    match finished {
-        Ok(created) => {
-            let container = Container::new(created, Arc::clone(&init), service.events().clone());
-            let order = init.in_order().await;
-            container.watch(Arc::clone(&init), child);
-            container.watch_oom();
-            service.events().send(&created_event(request, pid));
-            drop(order);
-            Ok(container)
-        }
+    let called = run_create(service, hardened, &runtime, &request.id, init.stdio()).await;
+    let finished = called.and_then(|(pid, io)| finish(request, hardened, &runtime, &init, pid, io, record));
+    let created = match finished {
+        Ok(created) => created,
         Err(error) => {
-            if let Err(failed) = runtime.delete(hardened.dir(), &request.id, true).run(service.reaper()).await {
-                crate::warn!("remove a half-created container: {}", crate::log::chain(&failed));
+            remove_half_created(service, hardened, &runtime, &request.id).await;
+            if matches!(error, TaskError::Runtime(RuntimeError::Deadline { .. })) {
+                remove_cgroup_of_killed(hardened.spec().cgroups_path(), &request.id).await;
             }
-            Err(error)
+            return Err(error);
         }
+    };
+    let container = Container::new(created, Arc::clone(&init), service.events().clone());
+    let order = init.in_order().await;
+    container.watch(Arc::clone(&init), adoption.adopt(init.pid()));
+    container.watch_oom();
+    service.events().send(&created_event(request, init.pid()));
+    drop(order);
+    Ok(container)
+}
+
+/// A runtime that was killed at its deadline, or that succeeded where the shim then failed, has left a container.
+async fn remove_half_created(service: &TaskService, hardened: &HardenedBundle, runtime: &OciRuntime, id: &str) {
+    if let Err(failed) = runtime.delete(hardened.dir(), id, true).run(service.reaper()).await {
+        crate::warn!("remove a half-created container: {}", crate::log::chain(&failed));
+    }
+}
+
+/// A runtime that was killed may not have noted its container yet, so its own delete finds nothing. Only a cgroup
+/// that carries the container's id is certain to be this container's.
+async fn remove_cgroup_of_killed(cgroups_path: &str, id: &str) {
+    if cgroups_path.rsplit(['/', ':']).next().is_none_or(|name| name != id) {
+        return;
+    }
+    let path = cgroups_path.to_owned();
+    let removed = off_loop("remove the cgroup", move || match Cgroup::of_spec(&path) {
+        Ok(cgroup) => cgroup.kill_all().and_then(|()| cgroup.remove()),
+        Err(CgroupError::NotOwn { .. }) => Ok(()),
+        Err(error) => Err(error),
+    });
+    if let Err(error) = removed.await {
+        crate::warn!("cgroup of {id}: {}", crate::log::chain(&error));
     }
 }
 
@@ -173,12 +196,15 @@ pub(super) async fn connect(
     call: impl FnOnce(ChildStdio, Option<&Path>) -> Call,
 ) -> Result<(u32, ProcessIo), TaskError> {
     if stdio.terminal {
+        let ends = TerminalEnds::open(stdio)?;
         let socket = ConsoleSocket::listen(dir, socket_name)?;
         let call = call(ChildStdio::default(), Some(socket.path_for_runtime()));
-        let created = async { Ok::<_, TaskError>(call.run_for_pid(service.reaper(), pid_file).await?) };
-        let terminal = async { Ok(socket.receive(owner).await?) };
-        let (pid, console) = tokio::try_join!(created, terminal)?;
-        return Ok((pid, ProcessIo::terminal(stdio, console)?));
+        let terminal = tokio::spawn(socket.receive(owner));
+        // The call is always waited for: whoever cleans up after a failure must not race it.
+        let pid = call.run_for_pid(service.reaper(), pid_file).await.inspect_err(|_| terminal.abort())?;
+        let console =
+            terminal.await.map_err(|error| TaskError::System { action: "take the terminal", source: error.into() })?;
+        return Ok((pid, ProcessIo::terminal(ends, console?)?));
     }
     let (io, child) = ProcessIo::pipes(stdio, owner)?;
     let pid = call(child, None).run_for_pid(service.reaper(), pid_file).await?;
@@ -213,17 +239,21 @@ async fn mount_rootfs(request: &CreateTaskRequest, bundle: &OciBundle) -> Result
             options: mount.options.clone(),
         })
         .collect();
-    let mounted = tokio::task::spawn_blocking(move || mount::mount_rootfs(&target, &mounts)).await;
-    let mounted = mounted.map_err(|error| TaskError::System { action: "mount the rootfs", source: error.into() })?;
+    let mounted = off_loop("mount the rootfs", move || mount::mount_rootfs(&target, &mounts)).await?;
     // It stays mounted until delete unmounts it by path.
-    mounted?.keep();
+    mounted.keep();
     Ok(())
 }
 
 /// The bundle is as it was before the request.
-fn undo(hardened: HardenedBundle, rootfs: &Path) {
+fn undo(hardened: HardenedBundle, id: &str, rootfs: &Path) {
     if let Err(error) = mount::unmount(rootfs) {
         crate::warn!("{}", crate::log::chain(&error));
+    }
+    if hardened.dir().runtime_root().join(id).exists() {
+        // The runtime could not remove its container; `shim delete` needs the directory to try again.
+        crate::warn!("container {id} is left half-created");
+        return;
     }
     if let Err(error) = hardened.dir().clone().destroy() {
         crate::warn!("{}", crate::log::chain(&error));

@@ -70,6 +70,9 @@ pub enum TaskError {
         /// What it held.
         value: String,
     },
+    /// The shim was told to end.
+    #[error("the shim is shutting down")]
+    Closing,
     /// The verb is not offered.
     #[error("{0} is not implemented by palisade")]
     Unimplemented(&'static str),
@@ -79,6 +82,8 @@ impl TaskError {
     fn code(&self) -> Code {
         match self {
             Self::NoContainer(_) | Self::NoProcess { .. } | Self::Finished => Code::NOT_FOUND,
+            Self::Cgroup(CgroupError::Gone { .. }) => Code::NOT_FOUND,
+            Self::Closing => Code::UNAVAILABLE,
             Self::Exists(_) | Self::PrivateDir(PrivateDirError::Exists { .. }) => Code::ALREADY_EXISTS,
             Self::Move(_) => Code::FAILED_PRECONDITION,
             Self::Gate(GateError::Denied(_)) => Code::PERMISSION_DENIED,

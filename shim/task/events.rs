@@ -24,6 +24,9 @@ use super::exit::timestamp;
 const CAPACITY: usize = 2048;
 /// Longest time for one delivery.
 const DELIVERY: Duration = Duration::from_secs(5);
+/// Times that containerd may answer with an error before an event is given up: those behind it wait for it.
+/// A containerd that can't be reached is waited for without an end.
+const MAX_REFUSALS: u32 = 5;
 /// Pauses between attempts, the last one repeated.
 const BACKOFF: [Duration; 4] =
     [Duration::from_millis(20), Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(5)];
@@ -163,8 +166,14 @@ impl Publisher {
     async fn deliver(&mut self, envelope: &Envelope) {
         let mut backoff = BACKOFF.iter();
         let mut pause = BACKOFF[0];
+        let mut refusals = 0;
         while let Err(error) = self.forward(envelope).await {
             self.client = None;
+            refusals += u32::from(matches!(error, ttrpc::Error::RpcStatus(_)));
+            if refusals >= MAX_REFUSALS {
+                crate::warn!("event {} given up: containerd refuses it: {error}", envelope.topic);
+                return;
+            }
             pause = backoff.next().copied().unwrap_or(pause);
             if pause >= Duration::from_secs(1) {
                 crate::warn!("event {} is not taken yet: {error}", envelope.topic);

@@ -1,6 +1,7 @@
 //! Exec: a process added to a running container, under what the container was given.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use containerd_shim_protos::api::ExecProcessRequest;
@@ -13,6 +14,7 @@ use super::error::TaskError;
 use super::io::Stdio;
 use super::process::Process;
 use super::service::TaskService;
+use super::signal::{SIGKILL, SignalTarget};
 use super::state::TaskState;
 use crate::bootstrap::is_identifier;
 use crate::bundle::PrivateDirError;
@@ -73,6 +75,7 @@ pub(super) async fn start(
         Ok(pid) => pid,
         Err(error) => {
             container.abandon_exec();
+            process.never_ran();
             return Err(error);
         }
     };
@@ -95,15 +98,26 @@ async fn run(service: &TaskService, container: &Container, process: &Process) ->
     let (process_path, pid_file) = (path(process_file(name)), path(format!("exec-{name}.pid")));
     let socket = format!("exec-{name}.sock");
     let owner = owner_of(&created.grant);
-    let call = |child, console: Option<&std::path::Path>| {
+    let call = |child, console: Option<&Path>| {
         created.runtime.exec(&created.dir, &created.id, &process_path, child, console, &pid_file)
     };
     let connected = connect(service, created.dir.path(), &socket, process.stdio(), owner, &pid_file, call).await;
+    let spawned = connected.and_then(|(pid, io)| process.spawned(pid, io).map(|()| pid));
+    if spawned.is_err() {
+        kill_untracked(&pid_file);
+    }
     created.dir.remove(&format!("exec-{name}.pid"))?;
-    let (pid, io) = connected?;
-    process.spawned(pid, io)?;
     created.dir.remove(&process_file(name))?;
-    Ok(pid)
+    spawned
+}
+
+/// A runtime that succeeded where the shim then failed has left a process that nobody would wait for.
+fn kill_untracked(pid_file: &Path) {
+    let Some(pid) = fs::read_to_string(pid_file).ok().and_then(|text| text.trim().parse().ok()) else { return };
+    match SignalTarget::open(pid).and_then(|process| process.send(SIGKILL)) {
+        Ok(()) | Err(TaskError::Finished) => {}
+        Err(error) => crate::warn!("kill an untracked exec: {}", crate::log::chain(&error)),
+    }
 }
 
 /// Removes what an exec that was never started has left.

@@ -27,6 +27,12 @@ impl Exit {
         Some(Self { status: u32::try_from(code).ok()?, at: SystemTime::now() })
     }
 
+    /// Of a process that could not be started; as containerd's own shim answers.
+    #[must_use]
+    pub fn never_ran() -> Self {
+        Self { status: 255, at: SystemTime::now() }
+    }
+
     /// The status, 0 to 255.
     #[must_use]
     pub fn status(self) -> u32 {

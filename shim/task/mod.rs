@@ -5,6 +5,7 @@
 //! exit) takes that process's own async lock: this is what keeps events in the order that containerd needs
 //! (create < start < exit < delete).
 
+mod api;
 mod container;
 mod create;
 mod error;
@@ -13,12 +14,14 @@ mod exec;
 mod exit;
 mod io;
 pub mod mount;
+mod off_loop;
 mod process;
 mod reaper;
 mod service;
 mod signal;
 mod state;
 
+pub use api::TaskApi;
 pub use error::TaskError;
 pub use events::{EventQueue, Publisher, TaskEvent};
 pub use exit::{Exit, SIGKILL_STATUS, timestamp};

@@ -27,6 +27,8 @@ struct Live {
     target: Option<SignalTarget>,
     io: Option<ProcessIo>,
     state: Option<TaskState>,
+    /// `CloseIO` may come before the process is there (containerd issue 4489).
+    stdin_closed: bool,
 }
 
 impl Process {
@@ -75,7 +77,7 @@ impl Process {
     /// The process is there: it can be signalled from now on.
     ///
     /// One that has ended and was waited for already has no target, and signals to it find it finished.
-    pub(super) fn spawned(&self, pid: u32, io: ProcessIo) -> Result<(), TaskError> {
+    pub(super) fn spawned(&self, pid: u32, mut io: ProcessIo) -> Result<(), TaskError> {
         let target = match SignalTarget::open(pid) {
             Ok(target) => Some(target),
             Err(TaskError::Finished) => None,
@@ -84,6 +86,9 @@ impl Process {
         let mut live = self.live();
         live.pid = pid;
         live.target = target;
+        if live.stdin_closed {
+            io.close_stdin();
+        }
         live.io = Some(io);
         Ok(())
     }
@@ -99,6 +104,13 @@ impl Process {
         live.target = None;
         drop(live);
         self.exit.send_replace(Some(exit));
+    }
+
+    /// Wakes all that wait for a process which will not be started, or could not be.
+    pub(super) fn never_ran(&self) {
+        if self.exit().is_none() {
+            self.exited(Exit::never_ran());
+        }
     }
 
     /// Waits for the end, however long ago it was.
@@ -129,7 +141,9 @@ impl Process {
 
     /// Lets stdin end.
     pub(super) fn close_stdin(&self) {
-        if let Some(io) = self.live().io.as_mut() {
+        let mut live = self.live();
+        live.stdin_closed = true;
+        if let Some(io) = live.io.as_mut() {
             io.close_stdin();
         }
     }

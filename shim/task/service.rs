@@ -4,37 +4,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use containerd_shim_protos::api::{
-    CheckpointTaskRequest, CloseIORequest, ConnectRequest, ConnectResponse, CreateTaskRequest, CreateTaskResponse,
-    DeleteRequest, DeleteResponse, Empty, ExecProcessRequest, KillRequest, PauseRequest, PidsRequest, PidsResponse,
-    ResizePtyRequest, ResumeRequest, ShutdownRequest, StartRequest, StartResponse, StateRequest, StateResponse,
-    StatsRequest, StatsResponse, UpdateTaskRequest, WaitRequest, WaitResponse,
+    CreateTaskRequest, CreateTaskResponse, DeleteRequest, DeleteResponse, ExecProcessRequest, KillRequest,
+    PidsResponse, StartRequest, StartResponse, StateRequest, StateResponse, UpdateTaskRequest,
 };
 use containerd_shim_protos::events::task::{TaskDelete, TaskPaused, TaskResumed, TaskStart};
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
-use containerd_shim_protos::protobuf::{EnumOrUnknown, Message as _, MessageField};
+use containerd_shim_protos::protobuf::{EnumOrUnknown, Message as _};
 use containerd_shim_protos::shim::oci::ProcessDetails;
-use containerd_shim_protos::shim_async::Task;
 use containerd_shim_protos::types::task::ProcessInfo;
-use rustix::process::getpid;
 use tokio::sync::Notify;
-use ttrpc::r#async::TtrpcContext;
 
 use super::container::Container;
 use super::error::TaskError;
 use super::events::EventQueue;
 use super::exit::timestamp;
+use super::off_loop::off_loop;
 use super::process::Process;
 use super::reaper::Reaper;
-use super::signal::SignalTarget;
+use super::signal::{SIGKILL, SignalTarget};
 use super::state::TaskState;
 use super::{create, exec, mount};
 use crate::bootstrap::is_identifier;
 use crate::gate::{Gate, UpdateTask};
 
-/// SIGKILL's number.
-const SIGKILL: u32 = 9;
 /// How long Delete waits for output that is still on its way.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long Delete waits for an init process that was never started to die.
@@ -58,6 +51,8 @@ struct Containers {
     present: BTreeMap<String, Arc<Container>>,
     /// Ids of containers that are being created, so that one id is created once.
     reserved: BTreeSet<String>,
+    /// The shim is about to end and takes no container any more.
+    closing: bool,
 }
 
 impl TaskService {
@@ -109,7 +104,7 @@ impl TaskService {
         self.containers().present.get(id).cloned().ok_or_else(|| TaskError::NoContainer(id.into()))
     }
 
-    fn process(&self, id: &str, exec_id: &str) -> Result<Arc<Process>, TaskError> {
+    pub(super) fn process(&self, id: &str, exec_id: &str) -> Result<Arc<Process>, TaskError> {
         self.container(id)?.process(exec_id)
     }
 
@@ -119,13 +114,16 @@ impl TaskService {
             return Err(TaskError::Invalid { field: "id", value: id.into() });
         }
         let mut containers = self.containers();
+        if containers.closing {
+            return Err(TaskError::Closing);
+        }
         if containers.present.contains_key(id) || !containers.reserved.insert(id.to_owned()) {
             return Err(TaskError::Exists(id.into()));
         }
         Ok(Reservation { service: self, id: id.to_owned() })
     }
 
-    async fn create_task(&self, request: CreateTaskRequest) -> Result<CreateTaskResponse, TaskError> {
+    pub(super) async fn create_task(&self, request: CreateTaskRequest) -> Result<CreateTaskResponse, TaskError> {
         let reservation = self.reserve(&request.id)?;
         let container = create::create(self, &request).await?;
         let pid = container.init().pid();
@@ -134,7 +132,7 @@ impl TaskService {
         Ok(CreateTaskResponse { pid, ..CreateTaskResponse::default() })
     }
 
-    async fn start_task(&self, request: &StartRequest) -> Result<StartResponse, TaskError> {
+    pub(super) async fn start_task(&self, request: &StartRequest) -> Result<StartResponse, TaskError> {
         let container = self.container(&request.id)?;
         let process = container.process(&request.exec_id)?;
         let pid = if request.exec_id.is_empty() {
@@ -157,7 +155,7 @@ impl TaskService {
         Ok(pid)
     }
 
-    async fn delete_process(&self, request: &DeleteRequest) -> Result<DeleteResponse, TaskError> {
+    pub(super) async fn delete_process(&self, request: &DeleteRequest) -> Result<DeleteResponse, TaskError> {
         let container = self.container(&request.id)?;
         let process = container.process(&request.exec_id)?;
         if request.exec_id.is_empty() {
@@ -203,11 +201,14 @@ impl TaskService {
         Ok(())
     }
 
-    async fn kill_process(&self, request: &KillRequest) -> Result<(), TaskError> {
+    pub(super) async fn kill_process(&self, request: &KillRequest) -> Result<(), TaskError> {
         let container = self.container(&request.id)?;
         let process = container.process(&request.exec_id)?;
         if !request.exec_id.is_empty() {
             process.state().may_kill_exec()?;
+        }
+        if request.all && container.init().state() == TaskState::Stopped {
+            return Err(TaskError::Finished);
         }
         if request.all {
             return kill_all(&container, request.signal).await;
@@ -221,7 +222,7 @@ impl TaskService {
         Ok(())
     }
 
-    async fn pause_task(&self, id: &str) -> Result<(), TaskError> {
+    pub(super) async fn pause_task(&self, id: &str) -> Result<(), TaskError> {
         let container = self.container(id)?;
         let order = container.init().in_order().await;
         container.init().state().may_pause()?;
@@ -233,7 +234,7 @@ impl TaskService {
         Ok(())
     }
 
-    async fn resume_task(&self, id: &str) -> Result<(), TaskError> {
+    pub(super) async fn resume_task(&self, id: &str) -> Result<(), TaskError> {
         let container = self.container(id)?;
         let order = container.init().in_order().await;
         container.init().state().may_resume()?;
@@ -245,7 +246,7 @@ impl TaskService {
         Ok(())
     }
 
-    async fn update_task(&self, request: &UpdateTaskRequest) -> Result<(), TaskError> {
+    pub(super) async fn update_task(&self, request: &UpdateTaskRequest) -> Result<(), TaskError> {
         let container = self.container(&request.id)?;
         let (init, created) = (container.init(), container.created());
         let order = init.in_order().await;
@@ -266,8 +267,11 @@ impl TaskService {
         Ok(updated?)
     }
 
-    fn pids_of(&self, id: &str) -> Result<PidsResponse, TaskError> {
+    pub(super) fn pids_of(&self, id: &str) -> Result<PidsResponse, TaskError> {
         let container = self.container(id)?;
+        if container.init().state() == TaskState::Stopped {
+            return Ok(PidsResponse::default());
+        }
         let execs = container.exec_ids_by_pid();
         let processes = container.created().cgroup.pids()?.into_iter().map(|pid| ProcessInfo {
             pid,
@@ -277,7 +281,24 @@ impl TaskService {
         Ok(PidsResponse { processes: processes.collect(), ..PidsResponse::default() })
     }
 
-    fn state_of(&self, request: &StateRequest) -> Result<StateResponse, TaskError> {
+    pub(super) fn add_exec(&self, request: &ExecProcessRequest) -> Result<(), TaskError> {
+        exec::add(self, &*self.container(&request.id)?, request)
+    }
+
+    pub(super) fn stats_of(&self, id: &str) -> Result<Any, TaskError> {
+        Ok(self.container(id)?.created().cgroup.metrics()?)
+    }
+
+    /// Ends the shim if it holds no container. From then on it takes none: containerd starts another.
+    pub(super) fn shutdown_if_empty(&self) {
+        let mut containers = self.containers();
+        if containers.present.is_empty() && containers.reserved.is_empty() {
+            containers.closing = true;
+            self.shutdown.notify_one();
+        }
+    }
+
+    pub(super) fn state_of(&self, request: &StateRequest) -> Result<StateResponse, TaskError> {
         let container = self.container(&request.id)?;
         let process = container.process(&request.exec_id)?;
         let mut state = process.state();
@@ -336,18 +357,10 @@ async fn delete_exec(container: &Container, process: &Process) -> Result<(), Tas
     if let Some(mut io) = process.take_io() {
         io.drain(DRAIN).await;
     }
+    process.never_ran();
     exec::forget(container, process.exec_id())?;
     drop(order);
     Ok(())
-}
-
-/// What waits for the kernel runs on a thread of its own, so that other verbs and exits go on meanwhile.
-pub(super) async fn off_loop<E: Into<TaskError> + Send + 'static>(
-    action: &'static str,
-    work: impl FnOnce() -> Result<(), E> + Send + 'static,
-) -> Result<(), TaskError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| TaskError::System { action, source: error.into() })?.map_err(Into::into)
 }
 
 async fn kill_all(container: &Container, signal: u32) -> Result<(), TaskError> {
@@ -369,107 +382,4 @@ fn process_details(exec_id: &str) -> Option<Any> {
     let details = ProcessDetails { exec_id: exec_id.into(), ..ProcessDetails::default() };
     let value = details.write_to_bytes().ok()?;
     Some(Any { type_url: PROCESS_DETAILS_TYPE.into(), value, ..Any::default() })
-}
-
-#[async_trait]
-impl Task for TaskService {
-    async fn state(&self, _ctx: &TtrpcContext, request: StateRequest) -> ttrpc::Result<StateResponse> {
-        Ok(self.state_of(&request)?)
-    }
-
-    async fn create(&self, _ctx: &TtrpcContext, request: CreateTaskRequest) -> ttrpc::Result<CreateTaskResponse> {
-        Ok(self.create_task(request).await?)
-    }
-
-    async fn start(&self, _ctx: &TtrpcContext, request: StartRequest) -> ttrpc::Result<StartResponse> {
-        Ok(self.start_task(&request).await?)
-    }
-
-    async fn delete(&self, _ctx: &TtrpcContext, request: DeleteRequest) -> ttrpc::Result<DeleteResponse> {
-        Ok(self.delete_process(&request).await?)
-    }
-
-    async fn pids(&self, _ctx: &TtrpcContext, request: PidsRequest) -> ttrpc::Result<PidsResponse> {
-        Ok(self.pids_of(&request.id)?)
-    }
-
-    async fn pause(&self, _ctx: &TtrpcContext, request: PauseRequest) -> ttrpc::Result<Empty> {
-        self.pause_task(&request.id).await?;
-        Ok(Empty::default())
-    }
-
-    async fn resume(&self, _ctx: &TtrpcContext, request: ResumeRequest) -> ttrpc::Result<Empty> {
-        self.resume_task(&request.id).await?;
-        Ok(Empty::default())
-    }
-
-    /// A checkpoint restores credentials and filters from its image, past every check of a spec.
-    async fn checkpoint(&self, _ctx: &TtrpcContext, _request: CheckpointTaskRequest) -> ttrpc::Result<Empty> {
-        Err(TaskError::Unimplemented("Checkpoint").into())
-    }
-
-    async fn kill(&self, _ctx: &TtrpcContext, request: KillRequest) -> ttrpc::Result<Empty> {
-        self.kill_process(&request).await?;
-        Ok(Empty::default())
-    }
-
-    async fn exec(&self, _ctx: &TtrpcContext, request: ExecProcessRequest) -> ttrpc::Result<Empty> {
-        exec::add(self, &*self.container(&request.id)?, &request)?;
-        Ok(Empty::default())
-    }
-
-    async fn resize_pty(&self, _ctx: &TtrpcContext, request: ResizePtyRequest) -> ttrpc::Result<Empty> {
-        let size = |field, value: u32| {
-            u16::try_from(value).map_err(|_| TaskError::Invalid { field, value: value.to_string() })
-        };
-        let (width, height) = (size("width", request.width)?, size("height", request.height)?);
-        self.process(&request.id, &request.exec_id)?.resize(width, height)?;
-        Ok(Empty::default())
-    }
-
-    async fn close_io(&self, _ctx: &TtrpcContext, request: CloseIORequest) -> ttrpc::Result<Empty> {
-        if request.stdin {
-            self.process(&request.id, &request.exec_id)?.close_stdin();
-        }
-        Ok(Empty::default())
-    }
-
-    async fn update(&self, _ctx: &TtrpcContext, request: UpdateTaskRequest) -> ttrpc::Result<Empty> {
-        self.update_task(&request).await?;
-        Ok(Empty::default())
-    }
-
-    async fn wait(&self, _ctx: &TtrpcContext, request: WaitRequest) -> ttrpc::Result<WaitResponse> {
-        let exit = self.process(&request.id, &request.exec_id)?.wait().await;
-        Ok(WaitResponse {
-            exit_status: exit.status(),
-            exited_at: MessageField::some(timestamp(exit.at())),
-            ..WaitResponse::default()
-        })
-    }
-
-    async fn stats(&self, _ctx: &TtrpcContext, request: StatsRequest) -> ttrpc::Result<StatsResponse> {
-        let container = self.container(&request.id)?;
-        let stats = container.created().cgroup.metrics().map_err(TaskError::Cgroup)?;
-        Ok(StatsResponse { stats: MessageField::some(stats), ..StatsResponse::default() })
-    }
-
-    async fn connect(&self, _ctx: &TtrpcContext, request: ConnectRequest) -> ttrpc::Result<ConnectResponse> {
-        let task_pid = self.container(&request.id).map_or(0, |container| container.init().pid());
-        Ok(ConnectResponse {
-            shim_pid: getpid().as_raw_nonzero().get().unsigned_abs(),
-            task_pid,
-            ..ConnectResponse::default()
-        })
-    }
-
-    async fn shutdown(&self, _ctx: &TtrpcContext, request: ShutdownRequest) -> ttrpc::Result<Empty> {
-        let containers = self.containers();
-        let empty = containers.present.is_empty() && containers.reserved.is_empty();
-        drop(containers);
-        if empty || request.now {
-            self.shutdown.notify_one();
-        }
-        Ok(Empty::default())
-    }
 }

@@ -8,6 +8,8 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use super::error::TaskError;
 use crate::unsafe_syscalls::pidfd_send_signal;
 
+/// SIGKILL's number.
+pub(super) const SIGKILL: u32 = 9;
 /// Highest signal number: SIGRTMAX.
 const MAX_SIGNAL: u32 = 64;
 

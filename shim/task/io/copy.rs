@@ -80,19 +80,37 @@ async fn splice_all(from: &AsyncFd<OwnedFd>, to: &AsyncFd<OwnedFd>) -> io::Resul
         match splice(from, None, to, None, CHUNK, SpliceFlags::NONBLOCK | SpliceFlags::MOVE) {
             Ok(0) => return Ok(()),
             Ok(_) => {}
-            // Either side can be the reason; the one that is not ready is waited for.
-            Err(Errno::AGAIN) if has_input(from)? => writable.clear_ready(),
-            Err(Errno::AGAIN) => readable.clear_ready(),
+            Err(Errno::AGAIN) => match why_again(from, to)? {
+                Again::NoInput => readable.clear_ready(),
+                Again::NoRoom => writable.clear_ready(),
+                Again::Neither => tokio::task::yield_now().await,
+            },
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
     }
 }
 
-fn has_input(fd: &AsyncFd<OwnedFd>) -> io::Result<bool> {
-    let mut fds = [PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)];
-    poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
-    Ok(fds.iter().any(|fd| fd.revents().intersects(PollFlags::IN | PollFlags::HUP)))
+/// Which side made splice(2) answer EAGAIN, as far as it still holds.
+enum Again {
+    NoInput,
+    NoRoom,
+    /// What was missing has come meanwhile.
+    Neither,
+}
+
+/// Both sides are looked at in one poll(2): a side may only be waited for when it is seen not to be ready, since
+/// the event loop tells of changes, and a change that came before would never be told again.
+fn why_again(from: &AsyncFd<OwnedFd>, to: &AsyncFd<OwnedFd>) -> io::Result<Again> {
+    let mut sides =
+        [PollFd::from_borrowed_fd(from.as_fd(), PollFlags::IN), PollFd::from_borrowed_fd(to.as_fd(), PollFlags::OUT)];
+    poll(&mut sides, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+    let [input, room] = sides.map(|side| !side.revents().is_empty());
+    Ok(match (input, room) {
+        (false, _) => Again::NoInput,
+        (true, false) => Again::NoRoom,
+        (true, true) => Again::Neither,
+    })
 }
 
 async fn buffer_all(from: &AsyncFd<OwnedFd>, sink: &Sink) -> io::Result<()> {

@@ -118,6 +118,10 @@ impl ProcessIo {
 
     fn connect_input(&mut self, path: &Path, sink: Sink) -> Result<(), StdioError> {
         let (read, hold) = fifo::open_input(path)?;
+        self.copy_input(read, hold, sink)
+    }
+
+    fn copy_input(&mut self, read: OwnedFd, hold: OwnedFd, sink: Sink) -> Result<(), StdioError> {
         let source = copy::source(read)?;
         self.stdin_hold = Some(hold);
         self.input.push(tokio::spawn(copy::copy(source, sink)));
@@ -125,12 +129,12 @@ impl ProcessIo {
     }
 
     /// Connects a terminal's master end.
-    pub(super) fn terminal(stdio: &Stdio, console: Console) -> Result<Self, StdioError> {
+    pub(super) fn terminal(ends: TerminalEnds, console: Console) -> Result<Self, StdioError> {
         let mut io = Self::default();
-        if let Target::Fifo(path) = Target::parse(&stdio.stdin)? {
-            io.connect_input(&path, console.sink())?;
+        if let Some((read, hold)) = ends.input {
+            io.copy_input(read, hold, console.sink())?;
         }
-        if let Some(sink) = Target::parse(&stdio.stdout)?.open_sink()? {
+        if let Some(sink) = ends.output {
             io.output.push(tokio::spawn(copy::copy(console.source(), sink)));
         }
         io.console = Some(console);
@@ -160,6 +164,23 @@ impl ProcessIo {
         if tokio::time::timeout(limit, all).await.is_err() {
             aborts.iter().for_each(tokio::task::AbortHandle::abort);
         }
+    }
+}
+
+/// containerd's ends of a terminal, opened before the runtime is called: what can't be opened then leaves nothing.
+#[derive(Debug)]
+pub(super) struct TerminalEnds {
+    input: Option<(OwnedFd, OwnedFd)>,
+    output: Option<Sink>,
+}
+
+impl TerminalEnds {
+    pub(super) fn open(stdio: &Stdio) -> Result<Self, StdioError> {
+        let input = match Target::parse(&stdio.stdin)? {
+            Target::Fifo(path) => Some(fifo::open_input(&path)?),
+            Target::Null | Target::File(_) => None,
+        };
+        Ok(Self { input, output: Target::parse(&stdio.stdout)?.open_sink()? })
     }
 }
 

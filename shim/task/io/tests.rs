@@ -99,6 +99,33 @@ fn stdin_ends_with_close_and_not_before() {
     });
 }
 
+/// Small writes find the pipe now empty, now filling while splice(2) looks: a wait for the wrong side would never end.
+#[test]
+fn many_small_writes_to_stdin_arrive() {
+    let fifos = Fifos::new("small");
+    let path = fifos.0.join("in");
+    block_on(async {
+        let (mut io, child) = ProcessIo::pipes(&fifos.stdio(), owner()).unwrap();
+        let writer = std::thread::spawn(move || {
+            let mut client = OpenOptions::new().write(true).open(path).unwrap();
+            (0..60_000).try_for_each(|_| client.write_all(b"1234567\n"))
+        });
+        let mut stdin = File::from(child.stdin.unwrap());
+        let reader = std::thread::spawn(move || {
+            let mut received = vec![0; 8 * 60_000];
+            stdin.read_exact(&mut received)
+        });
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        while !(writer.is_finished() && reader.is_finished()) {
+            assert!(tokio::time::Instant::now() < deadline, "the copy stalled");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        writer.join().unwrap().unwrap();
+        reader.join().unwrap().unwrap();
+        io.close_stdin();
+    });
+}
+
 #[test]
 fn drain_does_not_wait_for_a_background_process_for_good() {
     let fifos = Fifos::new("drain");
