@@ -12,6 +12,7 @@
 mod support;
 
 mod audit;
+mod cancellation;
 mod denials;
 mod exec;
 mod isolation;

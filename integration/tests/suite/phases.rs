@@ -11,7 +11,7 @@ use palisade_probe::Verdict;
 
 use crate::probes::ROWS;
 use crate::support::{Check, World, trial};
-use crate::{audit, denials, exec, isolation, lifecycle, limits, mutations, pods, restart, terminal};
+use crate::{audit, cancellation, denials, exec, isolation, lifecycle, limits, mutations, pods, restart, terminal};
 
 /// Trials that share a policy file.
 pub(crate) struct Phase {
@@ -38,6 +38,8 @@ fn cgroups(world: &'static World) -> Vec<Phase> {
     let phase = |name, policy: &str, runtimes: &[Runtime]| {
         let mut trials: Vec<Trial> = runtimes.iter().flat_map(|runtime| lifecycle::of(world, *runtime)).collect();
         trials.extend(limits::under_palisade(world));
+        // In User-Mode Linux readers of a full FIFO are not always woken: output is lost there under runc's shim as well.
+        trials.retain(|trial| !trial.name().contains("much output"));
         Phase { name, policy: PolicyFile::of(policy), alone: false, trials }
     };
     vec![
@@ -81,6 +83,7 @@ fn everything(world: &'static World) -> Vec<Trial> {
         isolation::trials,
         denials::trials,
         mutations::trials,
+        cancellation::trials,
         exec::trials,
         limits::trials,
         pods::trials,

@@ -108,7 +108,11 @@ fn many_small_writes_to_stdin_arrive() {
         let (mut io, child) = ProcessIo::pipes(&fifos.stdio(), owner()).unwrap();
         let writer = std::thread::spawn(move || {
             let mut client = OpenOptions::new().write(true).open(path).unwrap();
-            (0..60_000).try_for_each(|_| client.write_all(b"1234567\n"))
+            (0..60_000).try_for_each(|turn| {
+                // Pauses of many lengths, so that some writes come just after a look at an empty FIFO.
+                (0..turn % 700).for_each(|_| std::hint::spin_loop());
+                client.write_all(b"1234567\n")
+            })
         });
         let mut stdin = File::from(child.stdin.unwrap());
         let reader = std::thread::spawn(move || {
