@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use palisade_policy::{
-    CreateRequest, Decision, Denial, ExecRequest, Grant, HardenedProcess, HardenedResources, HardenedSpec, Outcome,
-    ParsedSpec, Record, SpecError, TaskFacts, UpdateRequest, judge_create, judge_exec, judge_update,
+    CreateRequest, Decision, Denial, ExecRequest, Grant, HardenedProcess, HardenedResources, HardenedSpec, Identity,
+    Outcome, ParsedSpec, Record, TaskFacts, UpdateRequest, judge_create, judge_exec, judge_unreadable, judge_update,
 };
 use thiserror::Error;
 
@@ -30,9 +30,6 @@ pub enum GateError {
     /// The bundle can't be read.
     #[error("read the bundle")]
     Bundle(#[from] BundleError),
-    /// The spec isn't understood as a whole.
-    #[error("palisade: config.json is refused, since it is not understood as a whole")]
-    Spec(#[from] SpecError),
 }
 
 /// A create request, beside the bundle's spec.
@@ -95,12 +92,18 @@ impl Gate {
     /// [`GateError`].
     pub fn create(&self, create: CreateTask<'_>) -> Result<(HardenedSpec, LoadedPolicy), GateError> {
         let policy = self.source.load()?;
-        let spec = ParsedSpec::parse(&create.bundle.read_config()?)?;
-        let identity = spec.identity();
-        let host = host::facts_of(&spec, policy.policy());
+        let bytes = create.bundle.read_config()?;
         let (namespace, id) = (create.task.namespace, create.task.id);
         let begun = Instant::now();
-        let decision = judge_create(CreateRequest { spec, host, task: create.task }, policy.policy());
+        let (identity, decision) = match ParsedSpec::parse(&bytes) {
+            Ok(spec) => {
+                let host = host::facts_of(&spec, policy.policy());
+                let identity = spec.identity();
+                (identity, judge_create(CreateRequest { spec, host, task: create.task }, policy.policy()))
+            }
+            // On record as every refusal is; whose container it is can't be told.
+            Err(error) => (Identity::default(), judge_unreadable(&error, policy.policy())),
+        };
         let subject = Subject {
             namespace,
             id,

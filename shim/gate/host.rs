@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
+use super::locations;
 use crate::cgroup::cpu_ceiling_millis;
 use oci_spec::runtime::LinuxNamespaceType;
 use palisade_policy::{
@@ -12,6 +13,9 @@ use palisade_policy::{
 };
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use std::os::fd::AsRawFd as _;
+
+/// First host id that Kubernetes gives to a pod's user namespace (KEP-127).
+const FIRST_REMAPPED_ID: u64 = 65_536;
 
 /// Device and inode: two paths that have the same are the same file, whatever their names.
 type FileId = (u64, u64);
@@ -27,6 +31,7 @@ pub(super) fn facts_of(spec: &ParsedSpec, policy: &Policy) -> HostFacts {
     HostFacts {
         hooks,
         cpu_ceiling_millis: cpu_ceiling(spec),
+        joined_users_are_remapped: joined_users_are_remapped(spec),
         namespaces: spec.namespace_paths().into_iter().map(|(kind, path)| namespace(kind, path)).collect(),
         sources: spec.bind_sources().into_iter().map(|(mount, path)| source(mount, path, &watched)).collect(),
     }
@@ -80,22 +85,60 @@ fn file_name(kind: LinuxNamespaceType) -> &'static str {
 
 fn source(mount: usize, path: &Path, watched: &[(FileId, PathBuf)]) -> SourceFact {
     match resolve(path) {
-        Ok((real_path, seen)) => {
-            let id = file_id(&seen);
+        Ok(found) => {
+            let id = file_id(&found.seen);
             let same_as = watched.iter().find(|(known, _)| *known == id).map(|(_, path)| path.display().to_string());
-            SourceFact { mount, real_path, kind: kind(&seen), same_as }
+            SourceFact {
+                mount,
+                real_path: found.real_path,
+                kind: kind(&found.seen),
+                same_as,
+                locations: found.locations,
+            }
         }
-        Err(_) => SourceFact { mount, real_path: path.into(), kind: SourceKind::Missing, same_as: None },
+        Err(_) => SourceFact {
+            mount,
+            real_path: path.into(),
+            kind: SourceKind::Missing,
+            same_as: None,
+            locations: Vec::new(),
+        },
     }
+}
+
+/// What stands at a path.
+struct Resolved {
+    real_path: PathBuf,
+    seen: fs::Metadata,
+    locations: Vec<PathBuf>,
 }
 
 /// The path without links, and what is there. Magic links (`/proc/<pid>/root`, `/proc/<pid>/fd`) lead
 /// anywhere and are not followed.
-fn resolve(path: &Path) -> io::Result<(PathBuf, fs::Metadata)> {
+fn resolve(path: &Path) -> io::Result<Resolved> {
     let fd = openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?;
     let file = fs::File::from(fd);
-    let real = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
-    Ok((real, file.metadata()?))
+    let real_path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+    let locations = locations::others_of(&file, &real_path)?;
+    Ok(Resolved { seen: file.metadata()?, real_path, locations })
+}
+
+/// Whether the user namespace that the spec joins maps nobody to the host's reserved ids, by the maps of the
+/// process that the path names (`/proc/<pid>/ns/user`, as CRI writes it). Any other path can't be looked at.
+fn joined_users_are_remapped(spec: &ParsedSpec) -> bool {
+    let paths = spec.namespace_paths();
+    let Some((_, path)) = paths.iter().find(|(kind, _)| *kind == LinuxNamespaceType::User) else { return false };
+    let pid = path.to_str().and_then(|path| path.strip_prefix("/proc/")?.strip_suffix("/ns/user"));
+    let Some(pid) = pid.filter(|pid| pid.bytes().all(|byte| byte.is_ascii_digit())) else { return false };
+    ["uid_map", "gid_map"]
+        .iter()
+        .all(|map| fs::read_to_string(format!("/proc/{pid}/{map}")).is_ok_and(|map| is_outside_host(&map)))
+}
+
+/// Lines of first id inside, first id outside, count. Source: user_namespaces(7).
+fn is_outside_host(map: &str) -> bool {
+    let outside = |line: &str| line.split_whitespace().nth(1)?.parse::<u64>().ok();
+    !map.trim().is_empty() && map.lines().all(|line| outside(line).is_some_and(|first| first >= FIRST_REMAPPED_ID))
 }
 
 fn kind(seen: &fs::Metadata) -> SourceKind {
@@ -146,6 +189,14 @@ mod tests {
         assert!(hook("/hooks/prestart/0".into(), Path::new("/bin/sh")).trusted);
         assert!(!hook("/hooks/prestart/0".into(), Path::new("/tmp")).trusted, "/tmp is writable by all");
         assert!(!hook("/hooks/prestart/0".into(), Path::new("/nonexistent/hook")).trusted);
+    }
+
+    #[test]
+    fn a_map_to_the_hosts_ids_is_no_remapping() {
+        assert!(is_outside_host("         0     100000      65536\n"));
+        assert!(!is_outside_host("         0          0 4294967295\n"));
+        assert!(!is_outside_host("0 100000 1000\n1000 0 1\n"));
+        assert!(!is_outside_host(""));
     }
 
     #[test]

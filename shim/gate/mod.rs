@@ -6,6 +6,7 @@
 
 mod decide;
 mod host;
+mod locations;
 mod source;
 
 pub use decide::{CreateTask, ExecTask, Gate, GateError, UpdateTask};

@@ -39,6 +39,7 @@ fn request(spec: ParsedSpec) -> CreateRequest<'static> {
         real_path: path.into(),
         kind: SourceKind::Directory,
         same_as: None,
+        locations: Vec::new(),
     };
     let host = HostFacts { sources: spec.bind_sources().into_iter().map(source).collect(), ..HostFacts::default() };
     let task = TaskFacts {

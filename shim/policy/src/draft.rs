@@ -130,6 +130,12 @@ impl LinuxDraft {
             && outside(&self.uid_mappings)
             && outside(&self.gid_mappings)
     }
+
+    /// The same, where the mappings of a namespace that exists already count only if the host confirmed them.
+    pub(crate) fn is_user_remapped_for_sure(&self, joined_is_remapped: bool) -> bool {
+        let joins = self.namespace(oci::LinuxNamespaceType::User).is_some_and(|namespace| namespace.path().is_some());
+        self.is_user_remapped() && (!joins || joined_is_remapped)
+    }
 }
 
 /// First host id that Kubernetes gives to a pod's user namespace (KEP-127).

@@ -19,6 +19,9 @@ pub struct HostFacts {
     /// refuses a child whose quota exceeds it (`cpu.cfs_quota_us`, kernel
     /// `Documentation/scheduler/sched-bwc.rst`). `None`: no ancestor has a quota.
     pub cpu_ceiling_millis: Option<u64>,
+    /// The user namespace that the specification joins was looked at, and maps nobody to the host's reserved
+    /// ids. What the specification itself says of a namespace that exists already is only a claim.
+    pub joined_users_are_remapped: bool,
 }
 
 /// Whose a namespace to be joined is.
@@ -53,6 +56,9 @@ pub struct SourceFact {
     /// The watched path (see [`Policy::watched_host_paths`](crate::Policy::watched_host_paths)) with the
     /// same device and inode, if there is one.
     pub same_as: Option<String>,
+    /// For a bind mount that stands at the source (the kubelet makes one for each subPath): the other paths
+    /// under which the very same file or directory is mounted on the host. Empty where nothing else shows it.
+    pub locations: Vec<PathBuf>,
 }
 
 /// The type of a file.

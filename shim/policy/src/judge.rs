@@ -36,7 +36,7 @@ pub fn judge_create(request: CreateRequest<'_>, policy: &Policy) -> Decision<Har
         match rule.judge {
             Judge::Create(judge) => judge(&mut draft, &case, sheet),
             Judge::Process(judge) => {
-                let user_remapped = draft.linux.is_user_remapped();
+                let user_remapped = draft.linux.is_user_remapped_for_sure(host.joined_users_are_remapped);
                 let scope = ProcessScope { settings: &profile.settings, user_remapped };
                 judge(&mut draft.process, &scope, sheet);
             }
@@ -64,6 +64,11 @@ pub fn judge_create(request: CreateRequest<'_>, policy: &Policy) -> Decision<Har
     }
     let root = task.bundle.join("rootfs");
     conclude(Operation::Create, profile, sheet, || hardened(draft, profile, identity, state, root))
+}
+
+/// The decision about a container whose specification is not understood: refused in every profile.
+pub fn judge_unreadable(error: &SpecError, policy: &Policy) -> Decision<HardenedSpec> {
+    unread(Operation::Create, policy.selected(), Sheet::new(STRICT), error)
 }
 
 /// Judges a process that is to be added to a container, first as any process and then against what the

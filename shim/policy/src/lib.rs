@@ -56,7 +56,7 @@ pub use grant::Grant;
 pub use hardened::{HardenedProcess, HardenedResources, HardenedSpec};
 pub use host::{HookFact, HostFacts, NamespaceFact, NamespaceSharing, SourceFact, SourceKind};
 pub use identity::{ContainerKind, Identity};
-pub use judge::{judge_create, judge_exec, judge_update};
+pub use judge::{judge_create, judge_exec, judge_unreadable, judge_update};
 pub use policy::{AuditSettings, Policy, RuntimeChoice};
 pub use policy_file::PolicyError;
 pub use rules::{RULES, Rule, RuleId, Setting};

@@ -19,7 +19,7 @@ use super::filter::Filter;
 use super::init_process::InitProcess;
 use super::spec::{self, EnforceableSpec};
 use super::state::{Record, StateDir};
-use super::{clock, devices, report, update};
+use super::{cgroup_mounts, clock, devices, report, update};
 
 /// Longest wait for the processes of a failed create to die.
 const TAKE_BACK_LIMIT: Duration = Duration::from_secs(5);
@@ -79,6 +79,8 @@ impl NewContainer {
         let pid = self.run_libcontainer(state, executor)?;
         let init = InitProcess::observe(pid).map_err(RuntimeFailure::kernel("look at the init process"))?;
         self.limit(init)?;
+        cgroup_mounts::force_read_only(pid, self.spec.spec())
+            .map_err(RuntimeFailure::kernel("make the cgroup mounts read-only"))?;
         record.init = Some(init);
         state.save(&record)?;
         self.request.pid_file.as_deref().map_or(Ok(()), |file| write_pid_file(file, pid))

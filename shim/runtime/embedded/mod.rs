@@ -15,6 +15,7 @@
 mod arguments;
 mod causes;
 mod cgroup;
+mod cgroup_mounts;
 mod clock;
 mod create;
 mod credentials;

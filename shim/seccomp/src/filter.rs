@@ -162,10 +162,21 @@ fn stricter_pieces(ours: &[Piece], theirs: &[Piece]) -> Vec<Piece> {
     multiply(ours, theirs).unwrap_or_else(|TooManyPieces| stopped(verdicts))
 }
 
+/// Regions of one verdict while two profiles are combined. Far above what is written in the end.
+const MAX_PRODUCT: usize = 512;
+
 fn multiply(ours: &[Piece], theirs: &[Piece]) -> Result<Vec<Piece>, TooManyPieces> {
     let mut found: BTreeMap<Verdict, Vec<Region>> = BTreeMap::new();
     for (a, b) in ours.iter().flat_map(|a| theirs.iter().map(move |b| (a, b))) {
-        found.entry(a.verdict.max(b.verdict)).or_default().extend(a.region.intersect(&b.region)?);
+        let regions = found.entry(a.verdict.max(b.verdict)).or_default();
+        regions.extend(a.region.intersect(&b.region)?);
+        // Two long profiles have a product that would take minutes to simplify at the end, with the shim waiting.
+        if regions.len() > MAX_PRODUCT {
+            *regions = region::simplify(std::mem::take(regions));
+            if regions.len() > MAX_PRODUCT / 2 {
+                return Err(TooManyPieces);
+            }
+        }
     }
     let pieces = found.into_iter().flat_map(|(verdict, regions)| {
         region::simplify(regions).into_iter().map(move |region| Piece { region, verdict })

@@ -93,6 +93,33 @@ mod tests {
         })
     }
 
+    /// Without a bound on the product this took minutes, and the shim waits for it.
+    #[test]
+    fn two_profiles_with_many_conditions_are_combined_in_bounded_work() {
+        let dense = |first: u64| {
+            let entries = (0..24_u64).map(|turn| {
+                let args = (0..6_usize).map(|index| {
+                    let value = first + turn * 97 + u64::try_from(index).unwrap() * 13;
+                    LinuxSeccompArgBuilder::default().index(index).value(value).op(Op::ScmpCmpNe).build().unwrap()
+                });
+                let mut entry = oci_spec::runtime::LinuxSyscall::default();
+                entry
+                    .set_names(vec!["socket".to_owned()])
+                    .set_action(Action::ScmpActAllow)
+                    .set_args(Some(args.collect()));
+                entry
+            });
+            let mut profile = LinuxSeccomp::default();
+            profile.set_default_action(Action::ScmpActErrno).set_syscalls(Some(entries.collect()));
+            profile
+        };
+        let both = tighten(&dense(1), &dense(50_000)).unwrap();
+        for call in [[1; 6], [1, 14, 27, 40, 53, 66], [50_000; 6], [7; 6]] {
+            let allowed = answer(&dense(1), "socket", call).runs() && answer(&dense(50_000), "socket", call).runs();
+            assert!(allowed || !answer(&both, "socket", call).runs(), "{call:?}");
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 

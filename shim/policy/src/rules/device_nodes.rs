@@ -18,7 +18,6 @@ pub(super) const DEFAULTS: &[(&str, i64, i64)] = &[
     ("/dev/random", 1, 8),
     ("/dev/urandom", 1, 9),
     ("/dev/tty", 5, 0),
-    ("/dev/console", 5, 1),
     ("/dev/ptmx", 5, 2),
 ];
 

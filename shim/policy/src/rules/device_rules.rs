@@ -13,6 +13,10 @@ use crate::sheet::{Found, Sheet};
 /// allows all minors.
 const PTS_MAJOR: i64 = 136;
 
+/// The host's console, which containerd's list allows. The node of that number is refused (`linux.devices`): a
+/// container's `/dev/console` is its own terminal.
+const CONSOLE: (i64, i64) = (5, 1);
+
 /// The last rule that matches decides, so the list starts with a denial of everything, and what it then
 /// allows is one of the container's own nodes.
 pub(super) fn judge(resources: &mut oci::LinuxResources, scope: &ResourceScope<'_>, sheet: &mut Sheet) {
@@ -50,6 +54,7 @@ fn is_own(rule: &oci::LinuxDeviceCgroup, nodes: &[GrantedDevice]) -> bool {
     };
     match (rule.major(), rule.minor()) {
         (Some(PTS_MAJOR), _) if !block => true,
+        (Some(major), Some(minor)) if !block && (major, minor) == CONSOLE => true,
         (Some(major), Some(minor)) => {
             let usual = !block && device_nodes::DEFAULTS.iter().any(|(_, a, b)| (*a, *b) == (major, minor));
             usual || nodes.contains(&GrantedDevice { block, major, minor })

@@ -36,14 +36,18 @@ fn is_kernel_place(path: &Path) -> bool {
 }
 
 /// Whether this kind of mount belongs at this place.
+/// Filesystems that show the kernel, and have one place.
+const KERNEL_TYPES: &[&str] = &["proc", "sysfs", "cgroup", "cgroup2", "devpts", "mqueue"];
+
 fn fits(mount: &oci::Mount, destination: &Path) -> bool {
     if destination == Path::new("/") {
         return false;
     }
-    if !is_kernel_place(destination) {
-        return true;
-    }
     let kind = if is_bind(mount) { "bind" } else { mount.typ().as_deref().unwrap_or_default() };
+    if !is_kernel_place(destination) {
+        // A second procfs or sysfs elsewhere would have neither masked nor read-only paths.
+        return !KERNEL_TYPES.contains(&kind);
+    }
     let place = destination.to_str().unwrap_or_default();
     match (place.trim_end_matches('/'), kind) {
         ("/proc", "proc") | ("/sys", "sysfs") | ("/sys/fs/cgroup", "cgroup" | "cgroup2") => true,

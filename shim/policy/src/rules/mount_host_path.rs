@@ -1,5 +1,7 @@
 //! `mount.host-path` and `mount.deny-always`.
 
+use std::path::Path;
+
 use crate::draft::Draft;
 use crate::host::{SourceFact, SourceKind};
 use crate::rules::{Case, read_only};
@@ -11,7 +13,15 @@ fn place(mount: usize) -> String {
 }
 
 fn allowed_here(fact: &SourceFact, case: &Case<'_>) -> bool {
-    case.node.is_own_volume(&fact.real_path, case.identity, case.task.id)
+    let is_own = |path| case.node.is_own_volume(path, case.identity, case.task.id);
+    is_own(&fact.real_path)
+        && (!is_subpath(&fact.real_path) || fact.locations.iter().any(|path| !is_subpath(path) && is_own(path)))
+}
+
+/// The kubelet binds what a subPath names below this directory, whatever kind of volume it is in: for a
+/// hostPath volume that is any file of the host. So it counts for what it shows, not for where it stands.
+fn is_subpath(path: &Path) -> bool {
+    path.components().any(|part| part.as_os_str() == "volume-subpaths")
 }
 
 /// PSS hostPath: a bind mount shows a volume of the pod itself, or a path that the policy lists.
@@ -26,7 +36,9 @@ pub(super) fn host_path(draft: &mut Draft, case: &Case<'_>, sheet: &mut Sheet) {
         };
         // What was judged is what the runtime gets, whatever the links lead to by then.
         mount.set_source(Some(fact.real_path.clone()));
-        let listed = case.settings.host_paths.iter().find(|entry| entry.covers(&fact.real_path));
+        let shown = fact.locations.iter().filter(|_| is_subpath(&fact.real_path)).chain([&fact.real_path]);
+        let mut shown = shown.filter_map(|path| case.settings.host_paths.iter().find(|entry| entry.covers(path)));
+        let listed = shown.next();
         let writable = !read_only::is(mount.options().as_deref().unwrap_or_default());
         let (reason, allowed) = match listed {
             _ if allowed_here(fact, case) => continue,

@@ -7,8 +7,9 @@ use crate::sheet::{Found, Sheet};
 
 /// Whether the last word of the options is read-only.
 pub(super) fn is(options: &[String]) -> bool {
-    let last = options.iter().rev().find(|option| matches!(option.as_str(), "ro" | "rw" | "rro" | "rrw"));
-    last.is_some_and(|option| option == "ro" || option == "rro")
+    let has = |words: [&str; 2]| options.iter().any(|option| words.contains(&option.as_str()));
+    // Runtimes apply the recursive words after the mount, so the last word is not what counts.
+    has(["ro", "rro"]) && !has(["rw", "rrw"])
 }
 
 /// Forces `ro` on every mount of one of `kinds`.

@@ -22,6 +22,10 @@ pub(super) fn judge(_: &mut Draft, case: &Case<'_>, sheet: &mut Sheet) {
 }
 
 fn why_not(mount: &RootfsMount<'_>, case: &Case<'_>) -> Option<String> {
+    // The kernel splits at commas, so one option could hide another from this rule.
+    if let Some(option) = mount.options.iter().find(|option| option.contains(',')) {
+        return Some(format!("{option:?} is more than one option"));
+    }
     let outside = directories(mount).into_iter().find(|path| !is_layer(Path::new(path), case))?;
     Some(format!("{outside:?} is not a snapshotter's directory"))
 }

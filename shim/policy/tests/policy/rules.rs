@@ -333,6 +333,8 @@ fn mounts() {
             ("below proc", Denied, |s| mount(s, "/proc/sys", "proc", json!([]))),
             ("below sys", Denied, |s| mount(s, "/sys/kernel", "tmpfs", json!([]))),
             ("over a device", Denied, |s| mount(s, "/dev/null", "tmpfs", json!([]))),
+            ("a second proc", Denied, |s| mount(s, "/foo", "proc", json!([]))),
+            ("a second sysfs", Denied, |s| mount(s, "/foo", "sysfs", json!(["ro"]))),
             ("proc twice", Denied, |s| mount(s, "/proc", "proc", json!([]))),
             ("the root", Denied, |s| mount(s, "/", "tmpfs", json!([]))),
             ("dots", Denied, |s| mount(s, "/a/../proc", "tmpfs", json!([]))),
@@ -365,7 +367,8 @@ fn mounts() {
         &[
             ("writable", Mutated, |s| *options_at(s, "/sys") = json!(["nosuid", "rw"])),
             ("ro, then rw", Mutated, |s| *options_at(s, "/sys") = json!(["ro", "rw"])),
-            ("rw, then ro", Clean, |s| *options_at(s, "/sys") = json!(["rw", "ro"])),
+            ("rw, then ro", Mutated, |s| *options_at(s, "/sys") = json!(["rw", "ro"])),
+            ("recursively rw, then ro", Mutated, |s| *options_at(s, "/sys") = json!(["rrw", "ro"])),
         ],
     );
     table(
@@ -636,6 +639,9 @@ fn fields_of_the_request() {
         ("task.stdio", "dots", Denied, |t| t.stdout = "/run/containerd/fifo/../../../etc/x".to_owned()),
         ("task.rootfs", "layers", Clean, |_| {}),
         ("task.rootfs", "the host", Denied, |t| t.rootfs = vec![("bind".to_owned(), "/".to_owned(), vec![])]),
+        ("task.rootfs", "two options in one", Denied, |t| {
+            t.rootfs[0].2.push("index=off,lowerdir=/etc:/usr".to_owned())
+        }),
         ("task.rootfs", "a host layer", Denied, |t| t.rootfs[0].2[0].push_str(":/etc")),
         ("task.rootfs", "a disk", Denied, |t| t.rootfs = vec![("ext4".to_owned(), "/dev/sda1".to_owned(), vec![])]),
         ("task.options", "none", Clean, |_| {}),
@@ -697,6 +703,51 @@ fn a_list_of_the_file_takes_effect() {
     let hook: Edit = |s| s["hooks"] = json!({"createRuntime": [{"path": "/opt/x"}]});
     let policy = Policy::from_toml("[profiles.restricted.rules.hooks]\nallow = [\"/opt/x\"]\n").unwrap();
     assert_eq!(judged("hooks", &policy, hook), Denied, "listed, but not root's alone");
+}
+
+/// What the rule says of a bind at the kubelet's place for subPaths that shows these locations.
+fn subpath(rule: &str, policy: &Policy, locations: &[&str]) -> Verdict {
+    let mut spec = pod();
+    spec["root"]["path"] = json!("rootfs");
+    bind(&mut spec, &format!("{KUBELET}/volume-subpaths/v/app/0"), json!(["rbind", "rw"]));
+    let task = Task::of(&support::id_of(&spec));
+    let decision = support::create_with(&spec, &task, policy, |host| {
+        let fact = host.sources.last_mut().unwrap();
+        fact.locations = locations.iter().map(std::path::PathBuf::from).collect();
+    });
+    verdict_of(rule, &decision.record)
+}
+
+#[test]
+fn a_subpath_counts_for_what_it_shows() {
+    let policy = Policy::builtin();
+    let secret = format!("{KUBELET}/volumes/kubernetes.io~secret/tls/key");
+    let plugin = "/var/lib/kubelet/plugins/kubernetes.io/csi/pv/globalmount/key";
+    for rule in ["mount.host-path", "mount.deny-always"] {
+        assert_eq!(subpath(rule, &policy, &[&secret]), Clean, "{rule}: of a volume of the pod");
+        assert_eq!(subpath(rule, &policy, &[plugin, &secret]), Clean, "{rule}: of a volume that is mounted twice");
+        assert_eq!(subpath(rule, &policy, &["/etc/kubernetes/pki"]), Denied, "{rule}: of a hostPath volume");
+        assert_eq!(subpath(rule, &policy, &[]), Denied, "{rule}: of nobody knows what");
+        let other = "/var/lib/kubelet/pods/other/volumes/kubernetes.io~secret/tls";
+        assert_eq!(subpath(rule, &policy, &[other]), Denied, "{rule}: of another pod's volume");
+    }
+}
+
+#[test]
+fn mappings_of_a_joined_user_namespace_are_only_a_claim() {
+    let policy = Policy::builtin();
+    let mut spec = pod();
+    spec["root"]["path"] = json!("rootfs");
+    remap(&mut spec, 100_000);
+    let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+    let user = namespaces.iter_mut().find(|namespace| namespace["type"] == "user").unwrap();
+    user["path"] = json!("/proc/77/ns/user");
+    spec["process"]["user"]["uid"] = json!(0);
+    let task = Task::of(&support::id_of(&spec));
+    for (confirmed, verdict) in [(true, Clean), (false, Mutated)] {
+        let decision = support::create_with(&spec, &task, &policy, |host| host.joined_users_are_remapped = confirmed);
+        assert_eq!(verdict_of("user.non-root", &decision.record), verdict, "confirmed: {confirmed}");
+    }
 }
 
 #[test]

@@ -33,6 +33,7 @@ pub(crate) fn facts_of(spec: &ParsedSpec, policy: &Policy) -> HostFacts {
             .map(|(pointer, path)| HookFact { pointer, real_path: path.to_owned(), trusted: path.starts_with("/usr") })
             .collect(),
         cpu_ceiling_millis: None,
+        joined_users_are_remapped: true,
     }
 }
 
@@ -49,7 +50,7 @@ fn source(mount: usize, path: &Path, watched: &[PathBuf]) -> SourceFact {
     // A link that leads somewhere: `/link/to/etc` is /etc under another name.
     let real = path.strip_prefix("/link/to").map_or_else(|_| path.to_owned(), |rest| Path::new("/").join(rest));
     let same_as = watched.iter().find(|known| **known == real).map(|known| known.display().to_string());
-    SourceFact { mount, real_path: real, kind, same_as }
+    SourceFact { mount, real_path: real, kind, same_as, locations: Vec::new() }
 }
 
 /// The fields of a create request that a test may want to change.
