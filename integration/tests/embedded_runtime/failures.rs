@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Container, Runtime};
+use crate::support::{Container, Runtime, busybox};
 
 type Edit = fn(&mut Value);
 
@@ -120,7 +120,7 @@ fn damaged_files_are_errors_and_can_be_deleted() {
 fn a_hook_that_hangs_ends_with_the_deadline_and_leaves_nothing() {
     for hook in ["createRuntime", "createContainer"] {
         let container = Container::embedded("true", |spec| {
-            let program = if hook == "createRuntime" { "/bin/busybox" } else { "/bin/sleep" };
+            let program = if hook == "createRuntime" { busybox() } else { "/bin/sleep".into() };
             spec["hooks"] = json!({ hook: [{ "path": program, "args": ["sleep", "1000"] }] });
         });
         let started = Instant::now();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Container, Runtime, within};
+use crate::support::{Container, Runtime, busybox, within};
 
 const WAIT: &str = "trap 'echo got usr1' USR1; echo ready; while :; do sleep 0.05; done";
 
@@ -168,7 +168,7 @@ fn a_terminal_goes_over_the_console_socket() {
     };
     container.call(["start"]).succeeds();
     // The descriptor is inherited, so a shell can read it until the other end is closed.
-    let read = Command::new("/bin/busybox").args(["sh", "-c", &format!("cat <&{}", fds[0])]).output().unwrap();
+    let read = Command::new(busybox()).args(["sh", "-c", &format!("cat <&{}", fds[0])]).output().unwrap();
     let text = String::from_utf8_lossy(&read.stdout).into_owned();
     assert!(text.contains("/dev/") && text.contains("on a terminal"), "{text:?}");
 }
