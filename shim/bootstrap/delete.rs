@@ -34,10 +34,14 @@ pub enum DeleteError {
     Encode(#[source] containerd_shim_protos::protobuf::Error),
 }
 
-/// Part of containerd's 5 s that a runtime's `delete` may take.
-const RUNTIME_DEADLINE: Duration = Duration::from_secs(3);
+/// Part of containerd's 5 s that the runtime's `delete` of all containers of the pod may take together. Past it
+/// each container is removed through its cgroup alone, so that none is left running.
+const RUNTIME_BUDGET: Duration = Duration::from_secs(3);
+/// Part of [`RUNTIME_BUDGET`] that one container may take, so that a runtime which hangs on one leaves time for the next.
+const RUNTIME_DEADLINE: Duration = Duration::from_millis(1500);
 
 pub(super) fn run(flags: &Flags) -> Result<Vec<u8>, DeleteError> {
+    let end = Instant::now() + RUNTIME_BUDGET;
     let cwd = if flags.bundle().as_os_str().is_empty() {
         env::current_dir().map_err(DeleteError::WorkingDirectory)?
     } else {
@@ -45,11 +49,11 @@ pub(super) fn run(flags: &Flags) -> Result<Vec<u8>, DeleteError> {
     };
     // The id may be another container's of the same pod: bundles of a namespace are siblings.
     let bundle = cwd.parent().map_or_else(|| cwd.clone(), |namespace| namespace.join(flags.id()));
-    let record = clean(&bundle, flags.id())?;
+    let record = clean(&bundle, flags.id(), end)?;
     for member in group_members(&bundle, flags.id()) {
         // What can't be cleaned of one must not keep the others, nor the reply.
         if let Some(id) = member.file_name().and_then(|name| name.to_str())
-            && let Err(error) = clean(&member, id)
+            && let Err(error) = clean(&member, id, end)
         {
             crate::warn!("{id}: {}", crate::log::chain(&error));
         }
@@ -71,13 +75,13 @@ pub(super) fn run(flags: &Flags) -> Result<Vec<u8>, DeleteError> {
 }
 
 /// Kills and removes one container and unmounts its rootfs. Each step is tried even if an earlier one failed.
-fn clean(bundle: &Path, id: &str) -> Result<Option<ContainerRecord>, DeleteError> {
-    let record = remove_container(bundle, id);
+fn clean(bundle: &Path, id: &str, end: Instant) -> Result<Option<ContainerRecord>, DeleteError> {
+    let record = remove_container(bundle, id, end);
     mount::unmount(&bundle.join("rootfs")).map_err(DeleteError::Unmount)?;
     Ok(record)
 }
 
-fn remove_container(bundle: &Path, id: &str) -> Option<ContainerRecord> {
+fn remove_container(bundle: &Path, id: &str, end: Instant) -> Option<ContainerRecord> {
     let dir = PrivateDir::open(bundle).ok()?;
     let record: ContainerRecord = match dir.read_record(RECORD_NAME) {
         Ok(record) => record,
@@ -87,7 +91,7 @@ fn remove_container(bundle: &Path, id: &str) -> Option<ContainerRecord> {
         }
     };
     let cgroup = record.cgroup();
-    if let Err(error) = delete_by_runtime(record.runtime(), &dir, id) {
+    if let Err(error) = delete_by_runtime(record.runtime(), &dir, id, end) {
         crate::warn!("runtime delete of {id}: {error}");
     }
     if let Some(cgroup) = cgroup {
@@ -103,9 +107,12 @@ fn remove_cgroup(cgroup: &Cgroup, id: &str) {
     }
 }
 
-fn delete_by_runtime(runtime: &OciRuntime, dir: &PrivateDir, id: &str) -> io::Result<()> {
+fn delete_by_runtime(runtime: &OciRuntime, dir: &PrivateDir, id: &str, end: Instant) -> io::Result<()> {
+    let end = end.min(Instant::now() + RUNTIME_DEADLINE);
+    if Instant::now() >= end {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
     let mut child = runtime.force_delete(dir, id).spawn()?;
-    let end = Instant::now() + RUNTIME_DEADLINE;
     loop {
         if let Some(status) = child.try_wait()? {
             return if status.success() { Ok(()) } else { Err(io::Error::other(status.to_string())) };
@@ -133,4 +140,44 @@ fn group_members(bundle: &Path, id: &str) -> Vec<PathBuf> {
                 .is_ok_and(|record| record.sandbox() == id)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+
+    /// A runtime whose every command hangs.
+    fn hanging_runtime(dir: &Path) -> OciRuntime {
+        let program = dir.join("runc");
+        fs::write(&program, "#!/bin/sh\nexec sleep 60\n").unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let policy = format!("[runtime]\nbinary = {program:?}\n");
+        OciRuntime::chosen_by(&palisade_policy::Policy::from_toml(&policy).unwrap())
+    }
+
+    #[test]
+    fn a_pod_of_many_containers_is_removed_in_time_though_the_runtime_hangs() {
+        let namespace = env::temp_dir().join(format!("palisade-delete-{}", std::process::id()));
+        fs::create_dir_all(&namespace).unwrap();
+        let runtime = hanging_runtime(&namespace);
+        for id in ["s", "c1", "c2", "c3", "c4", "c5"] {
+            let bundle = namespace.join(id);
+            fs::create_dir(&bundle).unwrap();
+            fs::DirBuilder::new().mode(0o700).create(bundle.join("palisade")).unwrap();
+            let dir = PrivateDir::open(&bundle).unwrap();
+            dir.write_record(RECORD_NAME, &ContainerRecord::new(runtime.clone(), "s", "", "")).unwrap();
+        }
+        let started = Instant::now();
+        let end = started + RUNTIME_BUDGET;
+        assert!(clean(&namespace.join("s"), "s", end).unwrap().is_some());
+        let members = group_members(&namespace.join("s"), "s");
+        assert_eq!(members.len(), 5);
+        for member in members {
+            assert!(clean(&member, "c", end).unwrap().is_some());
+        }
+        let took = started.elapsed();
+        assert!(took < Duration::from_secs(4), "containerd gives 5 s, this took {took:?}");
+        fs::remove_dir_all(namespace).unwrap();
+    }
 }
