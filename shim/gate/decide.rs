@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use palisade_policy::{
-    CreateRequest, Decision, Denial, ExecRequest, Grant, HardenedProcess, HardenedResources, HardenedSpec, Identity,
-    Outcome, ParsedSpec, Record, TaskFacts, UpdateRequest, judge_create, judge_exec, judge_unreadable, judge_update,
+    CreateRequest, Day, Decision, Denial, ExecRequest, Grant, HardenedProcess, HardenedResources, HardenedSpec,
+    Identity, Mode, Outcome, ParsedSpec, Record, TaskFacts, UpdateRequest, judge_create, judge_exec, judge_unreadable,
+    judge_update,
 };
 use thiserror::Error;
 
@@ -99,7 +100,10 @@ impl Gate {
             Ok(spec) => {
                 let host = host::facts_of(&spec, policy.policy());
                 let identity = spec.identity();
-                (identity, judge_create(CreateRequest { spec, host, task: create.task }, policy.policy()))
+                (
+                    identity,
+                    judge_create(CreateRequest { spec, host, task: create.task, today: today() }, policy.policy()),
+                )
             }
             // On record as every refusal is; whose container it is can't be told.
             Err(error) => (Identity::default(), judge_unreadable(&error, policy.policy())),
@@ -144,7 +148,7 @@ impl Gate {
     pub fn update(&self, update: UpdateTask<'_>) -> Result<HardenedResources, GateError> {
         let policy = self.source.load()?;
         let begun = Instant::now();
-        let request = UpdateRequest { resources: update.resources, annotations: update.annotations };
+        let request = UpdateRequest { resources: update.resources, annotations: update.annotations, today: today() };
         let decision = judge_update(request, update.grant, policy.policy());
         let subject = Subject {
             namespace: update.namespace,
@@ -174,9 +178,15 @@ fn conclude<T>(decision: Decision<T>, policy: &LoadedPolicy, subject: &Subject<'
     }
 }
 
+/// The day by the node's clock. A clock before 1970 is taken for 1970.
+pub(crate) fn today() -> Day {
+    Day::of_unix_seconds(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
+}
+
 fn word<T>(outcome: &Outcome<T>, record: &Record) -> &'static str {
     match outcome {
         Outcome::Deny(_) => "deny",
+        Outcome::Admit(_) if record.mode == Mode::Audit && !record.findings.is_empty() => "audit",
         Outcome::Admit(_) if record.has_mutations() => "mutate",
         Outcome::Admit(_) => "allow",
     }

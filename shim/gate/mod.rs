@@ -9,5 +9,6 @@ mod host;
 mod locations;
 mod source;
 
+pub(crate) use decide::today;
 pub use decide::{CreateTask, ExecTask, Gate, GateError, UpdateTask};
 pub use source::{CONFIG_VARIABLE, LoadedPolicy, PolicyFileError, PolicySource};

@@ -37,6 +37,7 @@ pub(super) fn add(service: &TaskService, container: &Container, request: &ExecPr
             stdin: &request.stdin,
             stdout: &request.stdout,
             stderr: &request.stderr,
+            today: crate::gate::today(),
         },
         grant: &created.grant,
     })?;

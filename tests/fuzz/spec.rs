@@ -55,5 +55,5 @@ fn request(spec: ParsedSpec) -> CreateRequest<'static> {
         rootfs_mounts: &[],
         options: RuntimeOptions::default(),
     };
-    CreateRequest { spec, host, task }
+    CreateRequest { spec, host, task, today: palisade_policy::Day::of_unix_seconds(1_800_000_000) }
 }

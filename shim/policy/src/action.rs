@@ -17,11 +17,14 @@ pub enum Action {
 }
 
 /// Whether a profile's decisions are carried out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Mode {
     /// They are.
     #[default]
     Enforce,
+    /// Nothing is changed or refused; the record says what would have been. Only rules without which nothing can
+    /// be handed on hold.
+    Audit,
 }

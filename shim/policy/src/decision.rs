@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::action::{Action, Mode};
+use crate::exemption::ExemptionUse;
 use crate::rules::RuleId;
 
 /// A decision and its full account.
@@ -45,19 +46,25 @@ pub struct Record {
     pub operation: Operation,
     /// Name of the profile in force.
     pub profile: String,
+    /// What chose it: `select[0]`, `grant` for a request about a container that exists, `profile` for the policy's
+    /// default, and the pod's annotation where it tightened.
+    pub selected_by: String,
     /// Whether the profile is enforced.
     pub mode: Mode,
     /// The rules that this profile has switched off, whether or not they would have found something.
     pub off: Vec<RuleId>,
-    /// Everything that the rules found, in the order of the rules.
+    /// Everything that the rules found, in the order of the rules. Under [`Mode::Audit`] what would have become
+    /// of it.
     pub findings: Vec<Finding>,
+    /// The exemptions that let findings pass.
+    pub exemptions: Vec<ExemptionUse>,
 }
 
 impl Record {
     /// Whether something was changed.
     #[must_use]
     pub fn has_mutations(&self) -> bool {
-        self.findings.iter().any(|finding| finding.action == Taken::Mutated)
+        self.mode == Mode::Enforce && self.findings.iter().any(|finding| finding.action == Taken::Mutated)
     }
 }
 
@@ -103,6 +110,8 @@ pub enum Taken {
     Mutated,
     /// It was let pass and written down.
     Audited,
+    /// An exemption let it pass.
+    Exempted,
 }
 
 /// The longest value that a record holds, in bytes of its JSON text.

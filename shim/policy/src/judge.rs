@@ -6,33 +6,98 @@ use oci_spec::runtime as oci;
 use serde_json::Value;
 
 use crate::action::{Action, Mode};
+use crate::day::Day;
 use crate::decision::{Decision, Denial, Operation, Outcome, Record};
 use crate::draft::{Draft, ProcessDraft, canonical};
+use crate::exemption::Exemption;
 use crate::grant::{Grant, GrantedDevice};
 use crate::hardened::{HardenedProcess, HardenedResources, HardenedSpec};
+use crate::host::HostFacts;
 use crate::identity::{ContainerKind, Identity};
 use crate::policy::Policy;
 use crate::profile::Profile;
-use crate::rules::{Case, Judge, ProcessScope, ResourceScope, RuleId, StreamScope, UpdateScope, own_cgroup};
+use crate::rules::{Case, Judge, ProcessScope, ResourceScope, Rule, RuleId, StreamScope, UpdateScope, own_cgroup};
+use crate::scope::Candidate;
+use crate::select::Selection;
 use crate::sheet::{Found, Sheet};
-use crate::spec::{self, SpecError};
-use crate::task::{CreateRequest, ExecRequest, UpdateRequest};
+use crate::spec::{self, ParsedSpec, SpecError};
+use crate::task::{CreateRequest, ExecRequest, TaskFacts, UpdateRequest};
 
 /// The rule under which a document that cannot be read or written is refused.
 const STRICT: RuleId = RuleId::STRICT;
 
+/// By what a request is judged: a profile, and the exemptions from it that count for the container today.
+struct Court<'a> {
+    policy: &'a Policy,
+    selection: Selection<'a>,
+    candidate: Candidate<'a>,
+    today: Day,
+}
+
+impl<'a> Court<'a> {
+    fn profile(&self) -> &Profile {
+        &self.selection.profile
+    }
+
+    /// The court for a request about a container that exists: its profile is the one that it was created under.
+    fn of_grant(grant: &'a Grant, policy: &'a Policy, today: Day) -> Self {
+        let profile = std::borrow::Cow::Borrowed(policy.of_grant(grant));
+        let selection = Selection { profile, by: "grant".to_owned() };
+        Self { policy, selection, candidate: Candidate::of_grant(grant.identity()), today }
+    }
+
+    /// The rules of the profile that are not switched off, each with the exemption from it.
+    fn in_force(&self) -> impl Iterator<Item = (&'static Rule, Action, Option<&'a Exemption>)> + '_ {
+        let exemption = |rule: &Rule| {
+            let mut all = self.policy.exemptions.iter();
+            all.find(|exemption| exemption.counts(rule.id, self.candidate, self.today))
+        };
+        let actions = self.profile().actions().filter(|(_, action)| *action != Action::Off);
+        actions.map(move |(rule, action)| (rule, action, exemption(rule)))
+    }
+
+    /// The decision of `judge` under the profile. Where the profile only audits, that decision is the record alone:
+    /// what is handed on is what the rules make that hold even so.
+    fn decide<R: Clone, T>(self, request: R, judge: impl Fn(&Self, R) -> Decision<T>) -> Decision<T> {
+        if self.profile().mode() == Mode::Enforce {
+            return judge(&self, request);
+        }
+        let seen = judge(&self, request.clone()).record;
+        let bare = self.selection.profile.essentials();
+        let selection = Selection { profile: std::borrow::Cow::Owned(bare), by: self.selection.by.clone() };
+        let held = judge(&Self { selection, ..self }, request);
+        Decision { outcome: held.outcome, record: Record { mode: Mode::Audit, ..seen } }
+    }
+}
+
 /// Judges a container before it exists, and makes what is handed to the runtime in its place.
 pub fn judge_create(request: CreateRequest<'_>, policy: &Policy) -> Decision<HardenedSpec> {
-    let profile = policy.selected();
-    let CreateRequest { spec, host, task } = request;
+    let CreateRequest { spec, host, task, today } = request;
+    let asked = |name: &str| spec.annotation(name);
+    let identity = spec.identity();
+    let candidate = Candidate::new(&identity, task.id);
+    let (selection, wrong) = policy.select_with(candidate, asked);
+    let court = Court { policy, selection, candidate, today };
+    if !wrong.is_empty() {
+        let mut sheet = Sheet::new(STRICT);
+        for (found, allowed) in wrong {
+            sheet.under(RuleId::ASKED, Action::Deny).refuses(found, allowed);
+        }
+        return conclude(Operation::Create, &court, sheet, || Err(serde::ser::Error::custom("refused")));
+    }
+    court.decide(spec, |court, spec| create_under(court, spec, &host, &task))
+}
+
+fn create_under(court: &Court<'_>, spec: ParsedSpec, host: &HostFacts, task: &TaskFacts<'_>) -> Decision<HardenedSpec> {
+    let (policy, profile) = (court.policy, court.profile());
     let (spec, identity) = spec.into_parts();
     let mut draft = Draft::read(spec);
     let mut sheet = Sheet::new(STRICT);
-    let case = Case { host: &host, task: &task, identity: &identity, settings: &profile.settings, node: &policy.node };
+    let case = Case { host, task, identity: &identity, settings: &profile.settings, node: &policy.node };
     let streams = task.streams();
     let state = task.state_directory().map(PathBuf::from).unwrap_or_default();
-    for (rule, action) in in_force(profile) {
-        let sheet = sheet.under(rule.id, action);
+    for (rule, action, exemption) in court.in_force() {
+        let sheet = sheet.under(rule.id, action).exempt_by(exemption);
         match rule.judge {
             Judge::Create(judge) => judge(&mut draft, &case, sheet),
             Judge::Process(judge) => {
@@ -63,27 +128,34 @@ pub fn judge_create(request: CreateRequest<'_>, policy: &Policy) -> Decision<Har
         draft.linux.cgroups_path = own_cgroup(task.namespace, task.id);
     }
     let root = task.bundle.join("rootfs");
-    conclude(Operation::Create, profile, sheet, || hardened(draft, profile, identity, state, root))
+    conclude(Operation::Create, court, sheet, || hardened(draft, profile, identity, state, root))
 }
 
 /// The decision about a container whose specification is not understood: refused in every profile.
 pub fn judge_unreadable(error: &SpecError, policy: &Policy) -> Decision<HardenedSpec> {
-    unread(Operation::Create, policy.selected(), Sheet::new(STRICT), error)
+    let identity = Identity::default();
+    let candidate = Candidate::new(&identity, "");
+    let court = Court { policy, selection: policy.select(candidate), candidate, today: Day::of_unix_seconds(0) };
+    unread(Operation::Create, &court, Sheet::new(STRICT), error)
 }
 
 /// Judges a process that is to be added to a container, first as any process and then against what the
 /// container was given.
 pub fn judge_exec(request: ExecRequest<'_>, grant: &Grant, policy: &Policy) -> Decision<HardenedProcess> {
-    let profile = policy.of_grant(grant);
+    Court::of_grant(grant, policy, request.today).decide((), |court, ()| exec_under(court, &request, grant))
+}
+
+fn exec_under(court: &Court<'_>, request: &ExecRequest<'_>, grant: &Grant) -> Decision<HardenedProcess> {
+    let (policy, profile) = (court.policy, court.profile());
     let mut sheet = Sheet::new(STRICT);
     let parsed: Result<oci::Process, SpecError> = spec::parse_section(request.process, spec::PROCESS);
     let mut process = match parsed {
         Ok(process) => ProcessDraft::read(&process),
-        Err(error) => return unread(Operation::Exec, profile, sheet, &error),
+        Err(error) => return unread(Operation::Exec, court, sheet, &error),
     };
     let streams = request.streams();
-    for (rule, action) in in_force(profile) {
-        let sheet = sheet.under(rule.id, action);
+    for (rule, action, exemption) in court.in_force() {
+        let sheet = sheet.under(rule.id, action).exempt_by(exemption);
         match rule.judge {
             Judge::Process(judge) => {
                 let scope = ProcessScope { settings: &profile.settings, user_remapped: grant.user_remapped };
@@ -99,7 +171,7 @@ pub fn judge_exec(request: ExecRequest<'_>, grant: &Grant, policy: &Policy) -> D
         }
     }
     process.terminal = request.terminal;
-    conclude(Operation::Exec, profile, sheet, || {
+    conclude(Operation::Exec, court, sheet, || {
         let bytes = canonical(&process.write()?, "/capabilities")?;
         Ok(HardenedProcess { bytes, terminal: request.terminal })
     })
@@ -107,15 +179,19 @@ pub fn judge_exec(request: ExecRequest<'_>, grant: &Grant, policy: &Policy) -> D
 
 /// Judges new limits of a container.
 pub fn judge_update(request: UpdateRequest<'_>, grant: &Grant, policy: &Policy) -> Decision<HardenedResources> {
-    let profile = policy.of_grant(grant);
+    Court::of_grant(grant, policy, request.today).decide((), |court, ()| update_under(court, &request, grant))
+}
+
+fn update_under(court: &Court<'_>, request: &UpdateRequest<'_>, grant: &Grant) -> Decision<HardenedResources> {
+    let profile = court.profile();
     let mut sheet = Sheet::new(STRICT);
     let parsed: Result<oci::LinuxResources, SpecError> = spec::parse_section(request.resources, spec::RESOURCES);
     let mut resources = match parsed {
         Ok(resources) => resources,
-        Err(error) => return unread(Operation::Update, profile, sheet, &error),
+        Err(error) => return unread(Operation::Update, court, sheet, &error),
     };
-    for (rule, action) in in_force(profile) {
-        let sheet = sheet.under(rule.id, action);
+    for (rule, action, exemption) in court.in_force() {
+        let sheet = sheet.under(rule.id, action).exempt_by(exemption);
         match rule.judge {
             Judge::Resources(judge) => {
                 let scope = ResourceScope {
@@ -133,12 +209,7 @@ pub fn judge_update(request: UpdateRequest<'_>, grant: &Grant, policy: &Policy) 
             Judge::Create(_) | Judge::Process(_) | Judge::Streams(_) | Judge::Exec(_) | Judge::Reading => {}
         }
     }
-    conclude(Operation::Update, profile, sheet, || Ok(HardenedResources { bytes: canonical(&resources, "")? }))
-}
-
-/// The rules of a profile that are not switched off.
-fn in_force(profile: &Profile) -> impl Iterator<Item = (&'static crate::rules::Rule, Action)> + '_ {
-    profile.actions().filter(|(_, action)| *action != Action::Off)
+    conclude(Operation::Update, court, sheet, || Ok(HardenedResources { bytes: canonical(&resources, "")? }))
 }
 
 /// The pod's quota as CRI tells the sandbox, in thousandths of a CPU: the sandbox lives in the pod's cgroup.
@@ -170,7 +241,7 @@ fn hardened(
 /// The decision that the findings make. What is handed on is written only if nothing was refused.
 fn conclude<T>(
     operation: Operation,
-    profile: &Profile,
+    court: &Court<'_>,
     mut sheet: Sheet,
     write: impl FnOnce() -> Result<T, serde_json::Error>,
 ) -> Decision<T> {
@@ -184,20 +255,28 @@ fn conclude<T>(
         Some(Ok(admitted)) => Some(admitted),
         None => None,
     };
-    let findings = sheet.into_findings();
+    let profile = court.profile();
+    let (findings, exemptions) = sheet.into_account();
     let outcome = match (Denial::of(profile.name(), &findings), admitted) {
         (None, Some(admitted)) => Outcome::Admit(admitted),
         (Some(denial), _) => Outcome::Deny(denial),
         (None, None) => Outcome::Deny(Denial::unexplained(profile.name())),
     };
-    let record =
-        Record { operation, profile: profile.name().to_owned(), mode: Mode::Enforce, off: profile.off(), findings };
+    let record = Record {
+        operation,
+        profile: profile.name().to_owned(),
+        selected_by: court.selection.by.clone(),
+        mode: profile.mode(),
+        off: profile.off(),
+        findings,
+        exemptions,
+    };
     Decision { outcome, record }
 }
 
 /// The decision about a document that is not understood.
-fn unread<T>(operation: Operation, profile: &Profile, mut sheet: Sheet, error: &SpecError) -> Decision<T> {
+fn unread<T>(operation: Operation, court: &Court<'_>, mut sheet: Sheet, error: &SpecError) -> Decision<T> {
     let found = Found::new(error.pointer(), Value::Null, error.to_string());
     sheet.under(STRICT, Action::Deny).refuses(found, "OCI runtime-spec 1.3");
-    conclude(operation, profile, sheet, || Err(serde::ser::Error::custom("not read")))
+    conclude(operation, court, sheet, || Err(serde::ser::Error::custom("not read")))
 }

@@ -31,8 +31,10 @@
 
 mod action;
 mod capability;
+mod day;
 mod decision;
 mod draft;
+mod exemption;
 mod grant;
 mod hardened;
 mod host;
@@ -45,20 +47,25 @@ mod policy;
 mod policy_file;
 mod profile;
 mod rules;
+mod scope;
+mod select;
 mod sheet;
 mod spec;
+mod strictness;
 mod task;
 
 pub use action::{Action, Mode};
 pub use capability::{CapabilityName, CapabilitySet, CapabilitySets};
+pub use day::Day;
 pub use decision::{Decision, Denial, Finding, MAX_VALUE_BYTES, Operation, Outcome, Record, Taken};
+pub use exemption::ExemptionUse;
 pub use grant::Grant;
 pub use hardened::{HardenedProcess, HardenedResources, HardenedSpec};
 pub use host::{HookFact, HostFacts, NamespaceFact, NamespaceSharing, SourceFact, SourceKind};
 pub use identity::{ContainerKind, Identity};
 pub use judge::{judge_create, judge_exec, judge_unreadable, judge_update};
 pub use policy::{AuditSettings, Policy, RuntimeChoice};
-pub use policy_file::PolicyError;
+pub use policy_file::{PolicyError, PolicyFilesError};
 pub use rules::{RULES, Rule, RuleId, Setting};
 pub use spec::{MAX_SPEC_BYTES, ParsedSpec, SpecError};
 pub use task::{CreateRequest, ExecRequest, RootfsMount, RuntimeOptions, TaskFacts, UpdateRequest};

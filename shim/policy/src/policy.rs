@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::exemption::Exemption;
 use crate::grant::Grant;
 use crate::node::NodePaths;
-use crate::policy_file::{self, PolicyError};
+use crate::policy_file::{self, PolicyError, PolicyFilesError};
 use crate::profile::{Builtin, Profile};
+use crate::select::Selector;
 
 /// Everything that the admin decides. In force with no file at all: see [`Policy::builtin`].
 #[derive(Debug, Clone)]
@@ -13,10 +15,12 @@ pub struct Policy {
     pub(crate) runtime: RuntimeChoice,
     pub(crate) audit: AuditSettings,
     pub(crate) node: NodePaths,
-    /// The name in force for every container.
+    /// The name in force for each container that no selector covers.
     pub(crate) selected: String,
     /// The built-in profiles, changed as the file says, and the file's own.
     pub(crate) profiles: Vec<Profile>,
+    pub(crate) selectors: Vec<Selector>,
+    pub(crate) exemptions: Vec<Exemption>,
 }
 
 /// Which OCI runtime is run.
@@ -66,6 +70,8 @@ impl Policy {
             node: NodePaths::default(),
             selected: Builtin::Restricted.name().to_owned(),
             profiles: Builtin::ALL.into_iter().map(Profile::builtin).collect(),
+            selectors: Vec::new(),
+            exemptions: Vec::new(),
         }
     }
 
@@ -74,7 +80,16 @@ impl Policy {
     /// # Errors
     /// Anything that is not understood or makes no sense; the error names the line, the key and the mend.
     pub fn from_toml(text: &str) -> Result<Self, PolicyError> {
-        policy_file::read(text)
+        policy_file::read(&[("", text)]).map_err(|error| error.source)
+    }
+
+    /// Reads a policy file and its drop-ins, each as (name, text). What can be there once may be in one of them;
+    /// profiles, selectors and exemptions add up in the order of the files.
+    ///
+    /// # Errors
+    /// As [`Policy::from_toml`], with the index of the file.
+    pub fn from_files(files: &[(&str, &str)]) -> Result<Self, PolicyFilesError> {
+        policy_file::read(files)
     }
 
     /// Which OCI runtime is run.
@@ -89,7 +104,7 @@ impl Policy {
         &self.audit
     }
 
-    /// Name of the profile in force.
+    /// Name of the profile in force where no selector covers a container.
     #[must_use]
     pub fn profile(&self) -> &str {
         &self.selected
@@ -106,22 +121,18 @@ impl Policy {
         self.find(&self.selected)
     }
 
-    /// The profile that a container was created under, as the policy has it now. If it is gone, the
-    /// selected one counts.
+    /// The profile that a container was created under, as the policy has it now. If it is gone, the built-in
+    /// `restricted` counts: nobody said that less is enough.
     pub(crate) fn of_grant(&self, grant: &Grant) -> &Profile {
         self.find(grant.profile())
     }
 
-    fn find(&self, name: &str) -> &Profile {
-        let named = |wanted: &str| self.profiles.iter().find(|profile| profile.name() == wanted);
-        match named(name).or_else(|| named(&self.selected)).or_else(|| self.profiles.first()) {
-            Some(profile) => profile,
-            None => fallback(),
-        }
+    pub(crate) fn find(&self, name: &str) -> &Profile {
+        self.profiles.iter().find(|profile| profile.name() == name).unwrap_or_else(|| fallback())
     }
 }
 
-/// A policy always holds the built-in profiles; should that ever break, the strictest one counts.
+/// Where a profile is gone the strictest one counts.
 fn fallback() -> &'static Profile {
     static RESTRICTED: std::sync::OnceLock<Profile> = std::sync::OnceLock::new();
     RESTRICTED.get_or_init(|| Profile::builtin(Builtin::Restricted))

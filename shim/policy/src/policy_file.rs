@@ -1,6 +1,8 @@
 //! The policy file as text: strict TOML, and errors that name the line, the key and the mend.
 
+mod entries;
 mod error;
+mod inherit;
 mod lists;
 mod quantity;
 mod shape;
@@ -9,37 +11,93 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-pub use error::PolicyError;
+pub use error::{PolicyError, PolicyFilesError};
 
 use crate::action::Action;
 use crate::policy::{Policy, RuntimeChoice};
-use crate::profile::{Builtin, Ceiling, Profile};
+use crate::profile::{Ceiling, Profile};
 use crate::rules::{RULES, Rule, RuleId};
 use error::Place;
+use inherit::Profiles;
 use lists::{capability_names, clean_path, set_allow};
 use quantity::Unit;
-use shape::{File, ProfileTable, RuleTable};
+use shape::{File, RuleTable};
 
 /// The version of the file's format.
 const VERSION: u32 = 1;
 
-/// Reads a whole file.
-pub(crate) fn read(text: &str) -> Result<Policy, PolicyError> {
-    let place = Place::of(text);
+/// Reads the policy file and its drop-ins, each as (name, text).
+pub(crate) fn read(files: &[(&str, &str)]) -> Result<Policy, PolicyFilesError> {
+    let mut parsed = Vec::new();
+    for (index, (name, text)) in files.iter().enumerate() {
+        let source = Source { index, name, place: Place::of(text) };
+        let file = parse(text, &source.place).map_err(|error| source.error(error))?;
+        parsed.push((source, file));
+    }
+    let mut policy = Policy::builtin();
+    let mut set = Vec::new();
+    for (source, file) in &parsed {
+        set_once(&mut policy, file, &mut set, &source.place).map_err(|error| source.error(error))?;
+    }
+    for profile in Profiles::of(&parsed)?.read()? {
+        policy.profiles.retain(|known| known.name() != profile.name());
+        policy.profiles.push(profile);
+    }
+    let known: Vec<String> = policy.profiles.iter().map(|profile| profile.name().to_owned()).collect();
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    for (source, file) in &parsed {
+        add_entries(&mut policy, file, &known, source).map_err(|error| source.error(error))?;
+    }
+    Ok(policy)
+}
+
+/// One of the files.
+struct Source<'a> {
+    index: usize,
+    name: &'a str,
+    place: Place,
+}
+
+impl Source<'_> {
+    fn error(&self, source: PolicyError) -> PolicyFilesError {
+        PolicyFilesError { index: self.index, source }
+    }
+
+    /// How records call an entry of this file; the first file needs no name.
+    fn entry(&self, kind: &str, at: usize) -> String {
+        if self.index == 0 { format!("{kind}[{at}]") } else { format!("{} {kind}[{at}]", self.name) }
+    }
+}
+
+fn parse(text: &str, place: &Place) -> Result<File, PolicyError> {
     let file: File = toml::from_str(text).map_err(|source| place.syntax(&source))?;
     if let Some(version) = file.version.as_ref().filter(|version| *version.get_ref() != VERSION) {
         let mend = format!("set version = {VERSION}");
         return Err(place.wrong(version.span(), "version", "is of another format", mend));
     }
-    let mut policy = Policy::builtin();
+    Ok(file)
+}
+
+/// Takes what can be there once. `set` holds the keys that an earlier file has set.
+fn set_once(policy: &mut Policy, file: &File, set: &mut Vec<&'static str>, place: &Place) -> Result<(), PolicyError> {
+    let mut once = |key: &'static str, span: Range<usize>| {
+        if set.contains(&key) {
+            return Err(place.wrong(span, key, "is set in an earlier file", "set it in one of them"));
+        }
+        set.push(key);
+        Ok(())
+    };
     if let Some(binary) = &file.runtime.binary {
-        policy.runtime = RuntimeChoice::Binary(clean_path(binary, "runtime.binary", &place)?);
+        once("runtime.binary", binary.span())?;
+        policy.runtime = RuntimeChoice::Binary(clean_path(binary, "runtime.binary", place)?);
     }
     if let Some(path) = &file.audit.path {
-        policy.audit.path = clean_path(path, "audit.path", &place)?;
+        once("audit.path", path.span())?;
+        policy.audit.path = clean_path(path, "audit.path", place)?;
     }
     if let Some(max_bytes) = &file.audit.max_bytes {
-        policy.audit.max_bytes = quantity::read(max_bytes, Unit::Bytes, "audit.max_bytes", &place)?;
+        once("audit.max_bytes", max_bytes.span())?;
+        policy.audit.max_bytes = quantity::read(max_bytes, Unit::Bytes, "audit.max_bytes", place)?;
     }
     let node = &mut policy.node;
     for (list, key, slot) in [
@@ -47,48 +105,33 @@ pub(crate) fn read(text: &str) -> Result<Policy, PolicyError> {
         (&file.node.kubelet_roots, "node.kubelet_roots", &mut node.kubelet_roots),
     ] {
         if let Some(list) = list {
-            *slot = list.iter().map(|path| clean_path(path, key, &place)).collect::<Result<_, _>>()?;
+            once(key, list.span())?;
+            *slot = list.get_ref().iter().map(|path| clean_path(path, key, place)).collect::<Result<_, _>>()?;
         }
     }
-    for (name, table) in &file.profiles {
-        let profile = read_profile(name, table, &place)?;
-        policy.profiles.retain(|known| known.name() != profile.name());
-        policy.profiles.push(profile);
-    }
     if let Some(selected) = &file.profile {
-        let known: Vec<&str> = policy.profiles.iter().map(Profile::name).collect();
+        once("profile", selected.span())?;
+    }
+    Ok(())
+}
+
+/// Takes what adds up, and what names a profile.
+fn add_entries(policy: &mut Policy, file: &File, known: &[&str], source: &Source<'_>) -> Result<(), PolicyError> {
+    let place = &source.place;
+    if let Some(selected) = &file.profile {
         if !known.contains(&selected.get_ref().as_str()) {
             let mend = format!("choose one of {}", known.join(", "));
             return Err(place.wrong(selected.span(), "profile", "names no profile", mend));
         }
         policy.selected.clone_from(selected.get_ref());
     }
-    Ok(policy)
-}
-
-fn read_profile(name: &Spanned<String>, table: &ProfileTable, place: &Place) -> Result<Profile, PolicyError> {
-    let key = format!("profiles.{}", name.get_ref());
-    let all = || Builtin::ALL.map(Builtin::name).join(", ");
-    let base = match (&table.extends, Builtin::named(name.get_ref())) {
-        (None, Some(builtin)) => builtin,
-        (Some(extends), Some(_)) => {
-            let mend = "remove extends, or give the profile another name";
-            return Err(place.wrong(extends.span(), &key, "is built in and extends nothing", mend));
-        }
-        (Some(extends), None) => Builtin::named(extends.get_ref()).ok_or_else(|| {
-            let mend = format!("choose one of {}", all());
-            place.wrong(extends.span(), &format!("{key}.extends"), "names no built-in profile", mend)
-        })?,
-        (None, None) => {
-            let mend = format!("add extends, one of {}", all());
-            return Err(place.wrong(name.span(), &key, "is not built in and extends nothing", mend));
-        }
-    };
-    let mut profile = Profile::builtin(base).named(name.get_ref());
-    for (rule, table) in &table.rules {
-        set_rule(&mut profile, rule, table, &place.within(&key))?;
+    for (at, table) in file.select.iter().enumerate() {
+        policy.selectors.push(entries::selector(table, source.entry("select", at), known, place)?);
     }
-    Ok(profile)
+    for (at, table) in file.exempt.iter().enumerate() {
+        policy.exemptions.push(entries::exemption(table, source.entry("exempt", at), place)?);
+    }
+    Ok(())
 }
 
 fn set_rule(

@@ -2,7 +2,7 @@
 
 pub(crate) mod settings;
 
-use crate::action::Action;
+use crate::action::{Action, Mode};
 use crate::rules::{RULES, RuleId};
 
 pub(crate) use settings::{AllowedPath, Ceiling, Settings};
@@ -32,12 +32,23 @@ impl Builtin {
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|builtin| builtin.name() == name)
     }
+
+    /// The profile of that name in the version that follows an `@`; without one, the newest.
+    pub(crate) fn versioned(name: &str) -> Option<Self> {
+        let (name, version) = name.split_once('@').unwrap_or((name, Self::VERSION));
+        Self::named(name).filter(|_| version == Self::VERSION)
+    }
+
+    /// The version of all built-in profiles. A rule that is added or made stricter makes a new one, and the older
+    /// ones stay, so that a node does not change under a policy that pins them.
+    pub(crate) const VERSION: &'static str = "1";
 }
 
 /// A named profile, complete.
 #[derive(Debug, Clone)]
 pub(crate) struct Profile {
     name: String,
+    mode: Mode,
     /// One action for each of `RULES`, in their order.
     actions: Vec<Action>,
     pub(crate) settings: Settings,
@@ -47,6 +58,7 @@ impl Profile {
     pub(crate) fn builtin(builtin: Builtin) -> Self {
         Self {
             name: builtin.name().to_owned(),
+            mode: Mode::Enforce,
             actions: RULES.iter().map(|rule| rule.action_in(builtin)).collect(),
             settings: Settings::of(builtin),
         }
@@ -58,6 +70,20 @@ impl Profile {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    pub(crate) fn set_mode(&mut self, mode: Mode) {
+        self.mode = mode;
+    }
+
+    /// The profile without every rule that may be switched off: what holds also where nothing is enforced.
+    pub(crate) fn essentials(&self) -> Self {
+        let actions = RULES.iter().map(|rule| rule.action_in(Builtin::Privileged)).collect();
+        Self { name: self.name.clone(), mode: Mode::Enforce, actions, settings: self.settings.clone() }
     }
 
     pub(crate) fn set(&mut self, rule: RuleId, action: Action) {

@@ -75,6 +75,9 @@ impl RuleId {
     /// The rule that holds before any other can look.
     pub(crate) const STRICT: Self = Self("spec.strict");
 
+    /// The rule about what a pod may ask of the policy.
+    pub(crate) const ASKED: Self = Self("task.annotations");
+
     /// The name.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::action::Action;
 use crate::decision::{Finding, Taken, bounded};
+use crate::exemption::{Exemption, ExemptionUse};
 use crate::rules::RuleId;
 
 /// All findings of one judgement; a rule sees it with its own id and action set.
@@ -11,7 +12,9 @@ use crate::rules::RuleId;
 pub(crate) struct Sheet {
     rule: RuleId,
     action: Action,
+    exempt: Option<ExemptionUse>,
     findings: Vec<Finding>,
+    used: Vec<ExemptionUse>,
 }
 
 /// What a rule says about one place.
@@ -29,13 +32,20 @@ impl Found {
 
 impl Sheet {
     pub(crate) fn new(rule: RuleId) -> Self {
-        Self { rule, action: Action::Deny, findings: Vec::new() }
+        Self { rule, action: Action::Deny, exempt: None, findings: Vec::new(), used: Vec::new() }
     }
 
     /// The sheet as `rule` is to use it.
     pub(crate) fn under(&mut self, rule: RuleId, action: Action) -> &mut Self {
         self.rule = rule;
         self.action = action;
+        self.exempt = None;
+        self
+    }
+
+    /// The same, where the policy lets this rule's findings pass.
+    pub(crate) fn exempt_by(&mut self, exemption: Option<&Exemption>) -> &mut Self {
+        self.exempt = exemption.map(Exemption::used);
         self
     }
 
@@ -43,7 +53,7 @@ impl Sheet {
     #[must_use]
     pub(crate) fn mends(&mut self, found: Found, after: impl Into<Value>) -> bool {
         let after = after.into();
-        let taken = Taken::mending(self.action);
+        let taken = self.taken(Taken::mending(self.action));
         let kept = if taken == Taken::Mutated { after.clone() } else { found.before.clone() };
         self.write(found, kept, taken, value_text(&after));
         taken == Taken::Mutated
@@ -51,7 +61,7 @@ impl Sheet {
 
     /// Writes down a finding that no change mends; `allowed` says what would have passed.
     pub(crate) fn refuses(&mut self, found: Found, allowed: impl Into<String>) {
-        let taken = Taken::refusing(self.action);
+        let taken = self.taken(Taken::refusing(self.action));
         let kept = found.before.clone();
         self.write(found, kept, taken, allowed.into());
     }
@@ -60,8 +70,20 @@ impl Sheet {
         self.findings.iter().any(|finding| finding.action == Taken::Denied)
     }
 
-    pub(crate) fn into_findings(self) -> Vec<Finding> {
-        self.findings
+    /// The findings, and the exemptions that let some of them pass.
+    pub(crate) fn into_account(self) -> (Vec<Finding>, Vec<ExemptionUse>) {
+        (self.findings, self.used)
+    }
+
+    /// What becomes of a finding: an exemption that is made use of is written down, once.
+    fn taken(&mut self, unless_exempt: Taken) -> Taken {
+        let Some(exemption) = self.exempt.as_ref().filter(|_| unless_exempt != Taken::Audited) else {
+            return unless_exempt;
+        };
+        if !self.used.contains(exemption) {
+            self.used.push(exemption.clone());
+        }
+        Taken::Exempted
     }
 
     fn write(&mut self, found: Found, after: Value, action: Taken, allowed: String) {

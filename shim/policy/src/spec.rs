@@ -92,6 +92,11 @@ impl ParsedSpec {
         linux.and_then(|linux| linux.cgroups_path().as_deref()).unwrap_or_else(|| Path::new(""))
     }
 
+    /// An annotation of the specification.
+    pub(crate) fn annotation(&self, name: &str) -> Option<String> {
+        self.spec.annotations().as_ref().and_then(|all| all.get(name)).cloned()
+    }
+
     pub(crate) fn into_parts(self) -> (oci::Spec, Identity) {
         (self.spec, self.identity)
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::day::Day;
 use crate::host::HostFacts;
 use crate::spec::ParsedSpec;
 
@@ -17,6 +18,8 @@ pub struct CreateRequest<'a> {
     pub host: HostFacts,
     /// The fields of `CreateTaskRequest`.
     pub task: TaskFacts<'a>,
+    /// The day it is, for exemptions that expire.
+    pub today: Day,
 }
 
 /// The fields of containerd's `CreateTaskRequest` that carry power.
@@ -92,6 +95,8 @@ pub struct ExecRequest<'a> {
     pub stderr: &'a str,
     /// Whether the client asks for a terminal.
     pub terminal: bool,
+    /// The day it is.
+    pub today: Day,
 }
 
 /// An update request.
@@ -101,6 +106,8 @@ pub struct UpdateRequest<'a> {
     pub resources: &'a [u8],
     /// The request's annotations.
     pub annotations: &'a BTreeMap<String, String>,
+    /// The day it is.
+    pub today: Day,
 }
 
 impl ExecRequest<'_> {

@@ -30,6 +30,16 @@ pub enum PolicyError {
     },
 }
 
+/// Which of several files is not understood, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("file {index}: {source}")]
+pub struct PolicyFilesError {
+    /// Its place among the files, counted from 0.
+    pub index: usize,
+    /// What is wrong with it.
+    pub source: PolicyError,
+}
+
 impl PolicyError {
     /// The line, counted from 1.
     #[must_use]

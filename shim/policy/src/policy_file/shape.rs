@@ -6,7 +6,7 @@ use std::ops::Range;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::action::Action;
+use crate::action::{Action, Mode};
 use crate::rules::Setting;
 
 type Words = Spanned<Vec<Spanned<String>>>;
@@ -24,6 +24,44 @@ pub(super) struct File {
     pub(super) node: NodeTable,
     #[serde(default)]
     pub(super) profiles: BTreeMap<Spanned<String>, ProfileTable>,
+    #[serde(default)]
+    pub(super) select: Vec<Spanned<SelectTable>>,
+    #[serde(default)]
+    pub(super) exempt: Vec<Spanned<ExemptTable>>,
+}
+
+/// An entry of `[[select]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SelectTable {
+    pub(super) namespace: Option<Spanned<String>>,
+    pub(super) pod: Option<Spanned<String>>,
+    pub(super) container: Option<Spanned<String>>,
+    pub(super) image: Option<Spanned<String>>,
+    pub(super) sandbox: Option<bool>,
+    pub(super) profile: Spanned<String>,
+}
+
+/// An entry of `[[exempt]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExemptTable {
+    pub(super) rule: Spanned<String>,
+    pub(super) namespace: Option<Spanned<String>>,
+    pub(super) pod: Option<Spanned<String>>,
+    pub(super) container: Option<Spanned<String>>,
+    pub(super) image: Option<Spanned<String>>,
+    pub(super) sandbox: Option<bool>,
+    pub(super) reason: Spanned<String>,
+    pub(super) expires: Spanned<Date>,
+}
+
+/// A date, as a text or as TOML's own.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "a date such as \"2027-03-01\"")]
+pub(super) enum Date {
+    Text(String),
+    Toml(toml::value::Datetime),
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -42,14 +80,15 @@ pub(super) struct AuditTable {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NodeTable {
-    pub(super) containerd_roots: Option<Vec<Spanned<String>>>,
-    pub(super) kubelet_roots: Option<Vec<Spanned<String>>>,
+    pub(super) containerd_roots: Option<Words>,
+    pub(super) kubelet_roots: Option<Words>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ProfileTable {
     pub(super) extends: Option<Spanned<String>>,
+    pub(super) mode: Option<Mode>,
     #[serde(default)]
     pub(super) rules: BTreeMap<Spanned<String>, RuleTable>,
 }

@@ -22,6 +22,16 @@ pub static RULES: &[Rule] = &[
         judge: Judge::Reading,
     },
     Rule {
+        id: RuleId("task.annotations"),
+        source: "A pod can ask for a stricter profile, never for a looser one",
+        restricted: Deny,
+        baseline: Deny,
+        mutable: false,
+        essential: true,
+        settings: &[],
+        judge: Judge::Reading,
+    },
+    Rule {
         id: RuleId("task.checkpoint"),
         source: "No restore of a checkpoint: it brings its own credentials. CVE-2024-8676",
         restricted: Deny,

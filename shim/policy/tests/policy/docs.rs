@@ -42,8 +42,12 @@ fn every_rule_has_its_row_and_no_row_is_left_over() {
 }
 
 #[test]
-fn the_example_is_a_policy() {
+fn the_examples_are_policies() {
     let text = text();
-    let example = text.split("```toml").nth(1).unwrap().split("```").next().unwrap();
-    assert_eq!(Policy::from_toml(example).unwrap().profile(), "restricted");
+    let examples: Vec<&str> =
+        text.split("```toml").skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect();
+    assert_eq!(examples.len(), 3);
+    for example in examples {
+        assert_eq!(Policy::from_toml(example).unwrap().profile(), "restricted");
+    }
 }

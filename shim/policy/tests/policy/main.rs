@@ -6,9 +6,15 @@ mod docs;
 #[cfg(test)]
 mod exec;
 #[cfg(test)]
+mod exempt;
+#[cfg(test)]
+mod modes;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod rules;
+#[cfg(test)]
+mod select;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

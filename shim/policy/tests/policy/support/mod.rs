@@ -3,11 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use palisade_policy::{
-    CreateRequest, Decision, ExecRequest, Grant, HardenedProcess, HardenedResources, HardenedSpec, HookFact, HostFacts,
-    NamespaceFact, NamespaceSharing, Outcome, ParsedSpec, Policy, Record, RootfsMount, RuntimeOptions, SourceFact,
-    SourceKind, Taken, TaskFacts, UpdateRequest, judge_create, judge_exec, judge_update,
+    CreateRequest, Day, Decision, ExecRequest, Grant, HardenedProcess, HardenedResources, HardenedSpec, HookFact,
+    HostFacts, NamespaceFact, NamespaceSharing, Outcome, ParsedSpec, Policy, Record, RootfsMount, RuntimeOptions,
+    SourceFact, SourceKind, Taken, TaskFacts, UpdateRequest, judge_create, judge_exec, judge_update,
 };
 use serde_json::Value;
+
+/// The day on which the tests judge.
+pub(crate) fn today() -> Day {
+    Day::from_iso("2026-11-24").unwrap()
+}
 
 /// What the tests call the container.
 pub(crate) fn id_of(spec: &Value) -> String {
@@ -116,7 +121,7 @@ pub(crate) fn create_with(
         rootfs_mounts: &rootfs,
         options: task.options.clone(),
     };
-    judge_create(CreateRequest { spec: parsed, host, task }, policy)
+    judge_create(CreateRequest { spec: parsed, host, task, today: today() }, policy)
 }
 
 pub(crate) fn exec(process: &Value, grant: &Grant, policy: &Policy) -> Decision<HardenedProcess> {
@@ -127,6 +132,7 @@ pub(crate) fn exec(process: &Value, grant: &Grant, policy: &Policy) -> Decision<
         stdout: "/run/containerd/fifo/13/exec-stdout",
         stderr: "",
         terminal: false,
+        today: today(),
     };
     judge_exec(request, grant, policy)
 }
@@ -134,7 +140,7 @@ pub(crate) fn exec(process: &Value, grant: &Grant, policy: &Policy) -> Decision<
 pub(crate) fn update(resources: &Value, grant: &Grant, policy: &Policy) -> Decision<HardenedResources> {
     let resources = resources.to_string();
     let annotations = std::collections::BTreeMap::new();
-    let request = UpdateRequest { resources: resources.as_bytes(), annotations: &annotations };
+    let request = UpdateRequest { resources: resources.as_bytes(), annotations: &annotations, today: today() };
     judge_update(request, grant, policy)
 }
 
@@ -159,6 +165,7 @@ pub(crate) fn json(bytes: &[u8]) -> Value {
 pub(crate) enum Verdict {
     Clean,
     Audited,
+    Exempted,
     Mutated,
     Denied,
 }
@@ -168,6 +175,7 @@ pub(crate) fn verdict_of(rule: &str, record: &Record) -> Verdict {
     of_rule.fold(Verdict::Clean, |worst, finding| match (worst, finding.action) {
         (_, Taken::Denied) | (Verdict::Denied, _) => Verdict::Denied,
         (_, Taken::Mutated) | (Verdict::Mutated, _) => Verdict::Mutated,
+        (_, Taken::Exempted) | (Verdict::Exempted, _) => Verdict::Exempted,
         (_, Taken::Audited) => Verdict::Audited,
     })
 }

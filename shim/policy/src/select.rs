@@ -1,0 +1,114 @@
+//! Which profile a container is judged by.
+
+use std::borrow::Cow;
+use std::str::FromStr as _;
+
+use palisade_seccomp::BuiltinProfile;
+use serde_json::Value;
+
+use crate::policy::Policy;
+use crate::profile::Profile;
+use crate::scope::{Candidate, Scope};
+use crate::sheet::Found;
+
+/// A `[[select]]` entry: the first one that covers a container decides.
+#[derive(Debug, Clone)]
+pub(crate) struct Selector {
+    pub(crate) scope: Scope,
+    pub(crate) profile: String,
+    /// How records call it.
+    pub(crate) name: String,
+}
+
+/// A profile and what chose it.
+#[derive(Debug, Clone)]
+pub(crate) struct Selection<'a> {
+    pub(crate) profile: Cow<'a, Profile>,
+    pub(crate) by: String,
+}
+
+/// Annotation by which a pod asks for a stricter profile. containerd hands it on only where the runtime handler
+/// lists it in `pod_annotations`.
+const PROFILE: &str = "palisade.io/profile";
+/// Annotation by which a pod asks for a stricter system call profile.
+const SECCOMP: &str = "palisade.io/seccomp";
+
+/// How records call the choice where no entry covers a container.
+const DEFAULT: &str = "profile";
+
+impl Policy {
+    /// The profile for a container, by what its pod's author cannot forge.
+    pub(crate) fn select(&self, candidate: Candidate<'_>) -> Selection<'_> {
+        match self.selectors.iter().find(|selector| selector.scope.covers(candidate)) {
+            Some(selector) => {
+                Selection { profile: Cow::Borrowed(self.find(&selector.profile)), by: selector.name.clone() }
+            }
+            None => Selection { profile: Cow::Borrowed(self.selected()), by: DEFAULT.to_owned() },
+        }
+    }
+
+    /// The same, and then what the pod's annotations ask for. They can only tighten, for the author writes them;
+    /// whether they do is computed from the two profiles.
+    ///
+    /// # Errors
+    /// What is wrong with the annotation, and what would be allowed.
+    pub(crate) fn select_with<'a>(
+        &'a self,
+        candidate: Candidate<'_>,
+        annotation: impl Fn(&str) -> Option<String>,
+    ) -> (Selection<'a>, Vec<(Found, String)>) {
+        let mut selection = self.select(candidate);
+        let mut wrong = Vec::new();
+        if let Some(name) = annotation(PROFILE) {
+            match self.profiles.iter().find(|profile| profile.name() == name) {
+                None => wrong.push(refusal(PROFILE, &name, "names no profile", self.names())),
+                Some(asked) => match asked.looser_than(&selection.profile) {
+                    None => {
+                        selection = Selection { profile: Cow::Borrowed(asked), by: format!("annotation {PROFILE}") }
+                    }
+                    Some(why) => {
+                        let reason = format!("is not as strict as {}: {why}", selection.profile.name());
+                        wrong.push(refusal(PROFILE, &name, &reason, "a profile that is at least as strict".to_owned()));
+                    }
+                },
+            }
+        }
+        if let Some(name) = annotation(SECCOMP) {
+            let base = selection.profile.settings.seccomp;
+            match BuiltinProfile::from_str(&name) {
+                Ok(asked) if is_as_strict(asked, base) => {
+                    selection.profile.to_mut().settings.seccomp = asked;
+                    selection.by.push_str(&format!(", annotation {SECCOMP}"));
+                }
+                Ok(_) => wrong.push(refusal(
+                    SECCOMP,
+                    &name,
+                    "is looser than the profile's",
+                    format!("{base:?}").to_lowercase(),
+                )),
+                Err(_) => wrong.push(refusal(
+                    SECCOMP,
+                    &name,
+                    "names no system call profile",
+                    "restricted or baseline".to_owned(),
+                )),
+            }
+        }
+        (selection, wrong)
+    }
+
+    fn names(&self) -> String {
+        self.profiles.iter().map(Profile::name).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// `BuiltinProfile::ALL` has the strictest first; a test of the seccomp crate holds it to that.
+pub(crate) fn is_as_strict(one: BuiltinProfile, other: BuiltinProfile) -> bool {
+    let rank = |wanted| BuiltinProfile::ALL.iter().position(|known| *known == wanted);
+    rank(one) <= rank(other)
+}
+
+fn refusal(annotation: &str, value: &str, reason: &str, allowed: String) -> (Found, String) {
+    let place = crate::pointer::join("/annotations", annotation);
+    (Found::new(place, Value::from(value), format!("{value:?} {reason}")), allowed)
+}

@@ -1,0 +1,105 @@
+//! Whether one profile is at least as strict as another: computed from what they do, never declared.
+
+use crate::action::{Action, Mode};
+use crate::profile::{AllowedPath, Ceiling, Profile, Settings};
+use crate::select::is_as_strict;
+
+impl Profile {
+    /// The first thing in which this profile is looser than `other`, or cannot be compared with it. `None`: every
+    /// container that it lets through is one that `other` would have let through as well.
+    pub(crate) fn looser_than(&self, other: &Self) -> Option<String> {
+        if other.mode() == Mode::Audit && self.mode() == Mode::Enforce {
+            return None;
+        }
+        if self.mode() == Mode::Audit && other.mode() == Mode::Enforce {
+            return Some("it only audits".to_owned());
+        }
+        let pairs = self.actions().zip(other.actions());
+        for ((rule, ours), (_, theirs)) in pairs {
+            if rank(ours) < rank(theirs) {
+                return Some(format!("rule {} is {} there", rule.id, word(ours)));
+            }
+        }
+        // A setting counts only where the other profile acts by it: what it lets through anyway is no measure.
+        let acts = |rule: &str| other.actions().any(|(known, action)| known.id.as_str() == rule && rank(action) >= 2);
+        let loosened = looser_settings(&self.settings, &other.settings);
+        loosened
+            .into_iter()
+            .find(|(rules, looser)| *looser && rules.iter().any(|rule| acts(rule)))
+            .map(|(rules, _)| format!("its settings of {} allow more", rules.join(" and ")))
+    }
+}
+
+/// A container that passes `deny` has nothing to mend, so `deny` lets through a part of what `mutate` does.
+fn rank(action: Action) -> u8 {
+    match action {
+        Action::Off => 0,
+        Action::Audit => 1,
+        Action::Mutate => 2,
+        Action::Deny => 3,
+    }
+}
+
+fn word(action: Action) -> String {
+    format!("{action:?}").to_lowercase()
+}
+
+/// Each setting, the rules that it belongs to, and whether it is looser. Taken apart by name, so that a new setting
+/// does not compile before it is compared.
+fn looser_settings(ours: &Settings, theirs: &Settings) -> Vec<(&'static [&'static str], bool)> {
+    let Settings {
+        user,
+        capabilities,
+        seccomp,
+        host_paths,
+        mount_types,
+        devices,
+        hooks,
+        annotations,
+        sysctls,
+        apparmor,
+        selinux,
+        rootfs,
+        stdio,
+        memory,
+        cpu,
+        pids,
+    } = ours;
+    vec![
+        // Another user is no stricter one: the two cannot be compared.
+        (&["user.non-root"], *user != theirs.user),
+        (&["caps.allow-list"], !capabilities.is_subset(&theirs.capabilities)),
+        (&["linux.seccomp"], !is_as_strict(*seccomp, theirs.seccomp)),
+        (&["mount.host-path"], beyond(host_paths, &theirs.host_paths, is_within)),
+        (&["mount.type"], beyond(mount_types, &theirs.mount_types, PartialEq::eq)),
+        (&["linux.devices"], beyond(devices, &theirs.devices, PartialEq::eq)),
+        (&["hooks"], beyond(hooks, &theirs.hooks, PartialEq::eq)),
+        (&["annotations", "update.annotations"], beyond(annotations, &theirs.annotations, is_named_by)),
+        (&["linux.sysctl"], beyond(sysctls, &theirs.sysctls, PartialEq::eq)),
+        (&["process.apparmor"], beyond(apparmor, &theirs.apparmor, PartialEq::eq)),
+        (&["process.selinux", "linux.mount-label"], beyond(selinux, &theirs.selinux, PartialEq::eq)),
+        (&["task.rootfs"], beyond(rootfs, &theirs.rootfs, |one, other| one.starts_with(other))),
+        (&["task.stdio"], beyond(stdio, &theirs.stdio, |one, other| one.starts_with(other))),
+        (&["res.memory"], is_higher(*memory, theirs.memory)),
+        (&["res.cpu"], is_higher(*cpu, theirs.cpu)),
+        (&["res.pids"], is_higher(*pids, theirs.pids)),
+    ]
+}
+
+/// Whether one of `ours` is within none of `theirs`.
+fn beyond<T>(ours: &[T], theirs: &[T], within: impl Fn(&T, &T) -> bool) -> bool {
+    ours.iter().any(|one| !theirs.iter().any(|other| within(one, other)))
+}
+
+fn is_within(one: &AllowedPath, other: &AllowedPath) -> bool {
+    other.covers(&one.path) && (one.read_only || !other.read_only)
+}
+
+/// `a*` stands for every annotation that begins so.
+fn is_named_by(one: &String, other: &String) -> bool {
+    one == other || other.strip_suffix('*').is_some_and(|beginning| one.starts_with(beginning))
+}
+
+fn is_higher(ours: Ceiling, theirs: Ceiling) -> bool {
+    ours.max > theirs.max || ours.default > theirs.default
+}

@@ -1,0 +1,238 @@
+//! Which profile judges a container, and what its annotations can change about it.
+
+use palisade_policy::{Policy, PolicyFilesError, Record};
+use serde_json::{Value, json};
+
+use crate::support::{self, Verdict, verdict_of};
+
+fn pod(namespace: &str, pod: &str, container: &str) -> Value {
+    let mut spec = support::golden("cri-app");
+    spec["annotations"]["io.kubernetes.cri.sandbox-namespace"] = json!(namespace);
+    spec["annotations"]["io.kubernetes.cri.sandbox-name"] = json!(pod);
+    spec["annotations"]["io.kubernetes.cri.container-name"] = json!(container);
+    spec["process"]["user"]["uid"] = json!(0);
+    spec
+}
+
+fn record(spec: &Value, policy: &Policy) -> Record {
+    support::create(spec, policy).record
+}
+
+const POLICY: &str = r#"
+profile = "restricted"
+[[select]]
+namespace = "kube-system"
+pod = "cni-*"
+profile = "privileged"
+[[select]]
+namespace = "kube-system"
+profile = "team"
+[[select]]
+namespace = "ml-*"
+image = "registry.corp/ml/*"
+profile = "baseline"
+[[select]]
+container = "sidecar"
+profile = "privileged"
+[[select]]
+sandbox = true
+profile = "baseline"
+[profiles.team]
+extends = "lead"
+[profiles.lead]
+extends = "baseline@1"
+"#;
+
+#[test]
+fn the_first_selector_that_covers_a_container_decides_and_is_named() {
+    let policy = Policy::from_toml(POLICY).unwrap();
+    for (namespace, name, container, profile, by) in [
+        ("kube-system", "cni-x7", "agent", "privileged", "select[0]"),
+        ("kube-system", "cni", "agent", "team", "select[1]"),
+        ("kube-system", "dns", "sidecar", "team", "select[1]"),
+        ("kube-systemd", "cni-x7", "agent", "restricted", "profile"),
+        ("ml-train", "job", "app", "restricted", "profile"),
+        ("shop", "web", "sidecar", "privileged", "select[3]"),
+        ("shop", "web", "app", "restricted", "profile"),
+    ] {
+        let record = record(&pod(namespace, name, container), &policy);
+        assert_eq!((record.profile.as_str(), record.selected_by.as_str()), (profile, by), "{namespace}/{name}");
+    }
+    let mut image = pod("ml-train", "job", "app");
+    image["annotations"]["io.kubernetes.cri.image-name"] = json!("registry.corp/ml/train:3");
+    assert_eq!(record(&image, &policy).selected_by, "select[2]");
+}
+
+#[test]
+fn a_sandbox_is_known_by_its_id() {
+    let policy = Policy::from_toml(POLICY).unwrap();
+    let pause = support::golden("cri-pause");
+    assert_eq!(record(&pause, &policy).selected_by, "select[4]");
+    // The annotation alone makes no sandbox of an application's container.
+    let mut claimed = pod("shop", "web", "app");
+    claimed["annotations"]["io.kubernetes.cri.container-type"] = json!("sandbox");
+    assert_eq!(record(&claimed, &policy).selected_by, "profile");
+}
+
+#[test]
+fn an_annotation_can_tighten() {
+    let policy = Policy::from_toml("profile = \"baseline\"").unwrap();
+    let mut spec = pod("shop", "web", "app");
+    spec["annotations"]["palisade.io/profile"] = json!("restricted");
+    let record = record(&spec, &policy);
+    assert_eq!(
+        (record.profile.as_str(), record.selected_by.as_str()),
+        ("restricted", "annotation palisade.io/profile")
+    );
+    assert_eq!(verdict_of("user.non-root", &record), Verdict::Mutated);
+
+    let mut plain = pod("shop", "web", "app");
+    plain["linux"].as_object_mut().unwrap().remove("seccomp");
+    let mut asking = plain.clone();
+    asking["annotations"]["palisade.io/seccomp"] = json!("restricted");
+    let filter = |spec: &Value, policy: &Policy| {
+        let (hardened, record) = support::admitted(support::create(spec, policy));
+        (support::json(hardened.as_bytes())["linux"]["seccomp"].clone(), record.selected_by)
+    };
+    let (tightened, by) = filter(&asking, &policy);
+    assert_eq!(by, "profile, annotation palisade.io/seccomp");
+    assert_ne!(tightened, filter(&plain, &policy).0);
+    assert_eq!(tightened, filter(&plain, &Policy::builtin()).0);
+}
+
+#[test]
+fn an_annotation_never_loosens() {
+    let policy = Policy::from_toml(
+        r#"
+[profiles.more-memory]
+extends = "restricted"
+[profiles.more-memory.rules."res.memory"]
+max = "128GiB"
+[profiles.other-user]
+extends = "restricted"
+[profiles.other-user.rules."user.non-root"]
+uid = 1000
+[profiles.watching]
+extends = "restricted"
+mode = "audit"
+[profiles.data]
+extends = "restricted"
+[profiles.data.rules."mount.host-path"]
+allow = ["/srv/data:ro"]
+[profiles.softer]
+extends = "restricted"
+[profiles.softer.rules."linux.ns"]
+action = "audit"
+"#,
+    )
+    .unwrap();
+    for (annotation, value) in [
+        ("palisade.io/profile", "baseline"),
+        ("palisade.io/profile", "privileged"),
+        ("palisade.io/profile", "more-memory"),
+        ("palisade.io/profile", "other-user"),
+        ("palisade.io/profile", "watching"),
+        ("palisade.io/profile", "data"),
+        ("palisade.io/profile", "softer"),
+        ("palisade.io/profile", "nosuch"),
+        ("palisade.io/profile", ""),
+        ("palisade.io/seccomp", "baseline"),
+        ("palisade.io/seccomp", "unconfined"),
+    ] {
+        let mut spec = pod("shop", "web", "app");
+        spec["annotations"][annotation] = json!(value);
+        let decision = support::create(&spec, &policy);
+        assert!(support::is_denied(&decision), "{annotation} = {value}");
+        assert_eq!(verdict_of("task.annotations", &decision.record), Verdict::Denied, "{annotation} = {value}");
+        let finding = &decision.record.findings[0];
+        assert_eq!(finding.pointer, format!("/annotations/{}", annotation.replace('/', "~1")));
+    }
+}
+
+#[test]
+fn every_profile_is_as_strict_as_itself_and_tighter_ones_pass() {
+    let policy = Policy::from_toml(
+        r#"
+profile = "data"
+[profiles.data]
+extends = "restricted"
+[profiles.data.rules."mount.host-path"]
+allow = ["/srv/data"]
+[profiles.inner]
+extends = "data"
+[profiles.inner.rules."mount.host-path"]
+allow = ["/srv/data/inner:ro"]
+[profiles.inner.rules."user.non-root"]
+action = "deny"
+[profiles.inner.rules."res.pids"]
+max = 100
+"#,
+    )
+    .unwrap();
+    for name in ["data", "inner", "restricted"] {
+        let mut spec = pod("shop", "web", "app");
+        spec["annotations"]["palisade.io/profile"] = json!(name);
+        assert_eq!(record(&spec, &policy).profile, name);
+    }
+}
+
+#[test]
+fn profiles_extend_each_other_in_any_order() {
+    let team = Policy::from_toml(POLICY).unwrap();
+    let spec = pod("kube-system", "dns", "app");
+    assert_eq!(verdict_of("user.non-root", &record(&spec, &team)), Verdict::Audited, "as baseline has it");
+}
+
+#[test]
+fn what_makes_no_sense_is_an_error_with_its_line() {
+    for (line, word, text) in [
+        (1, "about every container", "[[select]]\nprofile = \"baseline\"\n"),
+        (3, "no profile", "[[select]]\nnamespace = \"x\"\nprofile = \"nosuch\"\n"),
+        (2, "no name", "[[select]]\nnamespace = \"*x\"\nprofile = \"baseline\"\n"),
+        (2, "unknown field", "[[select]]\nlabel = \"x\"\nprofile = \"baseline\"\n"),
+        (1, "missing field", "[[select]]\nnamespace = \"x\"\n"),
+        (2, "no profile", "[profiles.a]\nextends = \"restricted@2\"\n"),
+        (2, "leads back", "[profiles.a]\nextends = \"a\"\n"),
+        (4, "leads back", "[profiles.a]\nextends = \"b\"\n[profiles.b]\nextends = \"a\"\n"),
+        (1, "no name for a profile", "[profiles.\"restricted@1\"]\n"),
+        (2, "unknown variant", "[profiles.restricted]\nmode = \"warn\"\n"),
+    ] {
+        let error = Policy::from_toml(text).unwrap_err();
+        assert!(error.to_string().contains(word), "{text}: {error}");
+        assert_eq!(error.line(), line, "{text}: {error}");
+    }
+}
+
+#[test]
+fn files_add_up_and_a_fault_is_found_in_its_file() {
+    let files = |texts: &[(&str, &str)]| Policy::from_files(texts);
+    let both = files(&[
+        ("policy.toml", "[[select]]\nnamespace = \"a\"\nprofile = \"team\"\n"),
+        ("team.toml", "[profiles.team]\nextends = \"baseline\"\n[[select]]\nnamespace = \"b\"\nprofile = \"team\"\n"),
+    ])
+    .unwrap();
+    assert_eq!(record(&pod("a", "p", "c"), &both).selected_by, "select[0]");
+    assert_eq!(record(&pod("b", "p", "c"), &both).selected_by, "team.toml select[0]");
+    for (word, first, second) in [
+        ("earlier file", "profile = \"baseline\"", "profile = \"restricted\""),
+        ("earlier file", "[audit]\npath = \"/a\"", "[audit]\npath = \"/b\""),
+        ("earlier file", "[profiles.restricted]", "[profiles.restricted]"),
+        ("no rule", "", "[profiles.restricted.rules.nosuch]"),
+    ] {
+        let PolicyFilesError { index, source } = files(&[("1", first), ("2", second)]).unwrap_err();
+        assert_eq!(index, 1, "{source}");
+        assert!(source.to_string().contains(word), "{source}");
+    }
+}
+
+#[test]
+fn a_container_whose_profile_is_gone_is_judged_by_restricted() {
+    let with = Policy::from_toml("profile = \"open\"\n[profiles.open]\nextends = \"privileged\"\n").unwrap();
+    let without = Policy::from_toml("profile = \"privileged\"").unwrap();
+    let spec = pod("shop", "web", "app");
+    let grant = support::admitted(support::create(&spec, &with)).0.grant().clone();
+    let process = spec["process"].clone();
+    assert_eq!(support::exec(&process, &grant, &with).record.profile, "open");
+    let record = support::exec(&process, &grant, &without).record;
+    assert_eq!((record.profile.as_str(), record.selected_by.as_str()), ("restricted", "grant"));
+}
