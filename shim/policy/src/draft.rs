@@ -16,6 +16,7 @@ pub(crate) struct Draft {
     base: oci::Spec,
     pub(crate) process: ProcessDraft,
     pub(crate) root: PathBuf,
+    pub(crate) root_read_only: bool,
     pub(crate) mounts: Vec<oci::Mount>,
     pub(crate) hooks: oci::Hooks,
     pub(crate) annotations: BTreeMap<String, String>,
@@ -48,6 +49,7 @@ impl Draft {
         Self {
             process: ProcessDraft::read(&process),
             root: spec.root().as_ref().map(|root| root.path().clone()).unwrap_or_default(),
+            root_read_only: spec.root().as_ref().and_then(oci::Root::readonly).unwrap_or_default(),
             mounts: spec.mounts().clone().unwrap_or_default(),
             hooks: spec.hooks().clone().unwrap_or_default(),
             annotations: spec.annotations().clone().unwrap_or_default().into_iter().collect(),
@@ -56,14 +58,20 @@ impl Draft {
         }
     }
 
+    pub(crate) fn hostname(&self) -> &str {
+        self.base.hostname().as_deref().unwrap_or_default()
+    }
+
+    pub(crate) fn domain_name(&self) -> &str {
+        self.base.domainname().as_deref().unwrap_or_default()
+    }
+
     /// The specification to hand on, with the root filesystem at the absolute path `root`.
     pub(crate) fn write(self, root: &Path) -> Result<oci::Spec, serde_json::Error> {
         let mut spec = self.base;
         let mut root_section = spec.root().clone().unwrap_or_default();
         root_section.set_path(root.to_owned());
-        if root_section.readonly().is_none() {
-            root_section.set_readonly(Some(false));
-        }
+        root_section.set_readonly(Some(self.root_read_only));
         let hooks = crate::spec::stages(&self.hooks).iter().any(|(_, list)| !list.is_empty());
         spec.set_root(Some(root_section))
             .set_process(Some(self.process.write()?))

@@ -153,6 +153,8 @@ fn exec_under(court: &Court<'_>, request: &ExecRequest<'_>, grant: &Grant) -> De
         Ok(process) => ProcessDraft::read(&process),
         Err(error) => return unread(Operation::Exec, court, sheet, &error),
     };
+    // The request decides: a runtime is told of the terminal by the shim.
+    process.terminal |= request.terminal;
     let streams = request.streams();
     for (rule, action, exemption) in court.in_force() {
         let sheet = sheet.under(rule.id, action).exempt_by(exemption);

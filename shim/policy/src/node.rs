@@ -126,6 +126,15 @@ impl NodePaths {
             || containerd.into_iter().any(|rest| is_cri_path(rest, identity, container_id))
     }
 
+    /// The kubelet's directory for a kind of volume that `path` lies in, such as `kubernetes.io~secret`.
+    pub(crate) fn volume_plugin<'a>(&self, path: &'a Path) -> Option<&'a str> {
+        let mut below = self.kubelet_roots.iter().filter_map(|root| path.strip_prefix(root).ok());
+        below.find_map(|rest| match texts(rest).as_slice() {
+            ["pods", _, "volumes", plugin, _, ..] => Some(*plugin),
+            _ => None,
+        })
+    }
+
     /// Whether `path` lies where containerd's snapshotters keep layers, or in a directory that the
     /// admin added.
     pub(crate) fn is_layer(&self, path: &Path, extra: &[PathBuf]) -> bool {

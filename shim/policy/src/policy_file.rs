@@ -200,6 +200,7 @@ fn set_values(
         "res.memory" => Some((&mut settings.memory, Unit::Bytes)),
         "res.cpu" => Some((&mut settings.cpu, Unit::MilliCpu)),
         "res.pids" => Some((&mut settings.pids, Unit::Count)),
+        "mount.size" => Some((&mut settings.tmpfs, Unit::Bytes)),
         _ => None,
     };
     if let Some((ceiling, unit)) = ceiling {

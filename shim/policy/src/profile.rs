@@ -5,7 +5,7 @@ pub(crate) mod settings;
 use crate::action::{Action, Mode};
 use crate::rules::{RULES, RuleId};
 
-pub(crate) use settings::{AllowedPath, Ceiling, Settings};
+pub(crate) use settings::{AllowedDevice, AllowedPath, Ceiling, Settings};
 
 /// The built-in profiles, named as the Kubernetes Pod Security Standards are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,9 +98,9 @@ impl Profile {
         RULES.iter().zip(self.actions.iter().copied())
     }
 
-    /// The rules that are switched off.
+    /// The rules that are switched off and would be on in `restricted`: an optional rule is no gap.
     pub(crate) fn off(&self) -> Vec<RuleId> {
-        let off = self.actions().filter(|(_, action)| *action == Action::Off);
+        let off = self.actions().filter(|(rule, action)| *action == Action::Off && rule.restricted != Action::Off);
         off.map(|(rule, _)| rule.id).collect()
     }
 }

@@ -64,6 +64,7 @@ fn looser_settings(ours: &Settings, theirs: &Settings) -> Vec<(&'static [&'stati
         memory,
         cpu,
         pids,
+        tmpfs,
     } = ours;
     vec![
         // Another user is no stricter one: the two cannot be compared.
@@ -83,6 +84,7 @@ fn looser_settings(ours: &Settings, theirs: &Settings) -> Vec<(&'static [&'stati
         (&["res.memory"], is_higher(*memory, theirs.memory)),
         (&["res.cpu"], is_higher(*cpu, theirs.cpu)),
         (&["res.pids"], is_higher(*pids, theirs.pids)),
+        (&["mount.size"], is_higher(*tmpfs, theirs.tmpfs)),
     ]
 }
 

@@ -15,6 +15,9 @@ pub(crate) struct ProcessDraft {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) additional_gids: Vec<u32>,
+    /// Absent: the runtime's own, 022.
+    pub(crate) umask: Option<u32>,
+    pub(crate) env: Vec<String>,
     pub(crate) args: Vec<String>,
     pub(crate) cwd: PathBuf,
     pub(crate) capabilities: CapabilitySets,
@@ -56,6 +59,8 @@ impl ProcessDraft {
             uid: user.uid(),
             gid: user.gid(),
             additional_gids: user.additional_gids().clone().unwrap_or_default(),
+            umask: user.umask(),
+            env: process.env().clone().unwrap_or_default(),
             args: process.args().clone().unwrap_or_default(),
             cwd: process.cwd().clone(),
             capabilities: CapabilitySets::read(process.capabilities().as_ref()),
@@ -75,12 +80,14 @@ impl ProcessDraft {
         let rlimits = self.rlimits.iter().map(Rlimit::write).collect::<Result<Vec<_>, _>>()?;
         let mut process = self.base;
         let mut user = process.user().clone();
-        user.set_uid(self.uid).set_gid(self.gid).set_additional_gids(Some(self.additional_gids));
+        user.set_uid(self.uid).set_gid(self.gid).set_additional_gids(Some(self.additional_gids)).set_umask(self.umask);
         let some_text = |text: String| (!text.is_empty()).then_some(text);
         process
             .set_user(user)
             .set_terminal(Some(self.terminal))
             .set_args(Some(self.args))
+            // libcontainer demands PATH in the environment; an absent list is an empty one.
+            .set_env(Some(self.env))
             .set_cwd(self.cwd)
             .set_capabilities(Some(self.capabilities.write()))
             .set_rlimits(Some(rlimits))
@@ -90,10 +97,6 @@ impl ProcessDraft {
             .set_oom_score_adj(self.oom_score_adj)
             .set_scheduler(self.scheduler)
             .set_io_priority(self.io_priority);
-        if process.env().is_none() {
-            // libcontainer demands PATH in the environment; an absent list is an empty one.
-            process.set_env(Some(Vec::new()));
-        }
         Ok(process)
     }
 }

@@ -7,7 +7,7 @@ use toml::Spanned;
 use super::error::{Place, PolicyError};
 use crate::capability::{CapabilityName, CapabilitySet};
 use crate::node::is_clean;
-use crate::profile::{AllowedPath, Profile};
+use crate::profile::{AllowedDevice, AllowedPath, Profile};
 use crate::rules::Rule;
 
 /// Takes the `allow` list of a rule.
@@ -29,7 +29,10 @@ pub(super) fn set_allow(
         }
         "task.rootfs" => settings.rootfs = paths()?,
         "task.stdio" => settings.stdio = paths()?,
-        "linux.devices" => settings.devices = paths()?,
+        "linux.devices" => {
+            let entries = allow.get_ref().iter().map(|entry| allowed_device(entry, &key, place));
+            settings.devices = entries.collect::<Result<_, _>>()?;
+        }
         "hooks" => settings.hooks = paths()?,
         "mount.type" => settings.mount_types = words()?,
         "linux.sysctl" => settings.sysctls = words()?,
@@ -73,6 +76,35 @@ fn allowed_path(entry: &Spanned<String>, key: &str, place: &Place) -> Result<All
     };
     let path = clean_path(&Spanned::new(entry.span(), text.to_owned()), key, place)?;
     Ok(AllowedPath { path, read_only })
+}
+
+/// Devices whose numbers are the same on every machine. Source: kernel `Documentation/admin-guide/devices.txt`.
+const WELL_KNOWN: &[(&str, i64, i64)] =
+    &[("/dev/fuse", 10, 229), ("/dev/kvm", 10, 232), ("/dev/net/tun", 10, 200), ("/dev/vhost-net", 10, 238)];
+
+/// A device node with its numbers, `/dev/nvidia0 c 195:0`: its path alone would let any device pass under that name.
+fn allowed_device(entry: &Spanned<String>, key: &str, place: &Place) -> Result<AllowedDevice, PolicyError> {
+    let text = entry.get_ref().as_str();
+    let words: Vec<&str> = text.split(' ').collect();
+    let (path, block, numbers) = match words.as_slice() {
+        [path] => match WELL_KNOWN.iter().find(|(known, ..)| known == path) {
+            Some((_, major, minor)) => (*path, false, Some((*major, *minor))),
+            None => (*path, false, None),
+        },
+        [path, kind @ ("b" | "c"), numbers] => (*path, *kind == "b", device_numbers(numbers)),
+        _ => (text, false, None),
+    };
+    let Some((major, minor)) = numbers else {
+        let mend = "write path, type and numbers, such as \"/dev/nvidia0 c 195:0\"";
+        return Err(place.wrong(entry.span(), key, "names no device", mend));
+    };
+    let path = clean_path(&Spanned::new(entry.span(), path.to_owned()), key, place)?;
+    Ok(AllowedDevice { path, block, major, minor })
+}
+
+fn device_numbers(text: &str) -> Option<(i64, i64)> {
+    let (major, minor) = text.split_once(':')?;
+    Some((major.parse::<u32>().ok()?.into(), minor.parse::<u32>().ok()?.into()))
 }
 
 fn plain_word(word: &Spanned<String>, key: &str, place: &Place) -> Result<String, PolicyError> {

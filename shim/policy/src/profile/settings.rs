@@ -18,7 +18,7 @@ pub(crate) struct Settings {
     pub(crate) seccomp: BuiltinProfile,
     pub(crate) host_paths: Vec<AllowedPath>,
     pub(crate) mount_types: Vec<String>,
-    pub(crate) devices: Vec<PathBuf>,
+    pub(crate) devices: Vec<AllowedDevice>,
     pub(crate) hooks: Vec<PathBuf>,
     pub(crate) annotations: Vec<String>,
     pub(crate) sysctls: Vec<String>,
@@ -32,6 +32,8 @@ pub(crate) struct Settings {
     pub(crate) cpu: Ceiling,
     /// Tasks.
     pub(crate) pids: Ceiling,
+    /// Bytes of one tmpfs.
+    pub(crate) tmpfs: Ceiling,
 }
 
 /// The user and group that a root process is forced to.
@@ -46,6 +48,15 @@ pub(crate) struct NonRootUser {
 pub(crate) struct Ceiling {
     pub(crate) default: u64,
     pub(crate) max: u64,
+}
+
+/// A device node that a container may have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AllowedDevice {
+    pub(crate) path: PathBuf,
+    pub(crate) block: bool,
+    pub(crate) major: i64,
+    pub(crate) minor: i64,
 }
 
 /// A host directory or file that may be bind-mounted, with everything below it.
@@ -90,6 +101,7 @@ impl Settings {
             memory: Ceiling { default: 4 * GIB, max: 64 * GIB },
             cpu: Ceiling { default: 8_000, max: 8_000 },
             pids: Ceiling { default: 2_048, max: 4_096 },
+            tmpfs: Ceiling { default: GIB / 2, max: 4 * GIB },
         }
     }
 }

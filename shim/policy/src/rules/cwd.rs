@@ -20,10 +20,24 @@ pub(super) fn cwd(process: &mut ProcessDraft, _: &ProcessScope<'_>, sheet: &mut 
     sheet.refuses(found, "an absolute path outside /proc");
 }
 
+/// The names that a path goes through, with `.` and `..` worked out. A relative path starts somewhere in the
+/// container, so it is taken for one from the root.
+fn lexical(path: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            name => parts.push(name),
+        }
+    }
+    parts
+}
+
 /// Running the runtime's own executable through /proc was CVE-2019-5736.
 pub(super) fn args(process: &mut ProcessDraft, _: &ProcessScope<'_>, sheet: &mut Sheet) {
     let Some(program) = process.args.first() else { return };
-    let parts: Vec<&str> = program.split('/').filter(|part| !part.is_empty()).collect();
+    let parts = lexical(program);
     let through_proc = match parts.as_slice() {
         ["proc", process, link, ..] => {
             let magic = matches!(*link, "exe" | "fd" | "cwd" | "root" | "task" | "map_files");

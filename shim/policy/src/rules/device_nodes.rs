@@ -30,7 +30,11 @@ pub(super) fn judge(draft: &mut Draft, case: &Case<'_>, sheet: &mut Sheet) {
             && DEFAULTS.iter().any(|(name, major, minor)| {
                 path == Path::new(name) && device.major() == *major && device.minor() == *minor
             });
-        if usual || case.settings.devices.iter().any(|listed| listed == path) {
+        let listed = case.settings.devices.iter().any(|listed| {
+            let kind = if listed.block { device.typ() == LinuxDeviceType::B } else { character };
+            kind && listed.path == path && listed.major == device.major() && listed.minor == device.minor()
+        });
+        if usual || listed {
             continue;
         }
         let reason = format!("{:?} is a device of the host", path.to_string_lossy());

@@ -1,4 +1,4 @@
-//! `exec.user`, `exec.caps`, `exec.nnp`, `exec.labels`, `exec.rlimits`, `exec.oom` and `exec.sched`: a further
+//! `exec.tty`, `exec.user`, `exec.caps`, `exec.nnp`, `exec.labels`, `exec.rlimits`, `exec.oom` and `exec.sched`: a further
 //! process never has more than the first one was given. containerd sends the process of before hardening
 //! (CRI keeps the original specification), so what was decided at create is applied again.
 
@@ -9,6 +9,14 @@ use crate::draft::{ProcessDraft, Rlimit};
 use crate::grant::Grant;
 use crate::pointer;
 use crate::sheet::{Found, Sheet};
+
+/// An interactive process is one that a person drives. Off in the built-in profiles.
+pub(super) fn terminal(process: &mut ProcessDraft, _: &Grant, sheet: &mut Sheet) {
+    if process.terminal {
+        let found = Found::new("/process/terminal", true, "an interactive process");
+        sheet.refuses(found, "a process without a terminal");
+    }
+}
 
 /// Whoever is root in the container may become anyone there; anybody else stays who they are.
 pub(super) fn user(process: &mut ProcessDraft, grant: &Grant, sheet: &mut Sheet) {

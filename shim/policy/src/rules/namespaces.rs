@@ -37,6 +37,12 @@ pub(super) fn judge(draft: &mut Draft, case: &Case<'_>, sheet: &mut Sheet) {
         if namespace.path().is_none() {
             continue;
         }
+        if namespace.typ() == Kind::Mount {
+            // What the container would see there, no rule has looked at.
+            let reason = "joins a mount namespace that exists";
+            sheet.refuses(Found::new(place, before, reason), "a mount namespace of its own");
+            continue;
+        }
         let reason = match case.host.sharing(namespace.typ()) {
             NamespaceSharing::Other => continue,
             NamespaceSharing::Host => format!("joins the host's {} namespace", json!(namespace.typ())),

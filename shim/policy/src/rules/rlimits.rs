@@ -2,25 +2,35 @@
 
 use serde_json::json;
 
-use crate::draft::ProcessDraft;
+use crate::draft::{ProcessDraft, Rlimit};
 use crate::pointer;
 use crate::rules::ProcessScope;
 use crate::sheet::{Found, Sheet};
+
+/// setrlimit(2).
+const CORE: &str = "RLIMIT_CORE";
 
 /// The highest value of a limit that would harm the node, where there is one. A core dump is written by
 /// the kernel to a place that the host chooses; real-time priority starves other processes; a nice
 /// ceiling of 20 is nice 0 (setrlimit(2)).
 fn highest(kind: &str) -> Option<u64> {
     match kind {
-        "RLIMIT_CORE" | "RLIMIT_RTPRIO" => Some(0),
+        CORE | "RLIMIT_RTPRIO" => Some(0),
         "RLIMIT_NICE" => Some(20),
         "RLIMIT_NOFILE" => Some(1 << 20),
         _ => None,
     }
 }
 
-/// Lowers what is asked for; adds nothing.
+/// Lowers what is asked for, and forbids core dumps where nothing is said of them: without a limit the kernel pipes
+/// the process's memory to the host's handler, or leaves it in a volume.
 pub(super) fn judge(process: &mut ProcessDraft, _: &ProcessScope<'_>, sheet: &mut Sheet) {
+    if !process.rlimits.iter().any(|limit| limit.kind == CORE) {
+        let none = Rlimit { kind: CORE.to_owned(), soft: 0, hard: 0 };
+        if sheet.mends(Found::new("/process/rlimits", json!(null), "core dumps are not limited"), json!(none)) {
+            process.rlimits.push(none);
+        }
+    }
     for (i, limit) in process.rlimits.iter_mut().enumerate() {
         let Some(highest) = highest(&limit.kind) else { continue };
         if limit.soft <= highest && limit.hard <= highest {

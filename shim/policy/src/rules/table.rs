@@ -2,12 +2,13 @@
 
 use super::{
     Judge, Rule, RuleId, Setting, annotations, apparmor, capabilities, cgroups_path, cpu, cwd, device_nodes,
-    device_rules, exec, hooks, identity, linux_extras, masked_paths, memory, mount_cgroup, mount_dest, mount_host_path,
-    mount_options, mount_propagation, mount_sys, mount_type, namespaces, no_new_privileges, oom_score, pids,
-    privileged, resource_network, rlimits, root_path, scheduling, seccomp, selinux, sysctl, task_checkpoint,
-    task_options, task_rootfs, task_stdio, unified, update, user, user_namespace,
+    device_rules, environment, exec, hooks, hostname, identity, linux_extras, masked_paths, memory, mount_cgroup,
+    mount_dest, mount_host_path, mount_options, mount_proc, mount_propagation, mount_secrets, mount_size, mount_sys,
+    mount_type, namespaces, no_new_privileges, oom_score, pids, privileged, resource_network, rlimits, root_path,
+    root_read_only, scheduling, seccomp, selinux, sysctl, task_checkpoint, task_options, task_rootfs, task_stdio,
+    umask, unified, update, user, user_namespace,
 };
-use crate::action::Action::{Audit, Deny, Mutate};
+use crate::action::Action::{Audit, Deny, Mutate, Off};
 
 /// Every rule, in the order in which they judge.
 pub static RULES: &[Rule] = &[
@@ -152,6 +153,16 @@ pub static RULES: &[Rule] = &[
         judge: Judge::Process(user::root_group),
     },
     Rule {
+        id: RuleId("user.umask"),
+        source: "New files are not for others to write. umask(2)",
+        restricted: Mutate,
+        baseline: Audit,
+        mutable: true,
+        essential: false,
+        settings: &[],
+        judge: Judge::Process(umask::judge),
+    },
+    Rule {
         id: RuleId("caps.never"),
         source: "No dangerous capability, none that nobody granted. PSS capabilities, CIS-D 5.4, CIS-K 5.2.9",
         restricted: Deny,
@@ -212,6 +223,16 @@ pub static RULES: &[Rule] = &[
         judge: Judge::Process(rlimits::judge),
     },
     Rule {
+        id: RuleId("process.env"),
+        source: "Nothing for a hook to load. CVE-2025-23266",
+        restricted: Mutate,
+        baseline: Mutate,
+        mutable: true,
+        essential: false,
+        settings: &[],
+        judge: Judge::Create(environment::judge),
+    },
+    Rule {
         id: RuleId("process.oom"),
         source: "Not spared by the OOM killer",
         restricted: Audit,
@@ -260,6 +281,16 @@ pub static RULES: &[Rule] = &[
         essential: false,
         settings: &[Setting::Allow],
         judge: Judge::Create(selinux::mounts),
+    },
+    Rule {
+        id: RuleId("root.readonly"),
+        source: "The root filesystem cannot be written. CIS-D 5.13, NSA 1.1",
+        restricted: Audit,
+        baseline: Off,
+        mutable: true,
+        essential: false,
+        settings: &[],
+        judge: Judge::Create(root_read_only::judge),
     },
     Rule {
         id: RuleId("mount.deny-always"),
@@ -320,6 +351,36 @@ pub static RULES: &[Rule] = &[
         essential: false,
         settings: &[],
         judge: Judge::Create(mount_options::judge),
+    },
+    Rule {
+        id: RuleId("mount.secrets"),
+        source: "Secrets and configuration are read, not written or run. CIS-K 5.4.1",
+        restricted: Mutate,
+        baseline: Audit,
+        mutable: true,
+        essential: false,
+        settings: &[],
+        judge: Judge::Create(mount_secrets::judge),
+    },
+    Rule {
+        id: RuleId("mount.size"),
+        source: "A tmpfs has a size. tmpfs(5)",
+        restricted: Mutate,
+        baseline: Mutate,
+        mutable: true,
+        essential: false,
+        settings: &[Setting::Default, Setting::Max],
+        judge: Judge::Create(mount_size::judge),
+    },
+    Rule {
+        id: RuleId("mount.proc"),
+        source: "Nothing is run through /proc. CVE-2019-5736",
+        restricted: Mutate,
+        baseline: Mutate,
+        mutable: true,
+        essential: false,
+        settings: &[],
+        judge: Judge::Create(mount_proc::judge),
     },
     Rule {
         id: RuleId("mount.sys"),
@@ -522,6 +583,16 @@ pub static RULES: &[Rule] = &[
         judge: Judge::Create(linux_extras::time_offsets),
     },
     Rule {
+        id: RuleId("uts.hostname"),
+        source: "A plain host name. RFC 1123",
+        restricted: Audit,
+        baseline: Audit,
+        mutable: false,
+        essential: false,
+        settings: &[],
+        judge: Judge::Create(hostname::judge),
+    },
+    Rule {
         id: RuleId("hooks"),
         source: "No program on the host. CVE-2025-23266",
         restricted: Deny,
@@ -540,6 +611,16 @@ pub static RULES: &[Rule] = &[
         essential: false,
         settings: &[Setting::Allow],
         judge: Judge::Create(annotations::judge),
+    },
+    Rule {
+        id: RuleId("exec.tty"),
+        source: "No interactive exec, where the admin says so",
+        restricted: Off,
+        baseline: Off,
+        mutable: false,
+        essential: false,
+        settings: &[],
+        judge: Judge::Exec(exec::terminal),
     },
     Rule {
         id: RuleId("exec.user"),

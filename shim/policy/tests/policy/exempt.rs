@@ -63,7 +63,7 @@ fn an_exemption_counts_for_its_rule_its_scope_and_its_time_only() {
         assert_eq!(verdict, expected, "{scope} {expires}");
         assert_eq!(record.exemptions.is_empty(), expected != Verdict::Exempted, "{scope} {expires}");
     }
-    let (verdict, record) = verdict(&exempting("process.rlimits", SCOPE, "\"2027-03-01\""));
+    let (verdict, record) = verdict(&exempting("linux.sysctl", SCOPE, "\"2027-03-01\""));
     assert_eq!(verdict, Verdict::Mutated);
     assert!(record.exemptions.is_empty(), "an exemption that nothing needed is not used");
 }

@@ -2,6 +2,8 @@
 //! over generated specifications.
 
 #[cfg(test)]
+mod controls;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod exec;

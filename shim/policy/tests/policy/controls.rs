@@ -1,0 +1,215 @@
+//! More rules, each with what passes, what is changed and what is refused.
+
+use palisade_policy::Policy;
+use serde_json::{Value, json};
+
+use crate::rules::{Edit, bind, judged, mount, options_at, pod, push, table};
+use crate::support::{self, Verdict::*, verdict_of};
+
+const VOLUMES: &str = "/var/lib/kubelet/pods/4d6d1f5e-8f5b-4f0c-9a3e-3a4f0f1b2c3d/volumes";
+
+fn after(policy: &Policy, edit: Edit) -> Value {
+    let mut spec = pod();
+    spec["root"]["path"] = json!("rootfs");
+    edit(&mut spec);
+    support::json(support::admitted(support::create(&spec, policy)).0.as_bytes())
+}
+
+fn with_hook(spec: &mut Value, env: &[&str]) {
+    spec["hooks"] = json!({"createContainer": [{"path": "/usr/bin/x", "env": env}]});
+}
+
+#[test]
+fn umask() {
+    table(
+        "user.umask",
+        &[
+            ("the usual one", Clean, |s| s["process"]["user"]["umask"] = json!(0o022)),
+            ("a tighter one", Clean, |s| s["process"]["user"]["umask"] = json!(0o077)),
+            ("none at all", Mutated, |s| s["process"]["user"]["umask"] = json!(0)),
+            ("for the group", Mutated, |s| s["process"]["user"]["umask"] = json!(0o007)),
+        ],
+    );
+    let hardened = after(&Policy::builtin(), |s| s["process"]["user"]["umask"] = json!(0o045));
+    assert_eq!(hardened["process"]["user"]["umask"], json!(0o067), "bits are only added");
+}
+
+#[test]
+fn environment_of_hooks() {
+    table(
+        "process.env",
+        &[
+            ("without hooks it is the container's business", Clean, |s| {
+                push(&mut s["process"]["env"], json!("LD_PRELOAD=/evil.so"))
+            }),
+            ("a hook would load it", Mutated, |s| {
+                with_hook(s, &[]);
+                push(&mut s["process"]["env"], json!("LD_PRELOAD=/evil.so"));
+            }),
+            ("another name", Clean, |s| {
+                with_hook(s, &[]);
+                push(&mut s["process"]["env"], json!("LD_PRELOADED=1"));
+            }),
+        ],
+    );
+    let policy = Policy::from_toml("[profiles.restricted.rules.hooks]\nallow = [\"/usr/bin/x\"]\n").unwrap();
+    let hardened = after(&policy, |s| {
+        with_hook(s, &[]);
+        for entry in ["LD_AUDIT=/a", "KEPT=1", "GLIBC_TUNABLES=x", "LD_LIBRARY_PATH"] {
+            push(&mut s["process"]["env"], json!(entry));
+        }
+    });
+    let env = hardened["process"]["env"].to_string();
+    assert!(env.contains("KEPT=1") && env.contains("PATH="), "{env}");
+    for name in ["LD_AUDIT", "GLIBC_TUNABLES", "LD_LIBRARY_PATH"] {
+        assert!(!env.contains(name), "{env}");
+    }
+    assert_eq!(judged("hooks", &policy, |s| with_hook(s, &["A=1"])), Clean);
+    assert_eq!(judged("hooks", &policy, |s| with_hook(s, &["LD_PRELOAD=/x"])), Denied);
+}
+
+#[test]
+fn secrets_and_configuration() {
+    table(
+        "mount.secrets",
+        &[
+            ("a secret that can be written", Mutated, |s| {
+                bind(s, &format!("{VOLUMES}/kubernetes.io~secret/key"), json!(["rbind", "rw", "noexec"]))
+            }),
+            ("a configuration that can be run", Mutated, |s| {
+                bind(s, &format!("{VOLUMES}/kubernetes.io~configmap/conf"), json!(["rbind", "ro"]))
+            }),
+            ("a token", Mutated, |s| bind(s, &format!("{VOLUMES}/kubernetes.io~projected/token"), json!(["rbind"]))),
+            ("as it has to be", Clean, |s| {
+                bind(s, &format!("{VOLUMES}/kubernetes.io~secret/key"), json!(["rbind", "ro", "noexec"]))
+            }),
+            ("a cache", Clean, |s| {
+                bind(s, &format!("{VOLUMES}/kubernetes.io~empty-dir/cache"), json!(["rbind", "rw"]))
+            }),
+        ],
+    );
+    let hardened = after(&Policy::builtin(), |s| {
+        bind(s, &format!("{VOLUMES}/kubernetes.io~secret/key"), json!(["rbind", "rw", "exec"]))
+    });
+    let mounts = hardened["mounts"].as_array().unwrap();
+    let options = mounts.iter().find(|mount| mount["destination"] == "/extra").unwrap()["options"].to_string();
+    assert!(options.contains("\"ro\"") && options.contains("\"noexec\""), "{options}");
+    assert!(!options.contains("\"rw\"") && !options.contains("\"exec\""), "{options}");
+}
+
+#[test]
+fn size_of_a_tmpfs() {
+    table(
+        "mount.size",
+        &[
+            ("none", Mutated, |s| mount(s, "/t", "tmpfs", json!(["rw"]))),
+            ("within the limit", Clean, |s| mount(s, "/t", "tmpfs", json!(["size=64m"]))),
+            ("bytes", Clean, |s| mount(s, "/t", "tmpfs", json!(["size=65536"]))),
+            ("above the limit", Mutated, |s| mount(s, "/t", "tmpfs", json!(["size=5g"]))),
+            ("a share of the memory", Mutated, |s| mount(s, "/t", "tmpfs", json!(["size=50%"]))),
+            ("no limit", Mutated, |s| mount(s, "/t", "tmpfs", json!(["size=0"]))),
+            ("the last one counts", Mutated, |s| mount(s, "/t", "tmpfs", json!(["size=1m", "size=100g"]))),
+            ("another way to say it", Mutated, |s| mount(s, "/t", "tmpfs", json!(["size=1m", "nr_blocks=99999999"]))),
+            ("a number that wraps", Mutated, |s| mount(s, "/t", "tmpfs", json!(["size=18446744073709551615g"]))),
+            ("hexadecimal", Mutated, |s| mount(s, "/t", "tmpfs", json!(["size=0xffffffffff"]))),
+        ],
+    );
+    let policy =
+        Policy::from_toml("[profiles.restricted.rules.\"mount.size\"]\ndefault = \"1MiB\"\nmax = \"2MiB\"\n").unwrap();
+    let size = |hardened: Value| {
+        let mounts = hardened["mounts"].as_array().unwrap().clone();
+        mounts.iter().find(|mount| mount["destination"] == "/t").unwrap()["options"].clone()
+    };
+    let none = after(&policy, |s| mount(s, "/t", "tmpfs", json!([])));
+    assert!(size(none).to_string().contains("size=1048576"));
+    let large = after(&policy, |s| mount(s, "/t", "tmpfs", json!(["size=3m"])));
+    assert!(size(large).to_string().contains("size=2097152"));
+}
+
+#[test]
+fn proc_is_mounted_as_usual() {
+    table(
+        "mount.proc",
+        &[
+            ("programs", Mutated, |s| *options_at(s, "/proc") = json!(["nosuid", "nodev"])),
+            ("nothing said", Mutated, |s| *options_at(s, "/proc") = json!([])),
+            ("taken back", Mutated, |s| *options_at(s, "/proc") = json!(["nosuid", "nodev", "noexec", "exec"])),
+        ],
+    );
+}
+
+#[test]
+fn read_only_root() {
+    let demanding = |action: &str| {
+        Policy::from_toml(&format!("[profiles.restricted.rules.\"root.readonly\"]\naction = \"{action}\"\n")).unwrap()
+    };
+    let writable: Edit = |s| s["root"]["readonly"] = json!(false);
+    let silent: Edit = |s| drop(s["root"].as_object_mut().unwrap().remove("readonly"));
+    for edit in [writable, silent] {
+        assert_eq!(judged("root.readonly", &Policy::builtin(), edit), Audited);
+        assert_eq!(judged("root.readonly", &demanding("deny"), edit), Denied);
+        assert_eq!(after(&demanding("mutate"), edit)["root"]["readonly"], json!(true));
+        assert_eq!(after(&Policy::builtin(), edit)["root"]["readonly"], json!(false));
+    }
+    assert_eq!(judged("root.readonly", &demanding("deny"), |s| s["root"]["readonly"] = json!(true)), Clean);
+}
+
+#[test]
+fn host_names() {
+    table(
+        "uts.hostname",
+        &[
+            ("a name", Clean, |s| s["hostname"] = json!("web-0.shop_1")),
+            ("a line break", Audited, |s| s["hostname"] = json!("web\n0")),
+            ("too long", Audited, |s| s["hostname"] = json!("x".repeat(65))),
+            ("a domain", Audited, |s| s["domainname"] = json!("$(id)")),
+        ],
+    );
+}
+
+#[test]
+fn device_numbers() {
+    let policy = Policy::from_toml("[profiles.restricted.rules.\"linux.devices\"]\nallow = [\"/dev/fuse\"]\n").unwrap();
+    let disk: Edit =
+        |s| push(&mut s["linux"]["devices"], json!({"path": "/dev/fuse", "type": "b", "major": 8, "minor": 0}));
+    let memory: Edit =
+        |s| push(&mut s["linux"]["devices"], json!({"path": "/dev/fuse", "type": "c", "major": 1, "minor": 1}));
+    assert_eq!(judged("linux.devices", &policy, disk), Denied, "a disk under a listed name");
+    assert_eq!(judged("linux.devices", &policy, memory), Denied, "kernel memory under a listed name");
+    for entry in ["/dev/nvidia0", "/dev/x c", "/dev/x c 1", "/dev/x p 1:1", "/dev/x c 1:-1", "dev/x c 1:1"] {
+        let text = format!("[profiles.restricted.rules.\"linux.devices\"]\nallow = [\"{entry}\"]\n");
+        assert_eq!(Policy::from_toml(&text).unwrap_err().line(), 2, "{entry}");
+    }
+}
+
+#[test]
+fn programs_through_proc() {
+    table(
+        "process.args",
+        &[
+            ("with dots", Denied, |s| s["process"]["args"] = json!(["/dev/../proc/self/exe"])),
+            ("with more slashes", Denied, |s| s["process"]["args"] = json!(["//proc//self/./exe"])),
+            ("above the root", Denied, |s| s["process"]["args"] = json!(["/../../proc/self/fd/3"])),
+            ("relative", Denied, |s| s["process"]["args"] = json!(["../proc/1/root/bin/sh"])),
+            ("a program", Clean, |s| s["process"]["args"] = json!(["/opt/proc/self/exe"])),
+        ],
+    );
+}
+
+#[test]
+fn interactive_exec() {
+    let forbidding = Policy::from_toml("[profiles.restricted.rules.\"exec.tty\"]\naction = \"deny\"\n").unwrap();
+    let spec = pod();
+    let grant = {
+        let mut spec = spec.clone();
+        spec["root"]["path"] = json!("rootfs");
+        support::admitted(support::create(&spec, &forbidding)).0.grant().clone()
+    };
+    let mut process = spec["process"].clone();
+    assert!(!support::is_denied(&support::exec(&process, &grant, &forbidding)), "without a terminal");
+    process["terminal"] = json!(true);
+    assert!(!support::is_denied(&support::exec(&process, &grant, &Policy::builtin())), "unless it is forbidden");
+    let decision = support::exec(&process, &grant, &forbidding);
+    assert!(support::is_denied(&decision));
+    assert_eq!(verdict_of("exec.tty", &decision.record), Denied);
+}
