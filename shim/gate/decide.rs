@@ -6,12 +6,13 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use palisade_policy::{
     CreateRequest, Day, Decision, Denial, ExecRequest, Grant, HardenedProcess, HardenedResources, HardenedSpec,
-    Identity, Mode, Outcome, ParsedSpec, Record, TaskFacts, UpdateRequest, judge_create, judge_exec, judge_unreadable,
-    judge_update,
+    Identity, Mode, Outcome, ParsedSpec, Record, TaskFacts, UpdateRequest, judge_create, judge_exec, judge_rootfs,
+    judge_unreadable, judge_update,
 };
 use thiserror::Error;
 
 use super::host;
+use super::rootfs;
 use super::source::{LoadedPolicy, PolicyFileError, PolicySource};
 use crate::audit::{self, AuditError, Subject};
 use crate::bundle::{BundleError, OciBundle};
@@ -118,6 +119,31 @@ impl Gate {
         };
         let hardened = conclude(decision, &policy, &subject)?;
         Ok((hardened, policy))
+    }
+
+    /// Judges the root filesystem of an admitted container, mounted and not yet in use. Only what is found is put on
+    /// record: the container itself is already.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError`].
+    pub fn rootfs(&self, namespace: &str, id: &str, spec: &HardenedSpec) -> Result<(), GateError> {
+        let policy = self.source.load()?;
+        let begun = Instant::now();
+        let places: Vec<_> = spec.places().iter().map(|place| rootfs::fact_of(spec.root(), place)).collect();
+        let decision = judge_rootfs(&places, spec, policy.policy(), today());
+        if decision.record.findings.is_empty() && decision.outcome.denial().is_none() {
+            return Ok(());
+        }
+        let subject = Subject {
+            namespace,
+            id,
+            exec_id: "",
+            identity: spec.grant().identity(),
+            policy: policy.sha256(),
+            duration: begun.elapsed(),
+        };
+        conclude(decision, &policy, &subject)
     }
 
     /// Judges a process that is to be added to a container.

@@ -7,6 +7,7 @@
 mod decide;
 mod host;
 mod locations;
+mod rootfs;
 mod source;
 
 pub(crate) use decide::today;

@@ -16,6 +16,7 @@ pub struct HardenedSpec {
     pub(crate) pid_namespace_shared: bool,
     pub(crate) annotations: BTreeMap<String, String>,
     pub(crate) root: PathBuf,
+    pub(crate) places: Vec<PathBuf>,
 }
 
 impl HardenedSpec {
@@ -53,6 +54,12 @@ impl HardenedSpec {
     #[must_use]
     pub fn annotations(&self) -> &BTreeMap<String, String> {
         &self.annotations
+    }
+
+    /// The places in the root filesystem that are mounted over, as the specification names them.
+    #[must_use]
+    pub fn places(&self) -> &[PathBuf] {
+        &self.places
     }
 
     /// Absolute path of the root filesystem.

@@ -16,6 +16,7 @@ use crate::host::HostFacts;
 use crate::identity::{ContainerKind, Identity};
 use crate::policy::Policy;
 use crate::profile::Profile;
+use crate::rootfs::{self, PlaceFact};
 use crate::rules::{Case, Judge, ProcessScope, ResourceScope, Rule, RuleId, StreamScope, UpdateScope, own_cgroup};
 use crate::scope::Candidate;
 use crate::select::Selection;
@@ -119,7 +120,7 @@ fn create_under(court: &Court<'_>, spec: ParsedSpec, host: &HostFacts, task: &Ta
                 let scope = StreamScope { settings: &profile.settings, node: &policy.node, state: &state };
                 judge(&streams, &scope, sheet);
             }
-            Judge::Exec(_) | Judge::Update(_) | Judge::Reading => {}
+            Judge::Exec(_) | Judge::Update(_) | Judge::Rootfs(_) | Judge::Reading => {}
         }
     }
     draft.process.terminal = task.terminal;
@@ -137,6 +138,20 @@ pub fn judge_unreadable(error: &SpecError, policy: &Policy) -> Decision<Hardened
     let candidate = Candidate::new(&identity, "");
     let court = Court { policy, selection: policy.select(candidate), candidate, today: Day::of_unix_seconds(0) };
     unread(Operation::Create, &court, Sheet::new(STRICT), error)
+}
+
+/// Judges the root filesystem of an admitted container once it is there and before a runtime goes to work in it.
+/// `places` are facts about [`HardenedSpec::places`].
+pub fn judge_rootfs(places: &[PlaceFact], spec: &HardenedSpec, policy: &Policy, today: Day) -> Decision<()> {
+    Court::of_grant(spec.grant(), policy, today).decide((), |court, ()| {
+        let mut sheet = Sheet::new(STRICT);
+        for (rule, action, exemption) in court.in_force() {
+            if let Judge::Rootfs(judge) = rule.judge {
+                judge(places, sheet.under(rule.id, action).exempt_by(exemption));
+            }
+        }
+        conclude(Operation::Create, court, sheet, || Ok(()))
+    })
 }
 
 /// Judges a process that is to be added to a container, first as any process and then against what the
@@ -169,7 +184,7 @@ fn exec_under(court: &Court<'_>, request: &ExecRequest<'_>, grant: &Grant) -> De
                 judge(&streams, &scope, sheet);
             }
             Judge::Exec(judge) => judge(&mut process, grant, sheet),
-            Judge::Create(_) | Judge::Resources(_) | Judge::Update(_) | Judge::Reading => {}
+            Judge::Create(_) | Judge::Resources(_) | Judge::Update(_) | Judge::Rootfs(_) | Judge::Reading => {}
         }
     }
     process.terminal = request.terminal;
@@ -208,7 +223,12 @@ fn update_under(court: &Court<'_>, request: &UpdateRequest<'_>, grant: &Grant) -
                 let scope = UpdateScope { settings: &profile.settings, annotations: request.annotations };
                 judge(&mut resources, &scope, sheet);
             }
-            Judge::Create(_) | Judge::Process(_) | Judge::Streams(_) | Judge::Exec(_) | Judge::Reading => {}
+            Judge::Create(_)
+            | Judge::Process(_)
+            | Judge::Streams(_)
+            | Judge::Exec(_)
+            | Judge::Rootfs(_)
+            | Judge::Reading => {}
         }
     }
     conclude(Operation::Update, court, sheet, || Ok(HardenedResources { bytes: canonical(&resources, "")? }))
@@ -236,8 +256,9 @@ fn hardened(
     let pid_namespace_shared = pid.is_none_or(|namespace| namespace.path().is_some());
     let cgroups_path = draft.linux.cgroups_path.to_string_lossy().into_owned();
     let (terminal, annotations) = (draft.process.terminal, draft.annotations.clone());
+    let places = rootfs::places(draft.mounts.iter().map(|mount| mount.destination().as_path()));
     let bytes = canonical(&draft.write(&root)?, "/process/capabilities")?;
-    Ok(HardenedSpec { bytes, grant, terminal, cgroups_path, pid_namespace_shared, annotations, root })
+    Ok(HardenedSpec { bytes, grant, terminal, cgroups_path, pid_namespace_shared, annotations, root, places })
 }
 
 /// The decision that the findings make. What is handed on is written only if nothing was refused.

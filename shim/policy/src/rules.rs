@@ -36,6 +36,7 @@ mod privileged;
 mod read_only;
 mod resource_network;
 mod rlimits;
+mod root_links;
 mod root_path;
 mod root_read_only;
 mod scheduling;
@@ -67,6 +68,7 @@ use crate::host::HostFacts;
 use crate::identity::Identity;
 use crate::node::NodePaths;
 use crate::profile::{Builtin, Settings};
+use crate::rootfs::PlaceFact;
 use crate::sheet::Sheet;
 use crate::task::TaskFacts;
 
@@ -210,6 +212,8 @@ pub(crate) enum Judge {
     Exec(fn(&mut ProcessDraft, &Grant, &mut Sheet)),
     /// An update request.
     Update(fn(&mut oci::LinuxResources, &UpdateScope<'_>, &mut Sheet)),
+    /// The root filesystem of a create request, once it is there.
+    Rootfs(fn(&[PlaceFact], &mut Sheet)),
     /// Reading the request at all; done before any other rule.
     Reading,
 }

@@ -4,9 +4,9 @@ use super::{
     Judge, Rule, RuleId, Setting, annotations, apparmor, capabilities, cgroups_path, cpu, cwd, device_nodes,
     device_rules, environment, exec, hooks, hostname, identity, linux_extras, masked_paths, memory, mount_cgroup,
     mount_dest, mount_host_path, mount_options, mount_proc, mount_propagation, mount_secrets, mount_size, mount_sys,
-    mount_type, namespaces, no_new_privileges, oom_score, pids, privileged, resource_network, rlimits, root_path,
-    root_read_only, scheduling, seccomp, selinux, sysctl, task_checkpoint, task_options, task_rootfs, task_stdio,
-    umask, unified, update, user, user_namespace,
+    mount_type, namespaces, no_new_privileges, oom_score, pids, privileged, resource_network, rlimits, root_links,
+    root_path, root_read_only, scheduling, seccomp, selinux, sysctl, task_checkpoint, task_options, task_rootfs,
+    task_stdio, umask, unified, update, user, user_namespace,
 };
 use crate::action::Action::{Audit, Deny, Mutate, Off};
 
@@ -51,6 +51,16 @@ pub static RULES: &[Rule] = &[
         essential: true,
         settings: &[],
         judge: Judge::Create(root_path::judge),
+    },
+    Rule {
+        id: RuleId("root.links"),
+        source: "The image leads no mount astray. CVE-2025-54867, CVE-2026-41579, CVE-2026-47766",
+        restricted: Deny,
+        baseline: Deny,
+        mutable: false,
+        essential: false,
+        settings: &[],
+        judge: Judge::Rootfs(root_links::judge),
     },
     Rule {
         id: RuleId("task.identity"),

@@ -1,6 +1,6 @@
 //! More rules, each with what passes, what is changed and what is refused.
 
-use palisade_policy::Policy;
+use palisade_policy::{PlaceFact, Policy, judge_rootfs};
 use serde_json::{Value, json};
 
 use crate::rules::{Edit, bind, judged, mount, options_at, pod, push, table};
@@ -194,6 +194,40 @@ fn programs_through_proc() {
             ("a program", Clean, |s| s["process"]["args"] = json!(["/opt/proc/self/exe"])),
         ],
     );
+}
+
+#[test]
+fn links_of_the_image() {
+    let place = |destination: &str, end: Option<&str>, is_file| PlaceFact {
+        destination: destination.into(),
+        leads_to: end.map(Into::into),
+        is_file,
+    };
+    let mut spec = pod();
+    spec["root"]["path"] = json!("rootfs");
+    let verdict = |place: PlaceFact, policy: &Policy| {
+        let spec = support::admitted(support::create(&spec, policy)).0;
+        let decision = judge_rootfs(&[place], &spec, policy, support::today());
+        assert_eq!(support::is_denied(&decision), verdict_of("root.links", &decision.record) == Denied);
+        verdict_of("root.links", &decision.record)
+    };
+    for (destination, end, is_file, expected) in [
+        ("/proc", Some("/proc"), false, Clean),
+        ("/var/run/x", Some("/run/x"), false, Clean),
+        ("/etc/hosts", Some("/etc/hosts"), true, Clean),
+        ("/dev", Some("/tmp/x"), false, Denied),
+        ("/dev/pts", Some("/tmp/x/pts"), false, Denied),
+        ("/proc", Some("/proc"), true, Denied),
+        ("/sys", Some("/"), false, Denied),
+        ("/data", Some("/proc/self/attr"), false, Denied),
+        ("/data", Some("/dev/shm"), false, Denied),
+        ("/data", None, false, Denied),
+    ] {
+        let policy = Policy::builtin();
+        assert_eq!(verdict(place(destination, end, is_file), &policy), expected, "{destination} {end:?}");
+    }
+    let watching = Policy::from_toml("[profiles.restricted.rules.\"root.links\"]\naction = \"audit\"\n").unwrap();
+    assert_eq!(verdict(place("/dev", Some("/tmp/x"), false), &watching), Audited);
 }
 
 #[test]
