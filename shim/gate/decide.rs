@@ -205,7 +205,8 @@ fn conclude<T>(decision: Decision<T>, policy: &LoadedPolicy, subject: &Subject<'
 }
 
 /// The day by the node's clock. A clock before 1970 is taken for 1970.
-pub(crate) fn today() -> Day {
+#[must_use]
+pub fn today() -> Day {
     Day::of_unix_seconds(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
 }
 

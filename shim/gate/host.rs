@@ -20,8 +20,9 @@ const FIRST_REMAPPED_ID: u64 = 65_536;
 /// Device and inode: two paths that have the same are the same file, whatever their names.
 type FileId = (u64, u64);
 
-/// Looks at each namespace path and each bind source that the spec names.
-pub(super) fn facts_of(spec: &ParsedSpec, policy: &Policy) -> HostFacts {
+/// Looks at each namespace path and each bind source that the spec names, as they are on this host now.
+#[must_use]
+pub fn facts_of(spec: &ParsedSpec, policy: &Policy) -> HostFacts {
     let watched: Vec<(FileId, PathBuf)> = policy
         .watched_host_paths()
         .into_iter()

@@ -10,6 +10,6 @@ mod locations;
 mod rootfs;
 mod source;
 
-pub(crate) use decide::today;
-pub use decide::{CreateTask, ExecTask, Gate, GateError, UpdateTask};
+pub use decide::{CreateTask, ExecTask, Gate, GateError, UpdateTask, today};
+pub use host::facts_of;
 pub use source::{CONFIG_VARIABLE, LoadedPolicy, PolicyFileError, PolicySource};

@@ -152,6 +152,12 @@ impl PolicySource {
         }
     }
 
+    /// The file at `path` with its drop-ins; it must be there.
+    #[must_use]
+    pub fn at(path: PathBuf) -> Self {
+        Self::new(path, true)
+    }
+
     fn new(path: PathBuf, named: bool) -> Self {
         Self { path, named, cached: Mutex::new(None) }
     }

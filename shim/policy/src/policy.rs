@@ -110,6 +110,13 @@ impl Policy {
         &self.selected
     }
 
+    /// The same policy with another default profile and no selectors; `None` if it has no such profile.
+    #[must_use]
+    pub fn with_profile(&self, name: &str) -> Option<Self> {
+        let known = self.profiles.iter().any(|profile| profile.name() == name);
+        known.then(|| Self { selected: name.to_owned(), selectors: Vec::new(), ..self.clone() })
+    }
+
     /// Host paths whose device and inode are to be compared with those of every bind source, so that
     /// another name of the same file does not pass. They need not exist.
     #[must_use]

@@ -1,0 +1,123 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// What palisade's policy would do with a container, what it did, and what a change of the policy would mean.
+#[derive(Debug, Parser)]
+#[command(name = "palisade", version, about, propagate_version = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Judge specifications as the shim would. Exit code 0: all admitted, 1: one refused, 2: not readable.
+    Check(CheckArguments),
+    /// Show what was changed in a container, and why.
+    Explain(ExplainArguments),
+    /// Look at policy files.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Tell which decisions of an audit log another policy would make differently. Exit code 1 if there is one.
+    Replay(ReplayArguments),
+    /// Print a completion script.
+    Completion {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArguments {
+    /// A config.json, a bundle, a directory of bundles, or - for standard input.
+    #[arg(required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) policy: PolicyFile,
+    /// Judge as if the policy's default profile were this one.
+    #[arg(long)]
+    pub(crate) profile: Option<String>,
+    /// Judge paths by their names alone: for specifications of another machine. Links and mounts are not seen then.
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// How to print the result.
+    #[arg(long, value_enum, default_value_t = CheckFormat::Text)]
+    pub(crate) format: CheckFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CheckFormat {
+    /// A line for each finding.
+    Text,
+    /// An array of records as in the audit log.
+    Json,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArguments {
+    /// Id of a container that runs.
+    pub(crate) id: String,
+    /// containerd's namespace.
+    #[arg(long, short, default_value = "k8s.io")]
+    pub(crate) namespace: String,
+    /// containerd's state directory.
+    #[arg(long, default_value = "/run/containerd")]
+    pub(crate) state: PathBuf,
+    #[command(flatten)]
+    pub(crate) policy: PolicyFile,
+    /// How to print the changes.
+    #[arg(long, value_enum, default_value_t = ExplainFormat::Diff)]
+    pub(crate) format: ExplainFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExplainFormat {
+    /// The reasons, then a unified diff, in colour on a terminal unless `NO_COLOR` is set.
+    Diff,
+    /// An RFC 6902 patch from containerd's specification to the one handed on.
+    Patch,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Read a policy file with its drop-ins as the shim does, with the same demands on owner and mode.
+    Validate {
+        #[command(flatten)]
+        policy: PolicyFile,
+    },
+    /// Print every rule of a profile with action and settings, as they are in force.
+    Show {
+        #[command(flatten)]
+        policy: PolicyFile,
+        /// Only this profile.
+        #[arg(long)]
+        profile: Option<String>,
+    },
+    /// Print what two policy files treat differently, and whether the new one is looser. Exit code 1 if it is.
+    Diff {
+        /// The policy as it is.
+        old: PathBuf,
+        /// The policy as it would be.
+        new: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArguments {
+    /// The audit log.
+    pub(crate) log: PathBuf,
+    #[command(flatten)]
+    pub(crate) policy: PolicyFile,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyFile {
+    /// The policy file; without it the one that the shim uses (`PALISADE_CONFIG`, /etc/palisade/policy.toml).
+    #[arg(long = "policy", value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}

@@ -1,0 +1,56 @@
+//! Why a command did not do what it was asked to.
+
+use std::error::Error as _;
+use std::io;
+use std::path::PathBuf;
+
+use palisade::gate::PolicyFileError;
+use thiserror::Error;
+
+#[derive(Debug, Error)]
+pub(crate) enum CliError {
+    #[error("read {path:?}")]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{path:?} is no JSON")]
+    Json {
+        path: PathBuf,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("{path:?} is no bundle and holds none")]
+    NoBundle { path: PathBuf },
+    #[error("container {id} of namespace {namespace} was not created by palisade, or is gone: no {path:?}")]
+    NoContainer { id: String, namespace: String, path: PathBuf },
+    #[error(transparent)]
+    Policy(#[from] PolicyFileError),
+    #[error("the policy has no profile {name:?}; it has {known}")]
+    NoProfile { name: String, known: String },
+    #[error("{path:?} line {line} is no record of the audit log")]
+    Record {
+        path: PathBuf,
+        line: usize,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("write the result")]
+    Write(#[from] io::Error),
+    #[error("encode the result")]
+    Encode(#[from] serde_json::Error),
+}
+
+impl CliError {
+    /// The error with its causes, in one line.
+    pub(crate) fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = self.source();
+        while let Some(cause) = source {
+            text.push_str(&format!(": {cause}"));
+            source = cause.source();
+        }
+        text
+    }
+}

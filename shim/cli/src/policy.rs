@@ -1,0 +1,107 @@
+//! `palisade policy`.
+
+use std::io::Write as _;
+
+use palisade::gate::{LoadedPolicy, PolicySource};
+use palisade_policy::{Policy, ProfileView, RuleView};
+use serde_json::{Map, Value};
+
+use crate::Verdict;
+use crate::arguments::{PolicyCommand, PolicyFile};
+use crate::error::CliError;
+
+/// The policy that a command is about.
+pub(crate) fn load(file: &PolicyFile) -> Result<LoadedPolicy, CliError> {
+    let source = match &file.file {
+        // The shim opens what its environment names as it stands; here a relative path is one from where the admin is.
+        Some(path) => PolicySource::at(std::path::absolute(path)?),
+        None => PolicySource::from_env(),
+    };
+    Ok(source.load()?)
+}
+
+pub(crate) fn run(command: PolicyCommand, out: &mut Vec<u8>) -> Result<Verdict, CliError> {
+    match command {
+        PolicyCommand::Validate { policy } => {
+            let loaded = load(&policy)?;
+            let names: Vec<String> = loaded.policy().profiles().into_iter().map(|profile| profile.name).collect();
+            let (default, sha256) = (loaded.policy().profile(), loaded.sha256());
+            writeln!(out, "valid; default profile {default}; profiles {}; sha256 {sha256}", names.join(", "))?;
+            Ok(Verdict::Fine)
+        }
+        PolicyCommand::Show { policy, profile } => show(load(&policy)?.policy(), profile.as_deref(), out),
+        PolicyCommand::Diff { old, new } => {
+            let (old, new) = (load(&PolicyFile { file: Some(old) })?, load(&PolicyFile { file: Some(new) })?);
+            diff(old.policy(), new.policy(), out)
+        }
+    }
+}
+
+fn show(policy: &Policy, only: Option<&str>, out: &mut Vec<u8>) -> Result<Verdict, CliError> {
+    let all = policy.profiles();
+    if let Some(name) = only.filter(|name| !all.iter().any(|profile| profile.name == *name)) {
+        let known = all.iter().map(|profile| profile.name.as_str()).collect::<Vec<_>>().join(", ");
+        return Err(CliError::NoProfile { name: name.to_owned(), known });
+    }
+    for profile in all.iter().filter(|profile| only.is_none_or(|name| profile.name == name)) {
+        let default = if profile.name == policy.profile() { ", the default" } else { "" };
+        writeln!(out, "profile {} ({:?}{default})", profile.name, profile.mode)?;
+        for rule in &profile.rules {
+            let settings = settings(&rule.settings);
+            writeln!(out, "  {:<22} {:<7}{settings}", rule.rule.as_str(), word(rule))?;
+        }
+    }
+    Ok(Verdict::Fine)
+}
+
+fn word(rule: &RuleView) -> String {
+    format!("{:?}", rule.action).to_lowercase()
+}
+
+fn settings(settings: &Map<String, Value>) -> String {
+    settings.iter().map(|(key, value)| format!(" {key}={value}")).collect()
+}
+
+fn diff(old: &Policy, new: &Policy, out: &mut Vec<u8>) -> Result<Verdict, CliError> {
+    let (before, after) = (old.profiles(), new.profiles());
+    let mut looser = false;
+    if old.profile() != new.profile() {
+        writeln!(out, "default profile: {} -> {}", old.profile(), new.profile())?;
+    }
+    for gone in before.iter().filter(|known| !after.iter().any(|other| other.name == known.name)) {
+        writeln!(out, "profile {}: gone", gone.name)?;
+    }
+    for profile in &after {
+        let Some(known) = before.iter().find(|known| known.name == profile.name) else {
+            writeln!(out, "profile {}: new", profile.name)?;
+            continue;
+        };
+        if known == profile {
+            continue;
+        }
+        let why = new.looser_than(old, &profile.name);
+        looser |= why.is_some();
+        match why {
+            Some(why) => writeln!(out, "profile {}: LOOSER, {why}", profile.name)?,
+            None => writeln!(out, "profile {}: at least as strict", profile.name)?,
+        }
+        changes(known, profile, out)?;
+    }
+    Ok(if looser { Verdict::Objections } else { Verdict::Fine })
+}
+
+fn changes(old: &ProfileView, new: &ProfileView, out: &mut Vec<u8>) -> Result<(), CliError> {
+    if old.mode != new.mode {
+        writeln!(out, "  mode: {:?} -> {:?}", old.mode, new.mode)?;
+    }
+    for (before, after) in old.rules.iter().zip(&new.rules).filter(|(before, after)| before != after) {
+        if before.action != after.action {
+            writeln!(out, "  {}: {} -> {}", after.rule, word(before), word(after))?;
+        }
+        for (key, value) in after.settings.iter().filter(|(key, value)| before.settings.get(*key) != Some(*value)) {
+            let known = before.settings.get(key).unwrap_or(&Value::Null);
+            writeln!(out, "  {}.{key}: {known} -> {value}", after.rule)?;
+        }
+    }
+    Ok(())
+}

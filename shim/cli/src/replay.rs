@@ -1,0 +1,69 @@
+//! `palisade replay`.
+//!
+//! A record holds what the rules found and not the specification, so a replay asks of each finding what its rule does
+//! under the other policy. A rule that was off then has no findings, and a list or limit that differs may find more
+//! or less: `palisade check` on bundles that are still there answers those in full.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Write as _};
+
+use palisade_policy::{Action, Identity, Mode, Policy, RuleId};
+use serde_json::Value;
+
+use crate::Verdict;
+use crate::arguments::ReplayArguments;
+use crate::error::CliError;
+use crate::policy;
+use crate::report::{at, plain, text_at};
+
+pub(crate) fn run(arguments: &ReplayArguments, out: &mut Vec<u8>) -> Result<Verdict, CliError> {
+    let loaded = policy::load(&arguments.policy)?;
+    let failed = |source| CliError::Read { path: arguments.log.clone(), source };
+    let file = File::open(&arguments.log).map_err(failed)?;
+    let (mut records, mut differ) = (0_usize, 0_usize);
+    for (at, line) in BufReader::new(file).lines().enumerate() {
+        let line = line.map_err(failed)?;
+        let wrong = |source| CliError::Record { path: arguments.log.clone(), line: at + 1, source };
+        let record: Value = serde_json::from_str(&line).map_err(wrong)?;
+        let identity: Identity = serde_json::from_value(at(&record, "/identity").clone()).map_err(wrong)?;
+        records += 1;
+        let changes = changes(&record, &identity, loaded.policy());
+        if changes.is_empty() {
+            continue;
+        }
+        differ += 1;
+        let text = |pointer| text_at(&record, pointer);
+        let pod = plain(&format!("{}/{}/{}", identity.pod_namespace, identity.pod_name, identity.container_name));
+        writeln!(out, "{} {} {} {pod}", text("/time"), text("/container"), text("/decision"))?;
+        for change in changes {
+            writeln!(out, "  {change}")?;
+        }
+    }
+    writeln!(out, "{records} decisions, {differ} would differ")?;
+    Ok(if differ > 0 { Verdict::Objections } else { Verdict::Fine })
+}
+
+/// What would become of each finding, where that is something else.
+fn changes(line: &Value, identity: &Identity, policy: &Policy) -> Vec<String> {
+    let id = at(line, "/container").as_str().unwrap_or_default();
+    let was_audit = *at(line, "/record/mode") == "audit";
+    let findings = at(line, "/record/findings").as_array().into_iter().flatten();
+    findings
+        .filter_map(|finding| {
+            let name = at(finding, "/rule").as_str()?;
+            let was = if was_audit { "audited" } else { at(finding, "/action").as_str()? };
+            let Some(rule) = RuleId::named(name) else { return Some(format!("{}: no longer a rule", plain(name))) };
+            let (profile, mode, action) = policy.action_for(identity, id, rule.id);
+            let now = match (mode, action) {
+                (_, Action::Off) => "not looked at",
+                (Mode::Enforce, Action::Deny) => "denied",
+                // Where no change helps, a rule that changes refuses; what it did then it does now.
+                (Mode::Enforce, Action::Mutate) if was == "denied" && !rule.mutable => "denied",
+                (Mode::Enforce, Action::Mutate) => "mutated",
+                _ => "audited",
+            };
+            let pointer = text_at(finding, "/pointer");
+            (was != now).then(|| format!("{name} {pointer}: {was} -> {now} (profile {profile})"))
+        })
+        .collect()
+}

@@ -1,0 +1,279 @@
+//! The commands as an admin runs them. As root: a policy file has to be root's.
+
+#[cfg(test)]
+mod commands {
+    use std::fs;
+    use std::io::Write as _;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::{Path, PathBuf};
+    use std::process::{Command, Output, Stdio};
+
+    use serde_json::{Value, json};
+
+    /// A directory of root's with an empty policy file.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            let dir = std::env::temp_dir().join(format!("palisade-cli-{name}-{}", std::process::id()));
+            fs::create_dir_all(&dir).unwrap();
+            fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
+            let scratch = Self(dir);
+            scratch.write("policy.toml", "");
+            scratch
+        }
+
+        fn write(&self, name: &str, text: &str) -> String {
+            let path = self.0.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            path.to_str().unwrap().to_owned()
+        }
+
+        fn run(&self, args: &[&str]) -> Output {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_palisade"));
+            command.args(args).env("PALISADE_CONFIG", self.0.join("policy.toml")).env("NO_COLOR", "1");
+            command.output().unwrap()
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    fn golden(name: &str) -> String {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(name);
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn text(bytes: &[u8]) -> String {
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    fn json_of(output: &Output) -> Value {
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    #[test]
+    fn check_tells_by_its_exit_code_and_says_why() {
+        let scratch = Scratch::new("check");
+        let admitted = scratch.run(&["check", "--offline", &golden("cri-app")]);
+        assert_eq!(admitted.status.code(), Some(0), "{}", text(&admitted.stdout));
+        let shown = text(&admitted.stdout);
+        assert!(shown.contains("changed: linux.seccomp: /linux/seccomp"), "{shown}");
+        assert!(shown.contains("admitted under profile restricted (profile)"), "{shown}");
+        let refused = scratch.run(&["check", "--offline", &golden("cri-privileged")]);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(text(&refused.stdout).contains("denied: priv.heuristic"), "{}", text(&refused.stdout));
+        let open = scratch.run(&["check", "--offline", "--profile", "privileged", &golden("cri-privileged")]);
+        assert_eq!(open.status.code(), Some(0), "{}", text(&open.stdout));
+    }
+
+    #[test]
+    fn check_takes_many_bundles_and_standard_input() {
+        let scratch = Scratch::new("many");
+        let all = scratch.run(&["check", "--offline", "--format", "json", &golden("")]);
+        assert_eq!(all.status.code(), Some(1), "one of them is refused");
+        let results = json_of(&all);
+        let cases = fs::read_dir(golden("")).unwrap().count();
+        assert_eq!(results.as_array().unwrap().len(), cases);
+        for one in results.as_array().unwrap() {
+            let bundle = Path::new(one["path"].as_str().unwrap()).parent().unwrap().to_owned();
+            assert_eq!(one["decision"] == "deny", one["message"].is_string());
+            // The golden files are judged with the same facts, but for those that links and other hosts' files need.
+            if bundle.join("hardened.json").exists() {
+                assert_eq!(one["decision"], "admit", "{bundle:?}: {}", one["message"]);
+            }
+        }
+        let mut child = Command::new(env!("CARGO_BIN_EXE_palisade"))
+            .args(["check", "--offline", "-"])
+            .env("PALISADE_CONFIG", scratch.0.join("policy.toml"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(b"{\"ociVersion\":\"1.3.0\",\"process\":{},\"process\":{}}").unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stdout).contains("denied: spec.strict: /process"), "{}", text(&output.stdout));
+    }
+
+    #[test]
+    fn sarif_has_a_result_for_each_finding_with_a_known_rule() {
+        let scratch = Scratch::new("sarif");
+        let output = scratch.run(&["check", "--offline", "--format", "sarif", &golden("cri-privileged")]);
+        let log = json_of(&output);
+        assert_eq!(log["version"], "2.1.0");
+        let run = &log["runs"][0];
+        let rules: Vec<&Value> = run["tool"]["driver"]["rules"].as_array().unwrap().iter().map(|r| &r["id"]).collect();
+        let results = run["results"].as_array().unwrap();
+        assert!(results.iter().any(|result| result["level"] == "error"));
+        for result in results {
+            assert!(rules.contains(&&result["ruleId"]), "{result}");
+            assert!(result["message"]["text"].as_str().is_some_and(|text| !text.is_empty()));
+            assert!(result["locations"][0]["logicalLocations"][0]["fullyQualifiedName"].is_string());
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_no_verdict() {
+        let scratch = Scratch::new("unread");
+        for args in [
+            vec!["check", "/nonexistent"],
+            vec!["check", "--profile", "nosuch", "-"],
+            vec!["explain", "nosuch"],
+            vec!["policy", "validate", "--policy", "/nonexistent"],
+            vec!["replay", "/nonexistent"],
+            vec!["check"],
+            vec!["nosuch"],
+        ] {
+            let output = scratch.run(&args);
+            assert_eq!(output.status.code(), Some(2), "{args:?}");
+            assert!(!output.stderr.is_empty() && output.stdout.is_empty(), "{args:?}");
+        }
+        scratch.write("policy.toml", "profle = \"x\"");
+        let wrong = scratch.run(&["policy", "validate"]);
+        assert_eq!(wrong.status.code(), Some(2));
+        assert!(text(&wrong.stderr).contains("line 1"), "{}", text(&wrong.stderr));
+    }
+
+    #[test]
+    fn a_policy_can_be_shown_and_compared() {
+        let scratch = Scratch::new("policy");
+        let shown = text(&scratch.run(&["policy", "show", "--profile", "restricted"]).stdout);
+        assert!(shown.starts_with("profile restricted (Enforce, the default)"), "{shown}");
+        assert!(shown.contains("uid=65532") && !shown.contains("profile baseline"), "{shown}");
+        let old = scratch.write("old.toml", "[profiles.team]\nextends = \"restricted\"\n");
+        let tighter = scratch.write(
+            "tighter.toml",
+            "[profiles.team]\nextends = \"restricted\"\n[profiles.team.rules.\"res.pids\"]\nmax = 9\n",
+        );
+        let looser = scratch.write(
+            "looser.toml",
+            "[profiles.team]\nextends = \"restricted\"\n[profiles.team.rules.\"linux.ns\"]\naction = \"off\"\n",
+        );
+        let output = scratch.run(&["policy", "diff", &old, &tighter]);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(text(&output.stdout).contains("res.pids.max: 4096 -> 9"), "{}", text(&output.stdout));
+        let output = scratch.run(&["policy", "diff", &old, &looser]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stdout).contains("team: LOOSER, rule linux.ns is off"), "{}", text(&output.stdout));
+        let same = scratch.run(&["policy", "diff", &old, &old]);
+        assert_eq!((same.status.code(), same.stdout.len()), (Some(0), 0));
+    }
+
+    #[test]
+    fn a_container_is_explained_by_reasons_diff_and_patch() {
+        let scratch = Scratch::new("explain");
+        let log = scratch.0.join("audit.jsonl");
+        scratch.write("policy.toml", &format!("[audit]\npath = {log:?}\n"));
+        let bundle = "state/io.containerd.runtime.v2.task/k8s.io/c1";
+        let before = fs::read_to_string(Path::new(&golden("cri-app")).join("config.json")).unwrap();
+        let after = fs::read_to_string(Path::new(&golden("cri-app")).join("hardened.json")).unwrap();
+        scratch.write(&format!("{bundle}/config.json"), &before);
+        scratch.write(&format!("{bundle}/palisade/config.json"), &after);
+        let record = fs::read_to_string(Path::new(&golden("cri-app")).join("record.json")).unwrap();
+        let record: Value = serde_json::from_str(&record).unwrap();
+        let line = |id: &str, rule: &str| {
+            let mut record = record.clone();
+            record["findings"][0]["rule"] = json!(rule);
+            let line =
+                json!({ "time": "T", "decision": "mutate", "namespace": "k8s.io", "container": id, "record": record });
+            format!("{line}\n")
+        };
+        fs::write(&log, line("c1", "rule\u{1b}[31m") + &line("c2", "of-another")).unwrap();
+        let state = scratch.0.join("state");
+        let args = ["explain", "c1", "--state", state.to_str().unwrap()];
+        let shown = text(&scratch.run(&args).stdout);
+        assert!(shown.contains("T create mutate, profile restricted (profile)"), "{shown}");
+        assert!(!shown.contains("of-another"), "{shown}");
+        assert!(!shown.contains('\u{1b}'), "what a record holds does not steer the terminal");
+        assert!(shown.contains("\n+    \"rlimits\": [") || shown.contains("RLIMIT_CORE"), "{shown}");
+        let patch: json_patch::Patch =
+            serde_json::from_slice(&scratch.run(&[&args[..], &["--format", "patch"]].concat()).stdout).unwrap();
+        let mut patched: Value = serde_json::from_str(&before).unwrap();
+        json_patch::patch(&mut patched, &patch).unwrap();
+        assert_eq!(patched, serde_json::from_str::<Value>(&after).unwrap());
+    }
+
+    #[test]
+    fn a_log_is_replayed_against_another_policy() {
+        let scratch = Scratch::new("replay");
+        let line = |namespace: &str, rule: &str, action: &str| {
+            let identity = json!({
+                "kind": "container", "sandbox_id": "s", "pod_namespace": namespace, "pod_name": "p", "pod_uid": "u",
+                "container_name": "c", "image_name": "i",
+            });
+            let record =
+                json!({ "mode": "enforce", "findings": [{ "rule": rule, "pointer": "/x", "action": action }] });
+            let line =
+                json!({ "time": "T", "decision": "x", "container": "c1", "identity": identity, "record": record });
+            format!("{line}\n")
+        };
+        let log = scratch.write(
+            "audit.jsonl",
+            &(line("shop", "user.non-root", "mutated")
+                + &line("lab", "user.non-root", "mutated")
+                + &line("lab", "linux.sysctl", "denied")),
+        );
+        let same = scratch.run(&["replay", &log]);
+        assert_eq!(same.status.code(), Some(0), "{}", text(&same.stdout));
+        let new = scratch.write("new.toml", "[[select]]\nnamespace = \"lab\"\nprofile = \"baseline\"\n");
+        let output = scratch.run(&["replay", &log, "--policy", &new]);
+        assert_eq!(output.status.code(), Some(1));
+        let shown = text(&output.stdout);
+        assert!(shown.contains("user.non-root /x: mutated -> audited (profile baseline)"), "{shown}");
+        assert!(shown.ends_with("3 decisions, 1 would differ\n"), "{shown}");
+        fs::write(&log, "no record\n").unwrap();
+        assert_eq!(scratch.run(&["replay", &log]).status.code(), Some(2));
+    }
+
+    #[test]
+    fn completion_and_help_are_there() {
+        let scratch = Scratch::new("help");
+        assert!(text(&scratch.run(&["completion", "bash"]).stdout).contains("_palisade"));
+        let help = text(&scratch.run(&["--help"]).stdout);
+        for command in ["check", "explain", "policy", "replay", "completion"] {
+            assert!(help.contains(command), "{help}");
+        }
+    }
+
+    const INTRODUCTION: &str = "# The admin's tool\n\n\
+        `scripts/build` makes `palisade` beside the shim. It judges with the shim's own code and changes nothing.\n\n\
+        ```sh\n\
+        palisade check --offline config.json              # what would be changed or refused, and why\n\
+        palisade check --format sarif bundles/ > out.sarif\n\
+        palisade explain 4f1c...                          # what was changed in a container that runs\n\
+        palisade explain 4f1c... --format patch           # as an RFC 6902 patch\n\
+        palisade policy validate && palisade policy show --profile restricted\n\
+        palisade policy diff /etc/palisade/policy.toml new.toml\n\
+        palisade replay /var/log/palisade/audit.jsonl --policy new.toml\n\
+        ```\n\n\
+        `check` looks at the paths of a specification on the machine that it runs on; with `--offline` it goes by their names, for specifications of\n\
+        another machine. Streams, layers and runtime options are taken to be in order, since they are not in a specification. `replay` goes by the\n\
+        findings that are on record, not by the specification: a rule that was off when the record was written has none, and another list or limit\n\
+        may find more or less. `check` on the bundles of containers that still run answers those in full.\n\n\
+        Exit codes: 0 nothing to object to, 1 something was refused, looser or different, 2 something could not be read.\n";
+
+    /// `docs/cli.md` is the help of each command. `PALISADE_BLESS=1` writes it anew.
+    #[test]
+    fn the_documentation_is_the_help() {
+        let scratch = Scratch::new("docs");
+        let mut page = INTRODUCTION.to_owned();
+        for command in
+            ["", "check", "explain", "policy", "policy validate", "policy show", "policy diff", "replay", "completion"]
+        {
+            let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
+            let help = text(&scratch.run(&args).stdout);
+            let title = format!("palisade {command}");
+            page.push_str(&format!("\n## {}\n\n```text\n{help}```\n", title.trim_end()));
+        }
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cli.md");
+        if std::env::var_os("PALISADE_BLESS").is_some() {
+            fs::write(&path, &page).unwrap();
+        }
+        assert_eq!(fs::read_to_string(path).unwrap(), page, "PALISADE_BLESS=1 writes it anew");
+    }
+}

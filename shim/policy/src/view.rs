@@ -1,0 +1,135 @@
+//! A policy as an admin looks at it: what every profile does, rule by rule.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::action::{Action, Mode};
+use crate::identity::Identity;
+use crate::policy::Policy;
+use crate::profile::{AllowedDevice, AllowedPath, Ceiling, Profile, Settings};
+use crate::rules::RuleId;
+use crate::scope::Candidate;
+
+/// One profile, complete.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ProfileView {
+    /// Its name.
+    pub name: String,
+    /// Whether it is enforced.
+    pub mode: Mode,
+    /// Every rule, in the order in which they judge.
+    pub rules: Vec<RuleView>,
+}
+
+/// What one rule does in a profile.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RuleView {
+    /// The rule.
+    pub rule: RuleId,
+    /// What it does with what it finds.
+    pub action: Action,
+    /// The values that it goes by, by their key in the policy file.
+    pub settings: Map<String, Value>,
+}
+
+impl Policy {
+    /// Every profile, the built-in ones first.
+    #[must_use]
+    pub fn profiles(&self) -> Vec<ProfileView> {
+        self.profiles.iter().map(view).collect()
+    }
+
+    /// The profile that this policy selects for a container that is created as `id`, and what a rule does in it.
+    #[must_use]
+    pub fn action_for(&self, identity: &Identity, id: &str, rule: RuleId) -> (String, Mode, Action) {
+        let selection = self.select(Candidate::new(identity, id));
+        let mut actions = selection.profile.actions();
+        let action = actions.find(|(known, _)| known.id == rule).map_or(Action::Deny, |(_, action)| action);
+        (selection.profile.name().to_owned(), selection.profile.mode(), action)
+    }
+
+    /// In what this policy's profile of that name is looser than another policy's; `None` where it is at least as
+    /// strict, or where one of them has no such profile.
+    #[must_use]
+    pub fn looser_than(&self, other: &Self, profile: &str) -> Option<String> {
+        let named = |policy: &'_ Self| policy.profiles.iter().find(|known| known.name() == profile).cloned();
+        named(self)?.looser_than(&named(other)?)
+    }
+}
+
+fn view(profile: &Profile) -> ProfileView {
+    let rules = profile.actions().map(|(rule, action)| {
+        let value = |key: &&'static str| ((*key).to_owned(), setting(&profile.settings, rule.id.as_str(), key));
+        let keys: Vec<&'static str> = rule.settings.iter().map(|setting| setting.key()).collect();
+        RuleView { rule: rule.id, action, settings: keys.iter().map(value).collect() }
+    });
+    ProfileView { name: profile.name().to_owned(), mode: profile.mode(), rules: rules.collect() }
+}
+
+/// A setting as the policy file writes it.
+fn setting(settings: &Settings, rule: &str, key: &str) -> Value {
+    match (rule, key) {
+        (_, "uid") => json!(settings.user.uid),
+        (_, "gid") => json!(settings.user.gid),
+        (_, "capabilities") => json!(crate::capability::listed(&settings.capabilities)),
+        (_, "profile") => json!(format!("{:?}", settings.seccomp).to_lowercase()),
+        ("res.memory", key) => ceiling(settings.memory, key),
+        ("res.cpu", key) => match ceiling(settings.cpu, key) {
+            Value::Number(millis) => json!(format!("{millis}m")),
+            other => other,
+        },
+        ("res.pids", key) => ceiling(settings.pids, key),
+        ("mount.size", key) => ceiling(settings.tmpfs, key),
+        ("mount.host-path", "allow") => settings.host_paths.iter().map(host_path).collect(),
+        ("mount.type", "allow") => json!(settings.mount_types),
+        ("linux.devices", "allow") => settings.devices.iter().map(device).collect(),
+        ("hooks", "allow") => json!(settings.hooks),
+        ("annotations" | "update.annotations", "allow") => json!(settings.annotations),
+        ("linux.sysctl", "allow") => json!(settings.sysctls),
+        ("process.apparmor", "allow") => json!(settings.apparmor),
+        ("process.selinux" | "linux.mount-label", "allow") => json!(settings.selinux),
+        ("task.rootfs", "allow") => json!(settings.rootfs),
+        ("task.stdio", "allow") => json!(settings.stdio),
+        _ => Value::Null,
+    }
+}
+
+fn ceiling(ceiling: Ceiling, key: &str) -> Value {
+    if key == "max" { json!(ceiling.max) } else { json!(ceiling.default) }
+}
+
+fn host_path(allowed: &AllowedPath) -> Value {
+    json!(format!("{}{}", allowed.path.display(), if allowed.read_only { ":ro" } else { "" }))
+}
+
+fn device(allowed: &AllowedDevice) -> Value {
+    let kind = if allowed.block { 'b' } else { 'c' };
+    json!(format!("{} {kind} {}:{}", allowed.path.display(), allowed.major, allowed.minor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_of_every_rule_has_a_value() {
+        for profile in Policy::builtin().profiles() {
+            for rule in profile.rules {
+                let missing: Vec<_> = rule.settings.iter().filter(|(_, value)| value.is_null()).collect();
+                assert!(missing.is_empty(), "{}: {missing:?}", rule.rule);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_shown_can_be_written_into_a_policy_file() {
+        for profile in Policy::builtin().profiles() {
+            for rule in profile.rules {
+                for (key, value) in rule.settings {
+                    let text = format!("[profiles.restricted.rules.\"{}\"]\n{key} = {value}\n", rule.rule);
+                    Policy::from_toml(&text).unwrap_or_else(|error| panic!("{text}{error}"));
+                }
+            }
+        }
+    }
+}
