@@ -21,9 +21,9 @@ pub(crate) fn run(arguments: &ReplayArguments, out: &mut Vec<u8>) -> Result<Verd
     let failed = |source| CliError::Read { path: arguments.log.clone(), source };
     let file = File::open(&arguments.log).map_err(failed)?;
     let (mut records, mut differ) = (0_usize, 0_usize);
-    for (at, line) in BufReader::new(file).lines().enumerate() {
+    for (number, line) in BufReader::new(file).lines().enumerate() {
         let line = line.map_err(failed)?;
-        let wrong = |source| CliError::Record { path: arguments.log.clone(), line: at + 1, source };
+        let wrong = |source| CliError::Record { path: arguments.log.clone(), line: number + 1, source };
         let record: Value = serde_json::from_str(&line).map_err(wrong)?;
         let identity: Identity = serde_json::from_value(at(&record, "/identity").clone()).map_err(wrong)?;
         records += 1;
