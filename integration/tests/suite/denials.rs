@@ -132,9 +132,10 @@ pub(crate) fn trials(world: &'static World) -> Vec<Trial> {
     let flags = FLAGS.iter().map(|(name, flags, rule)| {
         Trial::test(format!("ctr: refuses {name}"), move || refuses_flags(world, flags, rule))
     });
-    let requests: [(&str, Test); 9] = [
+    let requests: [(&str, Test); 10] = [
         ("spec: refuses a host path behind a link", link_to_host_path),
         ("spec: refuses a host path mounted elsewhere", alias_of_host_path),
+        ("image: refuses a link in place of /dev", link_for_dev),
         ("request: refuses an unknown field", unknown_field),
         ("request: refuses a key given twice", duplicate_key),
         ("request: refuses a checkpoint", checkpoint),
@@ -233,6 +234,35 @@ fn alias_of_host_path(world: &World) -> Check {
     let refused = refuses_source(world, &alias);
     umount(&alias)?;
     refused
+}
+
+/// CVE-2026-41579 and CVE-2026-47766 in harmless form: what is meant for /dev lands in another place of the image.
+fn link_for_dev(world: &World) -> Check {
+    let create = |runtime| -> Result<Result<(), Failure>, Failed> {
+        let id = unique("links");
+        let spec = bundle_spec::spec(world.containerd.tag(), &id, &["true"]);
+        let tasks = world.tasks()?;
+        let mounts = tasks.make_container_of(&id, &world.containerd.runtime_name(runtime), &spec.to_string())?;
+        let upper = mounts.iter().flat_map(|mount| &mount.options).find_map(|option| option.strip_prefix("upperdir="));
+        let upper = Path::new(upper.ok_or("the snapshot has no upper directory")?).to_owned();
+        std::os::unix::fs::symlink("/elsewhere", upper.join("dev"))?;
+        fs::create_dir(upper.join("elsewhere"))?;
+        let created = tasks.create(&id, mounts, CreateOptions::default()).map(drop);
+        if created.is_ok() {
+            tasks.start(&id, "")?;
+            tasks.wait(&id, "")?;
+            tasks.delete(&id)?;
+        }
+        let left = world.containerd.layout().bundles().join(world.containerd.tag()).join(&id);
+        expect!(!left.exists(), "{} is left", left.display());
+        tasks.remove_container(&id)?;
+        Ok(created)
+    };
+    match create(Runtime::Palisade)? {
+        Ok(()) => return Err("palisade made the container".into()),
+        Err(failure) => world.expect_refusal(&failure, "root.links")?,
+    }
+    create(Runtime::Runc)?.map_err(|failure| Failed::from(format!("control: {failure}")))
 }
 
 fn unknown_field(world: &World) -> Check {
