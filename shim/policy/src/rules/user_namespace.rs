@@ -11,6 +11,7 @@ use crate::sheet::{Found, Sheet};
 /// A user namespace whose root is a user of the host is none: mapping 0 to 0 would make a root process
 /// pass for an ordinary one.
 pub(super) fn judge(draft: &mut Draft, _: &Case<'_>, sheet: &mut Sheet) {
+    idmapped_mounts(&draft.mounts, sheet);
     if draft.linux.namespace(oci::LinuxNamespaceType::User).is_none() {
         return;
     }
@@ -22,6 +23,20 @@ pub(super) fn judge(draft: &mut Draft, _: &Case<'_>, sheet: &mut Sheet) {
         for (i, mapping) in mappings.iter().enumerate().filter(|(_, mapping)| !is_outside_host(mapping)) {
             let found = Found::new(pointer::index(place, i), json!(mapping), "maps to users of the host");
             sheet.refuses(found, format!("host ids from {FIRST_REMAPPED_ID}"));
+        }
+    }
+}
+
+/// An idmapped mount shows the files of one user as another's (mount_setattr(2)): mapped to an id of the host, a
+/// volume's root-owned files would be the container user's.
+fn idmapped_mounts(mounts: &[oci::Mount], sheet: &mut Sheet) {
+    for (at, mount) in mounts.iter().enumerate() {
+        for (list, mappings) in [("uidMappings", mount.uid_mappings()), ("gidMappings", mount.gid_mappings())] {
+            for (i, mapping) in mappings.iter().flatten().enumerate().filter(|(_, mapping)| !is_outside_host(mapping)) {
+                let place = format!("/mounts/{at}/{list}/{i}");
+                let found = Found::new(place, json!(mapping), "shows files as those of users of the host");
+                sheet.refuses(found, format!("host ids from {FIRST_REMAPPED_ID}"));
+            }
         }
     }
 }

@@ -10,6 +10,10 @@ mod exec;
 #[cfg(test)]
 mod exempt;
 #[cfg(test)]
+mod fields;
+#[cfg(test)]
+mod ledger;
+#[cfg(test)]
 mod modes;
 #[cfg(test)]
 mod properties;
