@@ -181,6 +181,19 @@ impl Setting {
 }
 
 impl Rule {
+    /// At which requests it judges.
+    #[must_use]
+    pub fn judged_at(&self) -> &'static str {
+        match self.judge {
+            Judge::Create(_) | Judge::Rootfs(_) => "create",
+            Judge::Process(_) | Judge::Streams(_) => "create, exec",
+            Judge::Resources(_) => "create, update",
+            Judge::Exec(_) => "exec",
+            Judge::Update(_) => "update",
+            Judge::Reading => "all",
+        }
+    }
+
     pub(crate) fn action_in(&self, builtin: Builtin) -> Action {
         match builtin {
             Builtin::Restricted => self.restricted,

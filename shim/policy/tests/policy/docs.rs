@@ -51,3 +51,32 @@ fn the_examples_are_policies() {
         assert_eq!(Policy::from_toml(example).unwrap().profile(), "restricted");
     }
 }
+
+/// `docs/controls.md` is made of the table. `PALISADE_BLESS=1` writes it anew.
+#[test]
+fn the_page_of_controls_is_the_table() {
+    let mut page = include_str!("controls_head.md").to_owned();
+    page.push_str("| rule | judged at | restricted | baseline | in every profile | a change helps | settings | what it demands, and who asks for it |\n");
+    page.push_str("|---|---|---|---|---|---|---|---|\n");
+    for rule in RULES {
+        let settings: Vec<&str> = rule.settings.iter().map(|setting| setting.key()).collect();
+        let yes = |is: bool| if is { "yes" } else { "" };
+        page.push_str(&format!(
+            "| `{}` | {} | {} | {} | {} | {} | {} | {} |\n",
+            rule.id,
+            rule.judged_at(),
+            word(rule.restricted),
+            word(rule.baseline),
+            yes(rule.essential),
+            yes(rule.mutable),
+            settings.join(", "),
+            rule.source,
+        ));
+    }
+    page.push_str(include_str!("controls_tail.md"));
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/controls.md");
+    if std::env::var_os("PALISADE_BLESS").is_some() {
+        std::fs::write(path, &page).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(path).unwrap(), page, "PALISADE_BLESS=1 writes it anew");
+}

@@ -18,6 +18,8 @@ mod modes;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod pss;
+#[cfg(test)]
 mod rules;
 #[cfg(test)]
 mod select;
