@@ -46,6 +46,9 @@ pub(crate) fn read(files: &[(&str, &str)]) -> Result<Policy, PolicyFilesError> {
     let known: Vec<String> = policy.profiles.iter().map(|profile| profile.name().to_owned()).collect();
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
     for (source, file) in &parsed {
+        set_default(&mut policy, file, &known, &source.place).map_err(|error| source.error(error))?;
+    }
+    for (source, file) in &parsed {
         add_entries(&mut policy, file, &known, source).map_err(|error| source.error(error))?;
     }
     Ok(policy)
@@ -115,9 +118,8 @@ fn set_once(policy: &mut Policy, file: &File, set: &mut Vec<&'static str>, place
     Ok(())
 }
 
-/// Takes what adds up, and what names a profile.
-fn add_entries(policy: &mut Policy, file: &File, known: &[&str], source: &Source<'_>) -> Result<(), PolicyError> {
-    let place = &source.place;
+/// Takes the name of the default profile.
+fn set_default(policy: &mut Policy, file: &File, known: &[&str], place: &Place) -> Result<(), PolicyError> {
     if let Some(selected) = &file.profile {
         if !known.contains(&selected.get_ref().as_str()) {
             let mend = format!("choose one of {}", known.join(", "));
@@ -125,8 +127,16 @@ fn add_entries(policy: &mut Policy, file: &File, known: &[&str], source: &Source
         }
         policy.selected.clone_from(selected.get_ref());
     }
+    Ok(())
+}
+
+/// Takes what adds up. The default profile is known by now.
+fn add_entries(policy: &mut Policy, file: &File, known: &[&str], source: &Source<'_>) -> Result<(), PolicyError> {
+    let place = &source.place;
     for (at, table) in file.select.iter().enumerate() {
-        policy.selectors.push(entries::selector(table, source.entry("select", at), known, place)?);
+        let selector = entries::selector(table, source.entry("select", at), known, place)?;
+        entries::check_author(&selector, policy, table.span(), place)?;
+        policy.selectors.push(selector);
     }
     for (at, table) in file.exempt.iter().enumerate() {
         policy.exemptions.push(entries::exemption(table, source.entry("exempt", at), place)?);

@@ -72,6 +72,12 @@ impl Scope {
         (texts.iter().any(|text| text.is_some()) || scope.sandbox.is_some()).then_some(scope)
     }
 
+    /// Whether it asks for something that a pod's author does not choose: names of pods, containers and images are
+    /// the author's, the namespace is what the author was let into, and the sandbox runs the node's own image.
+    pub(crate) fn is_beyond_author(&self) -> bool {
+        self.namespace.is_some() || self.sandbox == Some(true)
+    }
+
     pub(crate) fn covers(&self, candidate: Candidate<'_>) -> bool {
         let identity = candidate.identity;
         let texts = [

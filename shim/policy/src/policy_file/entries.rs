@@ -9,6 +9,7 @@ use super::error::{Place, PolicyError};
 use super::shape::{Date, ExemptTable, SelectTable};
 use crate::day::Day;
 use crate::exemption::{Exemption, is_exemptable};
+use crate::policy::Policy;
 use crate::rules::RuleId;
 use crate::scope::{Pattern, Scope};
 use crate::select::Selector;
@@ -44,6 +45,25 @@ pub(super) fn selector(
     Ok(Selector { scope, profile: entry.profile.get_ref().clone(), name })
 }
 
+/// A selector that goes by nothing but names that a pod's author chooses must not loosen: whoever uses the name would
+/// have the profile.
+pub(super) fn check_author(
+    selector: &Selector,
+    policy: &Policy,
+    span: Range<usize>,
+    place: &Place,
+) -> Result<(), PolicyError> {
+    let looser = policy.find(&selector.profile).looser_than(policy.selected());
+    match looser.filter(|_| !selector.scope.is_beyond_author()) {
+        None => Ok(()),
+        Some(_) => {
+            let problem = "loosens by names that a pod's author chooses";
+            let mend = "add namespace; \"*\" stands for all of them";
+            Err(place.wrong(span, &selector.name, problem, mend))
+        }
+    }
+}
+
 /// Reads one exemption.
 pub(super) fn exemption(table: &Spanned<ExemptTable>, name: String, place: &Place) -> Result<Exemption, PolicyError> {
     let entry = table.get_ref();
@@ -60,6 +80,10 @@ pub(super) fn exemption(table: &Spanned<ExemptTable>, name: String, place: &Plac
     let wrong = |at: Range<usize>, key: &str, problem: &str, mend: String| {
         Err(place.wrong(at, &format!("{name}.{key}"), problem, mend))
     };
+    if !scope.is_beyond_author() {
+        let mend = "add namespace; \"*\" stands for all of them";
+        return Err(place.wrong(table.span(), &name, "goes by names that a pod's author chooses", mend));
+    }
     let Some(rule) = RuleId::named(entry.rule.get_ref()) else {
         return wrong(entry.rule.span(), "rule", "is no rule", closest(entry.rule.get_ref()));
     };

@@ -92,6 +92,7 @@ fn what_makes_no_sense_is_an_error_with_its_line() {
         (2, "cannot be exempted from", "user.non-root", "caps.never"),
         (2, "cannot be exempted from", "user.non-root", "mount.deny-always"),
         (1, "about every container", "namespace = \"a\"\n", ""),
+        (1, "author chooses", "namespace = \"a\"", "container = \"a\""),
         (4, "is empty", "\"T\"", "\" \""),
         (1, "missing field", "reason = \"T\"\n", ""),
         (1, "missing field", "expires = \"2027-03-01\"\n", ""),

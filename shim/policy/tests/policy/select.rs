@@ -33,7 +33,7 @@ image = "registry.corp/ml/*"
 profile = "baseline"
 [[select]]
 container = "sidecar"
-profile = "privileged"
+profile = "tight"
 [[select]]
 sandbox = true
 profile = "baseline"
@@ -41,6 +41,10 @@ profile = "baseline"
 extends = "lead"
 [profiles.lead]
 extends = "baseline@1"
+[profiles.tight]
+extends = "restricted"
+[profiles.tight.rules."res.pids"]
+max = 100
 "#;
 
 #[test]
@@ -52,7 +56,7 @@ fn the_first_selector_that_covers_a_container_decides_and_is_named() {
         ("kube-system", "dns", "sidecar", "team", "select[1]"),
         ("kube-systemd", "cni-x7", "agent", "restricted", "profile"),
         ("ml-train", "job", "app", "restricted", "profile"),
-        ("shop", "web", "sidecar", "privileged", "select[3]"),
+        ("shop", "web", "sidecar", "tight", "select[3]"),
         ("shop", "web", "app", "restricted", "profile"),
     ] {
         let record = record(&pod(namespace, name, container), &policy);
@@ -189,6 +193,9 @@ fn what_makes_no_sense_is_an_error_with_its_line() {
         (1, "about every container", "[[select]]\nprofile = \"baseline\"\n"),
         (3, "no profile", "[[select]]\nnamespace = \"x\"\nprofile = \"nosuch\"\n"),
         (2, "no name", "[[select]]\nnamespace = \"*x\"\nprofile = \"baseline\"\n"),
+        (1, "author chooses", "[[select]]\ncontainer = \"sidecar\"\nprofile = \"baseline\"\n"),
+        (1, "author chooses", "[[select]]\npod = \"cni-*\"\nimage = \"corp/*\"\nprofile = \"privileged\"\n"),
+        (1, "author chooses", "[[select]]\npod = \"cni-*\"\nsandbox = false\nprofile = \"privileged\"\n"),
         (2, "unknown field", "[[select]]\nlabel = \"x\"\nprofile = \"baseline\"\n"),
         (1, "missing field", "[[select]]\nnamespace = \"x\"\n"),
         (2, "no profile", "[profiles.a]\nextends = \"restricted@2\"\n"),
