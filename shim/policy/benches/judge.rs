@@ -1,5 +1,7 @@
 //! What the gate costs: `cargo bench -p palisade-policy`. The specification is one of containerd's CRI plugin.
 
+#![allow(clippy::expect_used, reason = "a benchmark that cannot read its input has nothing to measure")]
+
 use std::hint::black_box;
 use std::path::Path;
 
