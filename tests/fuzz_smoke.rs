@@ -10,6 +10,8 @@
     reason = "how a test fails"
 )]
 
+#[path = "fuzz/requests.rs"]
+mod requests;
 #[path = "fuzz/spec.rs"]
 mod spec;
 
@@ -87,11 +89,9 @@ fn mutate(spec: &mut Vec<u8>, other: &[u8], dice: &mut Dice) {
     }
 }
 
-#[test]
-fn mutated_specs_are_refused_or_hardened_for_good() {
-    let corpus = corpus();
-    assert!(corpus.len() > 3, "the golden specs are the corpus");
-    corpus.iter().for_each(|bytes| spec::judge_twice(bytes));
+/// Mutants of `corpus`, the same on every machine.
+fn mutants(corpus: &[Vec<u8>], mut take: impl FnMut(&[u8])) {
+    corpus.iter().for_each(|bytes| take(bytes));
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     for _ in 0..MUTATIONS {
         let mut mutant = corpus[dice.roll(corpus.len())].clone();
@@ -101,6 +101,48 @@ fn mutated_specs_are_refused_or_hardened_for_good() {
                 mutate(&mut mutant, other, &mut dice);
             }
         }
-        spec::judge_twice(&mutant);
+        take(&mutant);
     }
+}
+
+/// A part of every golden spec.
+fn parts(pointer: &str) -> Vec<Vec<u8>> {
+    let specs = corpus().into_iter().filter_map(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
+    specs.filter_map(|spec| Some(spec.pointer(pointer)?.to_string().into_bytes())).collect()
+}
+
+/// What the container of the golden case has: user 1000 and no capability.
+fn grant() -> palisade_policy::Grant {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/cri-app/hardened.json");
+    spec::grant_of(&fs::read(path).unwrap())
+}
+
+#[test]
+fn mutated_processes_stay_within_their_container() {
+    let (grant, corpus) = (grant(), parts("/process"));
+    assert!(corpus.len() > 3);
+    mutants(&corpus, |bytes| requests::exec_within(bytes, &grant));
+}
+
+#[test]
+fn mutated_limits_stay_within_the_policy() {
+    let (grant, corpus) = (grant(), parts("/linux/resources"));
+    assert!(corpus.len() > 3);
+    mutants(&corpus, |bytes| requests::update_within(bytes, &grant));
+}
+
+#[test]
+fn mutated_policy_files_are_refused_or_hold() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/policy.md")).unwrap();
+    let examples = page.split("```toml").skip(1).filter_map(|rest| rest.split("```").next());
+    let corpus: Vec<Vec<u8>> = examples.map(|text| text.as_bytes().to_vec()).collect();
+    assert!(corpus.len() >= 3);
+    mutants(&corpus, requests::policy_holds);
+}
+
+#[test]
+fn mutated_specs_are_refused_or_hardened_for_good() {
+    let corpus = corpus();
+    assert!(corpus.len() > 3, "the golden specs are the corpus");
+    mutants(&corpus, spec::judge_twice);
 }

@@ -24,6 +24,27 @@ pub(crate) fn judge_twice(bytes: &[u8]) {
     }
 }
 
+/// What a container is given for a specification that is admitted.
+///
+/// # Panics
+///
+/// When it is refused.
+#[allow(dead_code, reason = "of use to some of the targets")]
+pub(crate) fn grant_of(bytes: &[u8]) -> palisade_policy::Grant {
+    let mut document: serde_json::Value = serde_json::from_slice(bytes).unwrap();
+    document["root"]["path"] = "rootfs".into();
+    document["linux"]["cgroupsPath"] = "/kubepods/c1".into();
+    let spec = ParsedSpec::parse(document.to_string().as_bytes()).unwrap();
+    let paths: Vec<_> = spec.namespace_paths().into_iter().map(|(kind, _)| kind).collect();
+    let mut request = request(spec);
+    let sharing = palisade_policy::NamespaceSharing::Other;
+    request.host.namespaces = paths.into_iter().map(|kind| palisade_policy::NamespaceFact { kind, sharing }).collect();
+    match judge_create(request, &Policy::builtin()).outcome {
+        Outcome::Admit(hardened) => hardened.grant().clone(),
+        Outcome::Deny(denial) => panic!("{denial}"),
+    }
+}
+
 fn harden(bytes: &[u8], policy: &Policy) -> Option<Vec<u8>> {
     let spec = ParsedSpec::parse(bytes).ok()?;
     match judge_create(request(spec), policy).outcome {

@@ -23,6 +23,7 @@ mod phases;
 mod pods;
 mod probes;
 mod restart;
+mod selection;
 mod spec_edits;
 mod terminal;
 

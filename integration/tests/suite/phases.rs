@@ -11,7 +11,9 @@ use palisade_probe::Verdict;
 
 use crate::probes::ROWS;
 use crate::support::{Check, World, trial};
-use crate::{audit, cancellation, denials, exec, isolation, lifecycle, limits, mutations, pods, restart, terminal};
+use crate::{
+    audit, cancellation, denials, exec, isolation, lifecycle, limits, mutations, pods, restart, selection, terminal,
+};
 
 /// Trials that share a policy file.
 pub(crate) struct Phase {
@@ -68,6 +70,7 @@ fn all(world: &'static World) -> Vec<Phase> {
             "profile = \"privileged\"\n",
             vec![trial(world, "the privileged profile runs all and records it", privileged)],
         ),
+        Phase { alone: true, ..phase("several profiles", selection::POLICY, selection::trials(world)) },
         phase(
             "a file that is wrong",
             "profil = \"restricted\"\n",

@@ -203,6 +203,44 @@ fn with(field: &str, value: Value) -> Value {
     spec
 }
 
+/// Go's `encoding/json` takes a key in any case and lets the last one count, so runc could read what nobody judged.
+#[test]
+fn a_key_in_another_case_is_not_understood() {
+    fn keys(value: &Value, at: &str, found: &mut Vec<(String, String)>) {
+        // In these the keys are data.
+        if ["/annotations", "/linux/sysctl", "/linux/resources/unified"].contains(&at) {
+            return;
+        }
+        match value {
+            Value::Object(map) => map.iter().for_each(|(key, value)| {
+                found.push((at.to_owned(), key.clone()));
+                keys(value, &format!("{at}/{key}"), found);
+            }),
+            Value::Array(list) => {
+                list.iter().enumerate().for_each(|(i, value)| keys(value, &format!("{at}/{i}"), found))
+            }
+            _ => {}
+        }
+    }
+    let spec = rules::pod();
+    let mut found = Vec::new();
+    keys(&spec, "", &mut found);
+    // One system call entry is as good as three hundred.
+    found.retain(|(at, _)| !at.starts_with("/linux/seccomp/syscalls/") || at.starts_with("/linux/seccomp/syscalls/0"));
+    assert!(found.len() > 100, "{} keys only", found.len());
+    for (at, key) in found {
+        let (mut beside, other) = (spec.clone(), key.to_uppercase());
+        let map = beside.pointer_mut(&at).unwrap().as_object_mut().unwrap();
+        let value = map[&key].clone();
+        map.insert(other.clone(), value);
+        let mut instead = beside.clone();
+        instead.pointer_mut(&at).unwrap().as_object_mut().unwrap().remove(&key);
+        for document in [beside, instead] {
+            assert!(ParsedSpec::parse(document.to_string().as_bytes()).is_err(), "{at}: {other}");
+        }
+    }
+}
+
 #[test]
 fn what_is_refused_is_refused() {
     let (_, whole) = fields::of::<oci::Spec>();
