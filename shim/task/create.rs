@@ -58,6 +58,7 @@ fn judge(
         .iter()
         .map(|mount| RootfsFact { kind: &mount.type_, source: &mount.source, options: &mount.options })
         .collect();
+    let sandboxes = service.sandboxes();
     let task = TaskFacts {
         id: &request.id,
         namespace: service.namespace(),
@@ -70,6 +71,7 @@ fn judge(
         parent_checkpoint: &request.parent_checkpoint,
         rootfs_mounts: &rootfs,
         options,
+        sandboxes: &sandboxes,
     };
     let (spec, policy) = service.gate().create(CreateTask { task, bundle })?;
     let runtime = OciRuntime::chosen_by(policy.policy());

@@ -27,6 +27,7 @@ use super::state::TaskState;
 use super::{create, exec, mount};
 use crate::bootstrap::is_identifier;
 use crate::gate::{Gate, UpdateTask};
+use palisade_policy::{ContainerKind, Identity};
 
 /// How long Delete waits for output that is still on its way.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -98,6 +99,13 @@ impl TaskService {
 
     fn containers(&self) -> MutexGuard<'_, Containers> {
         self.containers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The pod's sandbox, as it was created here.
+    pub(super) fn sandboxes(&self) -> Vec<Identity> {
+        let containers = self.containers();
+        let identities = containers.present.values().map(|container| container.created().grant.identity());
+        identities.filter(|identity| identity.kind == ContainerKind::Sandbox).cloned().collect()
     }
 
     fn container(&self, id: &str) -> Result<Arc<Container>, TaskError> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use palisade_policy::{
-    CreateRequest, HostFacts, Outcome, ParsedSpec, Policy, RuntimeOptions, SourceFact, SourceKind, TaskFacts,
+    CreateRequest, HostFacts, Identity, Outcome, ParsedSpec, Policy, RuntimeOptions, SourceFact, SourceKind, TaskFacts,
     judge_create,
 };
 
@@ -16,7 +16,8 @@ pub(crate) fn judge_twice(bytes: &[u8]) {
     let policy = Policy::builtin();
     let Some(once) = harden(bytes, &policy) else { return };
     let Some(spec) = ParsedSpec::parse(&once).ok() else { panic!("a hardened spec does not parse") };
-    let again = judge_create(request(spec), &policy);
+    let pod = [spec.identity()];
+    let again = judge_create(request(spec, &pod), &policy);
     assert!(!again.record.has_mutations(), "hardening is not idempotent: {:?}", again.record);
     match again.outcome {
         Outcome::Admit(twice) => assert_eq!(twice.as_bytes(), once, "a clean spec was changed"),
@@ -36,7 +37,8 @@ pub(crate) fn grant_of(bytes: &[u8]) -> palisade_policy::Grant {
     document["linux"]["cgroupsPath"] = "/kubepods/c1".into();
     let spec = ParsedSpec::parse(document.to_string().as_bytes()).unwrap();
     let paths: Vec<_> = spec.namespace_paths().into_iter().map(|(kind, _)| kind).collect();
-    let mut request = request(spec);
+    let pod = [spec.identity()];
+    let mut request = request(spec, &pod);
     let sharing = palisade_policy::NamespaceSharing::Other;
     request.host.namespaces = paths.into_iter().map(|kind| palisade_policy::NamespaceFact { kind, sharing }).collect();
     match judge_create(request, &Policy::builtin()).outcome {
@@ -47,14 +49,15 @@ pub(crate) fn grant_of(bytes: &[u8]) -> palisade_policy::Grant {
 
 fn harden(bytes: &[u8], policy: &Policy) -> Option<Vec<u8>> {
     let spec = ParsedSpec::parse(bytes).ok()?;
-    match judge_create(request(spec), policy).outcome {
+    let pod = [spec.identity()];
+    match judge_create(request(spec, &pod), policy).outcome {
         Outcome::Admit(hardened) => Some(hardened.as_bytes().to_vec()),
         Outcome::Deny(_) => None,
     }
 }
 
 /// Sources resolve to themselves and nothing is shared with the host, so that the rules have something to admit.
-fn request(spec: ParsedSpec) -> CreateRequest<'static> {
+fn request(spec: ParsedSpec, sandboxes: &[Identity]) -> CreateRequest<'_> {
     let source = |(mount, path): (usize, &Path)| SourceFact {
         mount,
         real_path: path.into(),
@@ -75,6 +78,7 @@ fn request(spec: ParsedSpec) -> CreateRequest<'static> {
         parent_checkpoint: "",
         rootfs_mounts: &[],
         options: RuntimeOptions::default(),
+        sandboxes,
     };
     CreateRequest { spec, host, task, today: palisade_policy::Day::of_unix_seconds(1_800_000_000) }
 }

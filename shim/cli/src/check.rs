@@ -117,6 +117,7 @@ fn judge(path: PathBuf, bytes: &[u8], policy: &Policy, offline: bool) -> Checked
     let cgroup = spec.cgroups_path().to_string_lossy().into_owned();
     let id = cgroup.rsplit(['/', ':']).next().filter(|id| !id.is_empty()).unwrap_or("check").to_owned();
     let bundle = path.parent().filter(|bundle| !bundle.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let pod = [spec.identity()];
     let task = TaskFacts {
         id: &id,
         namespace: "k8s.io",
@@ -129,6 +130,8 @@ fn judge(path: PathBuf, bytes: &[u8], policy: &Policy, offline: bool) -> Checked
         parent_checkpoint: "",
         rootfs_mounts: &[],
         options: RuntimeOptions::default(),
+        // A specification alone does not show in which pod it would be made.
+        sandboxes: &pod,
     };
     let decision = judge_create(CreateRequest { spec, host, task, today: today() }, policy);
     Checked { path, denial: decision.outcome.denial().cloned(), record: decision.record }

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use criterion::Criterion;
 use palisade_policy::{
-    CreateRequest, Day, HostFacts, NamespaceFact, NamespaceSharing, Outcome, ParsedSpec, Policy, RuntimeOptions,
-    SourceFact, SourceKind, TaskFacts, judge_create,
+    CreateRequest, Day, HostFacts, Identity, NamespaceFact, NamespaceSharing, Outcome, ParsedSpec, Policy,
+    RuntimeOptions, SourceFact, SourceKind, TaskFacts, judge_create,
 };
 
 /// Every namespace the pod's, every source a directory of the name that it has.
@@ -31,7 +31,7 @@ fn facts(spec: &ParsedSpec) -> HostFacts {
     }
 }
 
-fn request<'a>(spec: ParsedSpec, host: HostFacts, id: &'a str) -> CreateRequest<'a> {
+fn request<'a>(spec: ParsedSpec, host: HostFacts, id: &'a str, sandboxes: &'a [Identity]) -> CreateRequest<'a> {
     let task = TaskFacts {
         id,
         namespace: "k8s.io",
@@ -44,6 +44,7 @@ fn request<'a>(spec: ParsedSpec, host: HostFacts, id: &'a str) -> CreateRequest<
         parent_checkpoint: "",
         rootfs_mounts: &[],
         options: RuntimeOptions::default(),
+        sandboxes,
     };
     CreateRequest { spec, host, task, today: Day::of_unix_seconds(1_800_000_000) }
 }
@@ -56,13 +57,14 @@ fn benches(criterion: &mut Criterion) {
     let cgroup = spec.cgroups_path().to_string_lossy().into_owned();
     let id = cgroup.rsplit([':', '/']).next().unwrap_or_default();
     let host = facts(&spec);
-    let admitted = judge_create(request(spec.clone(), host.clone(), id), &policy).outcome;
+    let pod = [spec.identity()];
+    let admitted = judge_create(request(spec.clone(), host.clone(), id, &pod), &policy).outcome;
     assert!(matches!(admitted, Outcome::Admit(_)), "a refusal would be another measurement");
     criterion.bench_function("parse", |bench| bench.iter(|| ParsedSpec::parse(black_box(&bytes))));
     criterion.bench_function("judge and harden", |bench| {
         bench.iter_batched(
             || (spec.clone(), host.clone()),
-            |(spec, host)| judge_create(request(spec, host, id), &policy),
+            |(spec, host)| judge_create(request(spec, host, id, &pod), &policy),
             criterion::BatchSize::SmallInput,
         );
     });

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::day::Day;
 use crate::host::HostFacts;
+use crate::identity::Identity;
 use crate::spec::ParsedSpec;
 
 /// A create request, complete: specification, host facts, and the request's own fields.
@@ -47,6 +48,8 @@ pub struct TaskFacts<'a> {
     pub rootfs_mounts: &'a [RootfsMount<'a>],
     /// Runtime options.
     pub options: RuntimeOptions,
+    /// Whose sandboxes this very shim holds: the pod's, once that is created. A shim serves one pod.
+    pub sandboxes: &'a [Identity],
 }
 
 /// One mount of the root filesystem (containerd `types.Mount`).

@@ -1,10 +1,10 @@
 //! More rules, each with what passes, what is changed and what is refused.
 
-use palisade_policy::{PlaceFact, Policy, judge_rootfs};
+use palisade_policy::{Identity, ParsedSpec, PlaceFact, Policy, judge_rootfs};
 use serde_json::{Value, json};
 
 use crate::rules::{Edit, bind, judged, mount, options_at, pod, push, table};
-use crate::support::{self, Verdict::*, verdict_of};
+use crate::support::{self, Task, Verdict::*, verdict_of};
 
 const VOLUMES: &str = "/var/lib/kubelet/pods/4d6d1f5e-8f5b-4f0c-9a3e-3a4f0f1b2c3d/volumes";
 
@@ -194,6 +194,30 @@ fn programs_through_proc() {
             ("a program", Clean, |s| s["process"]["args"] = json!(["/opt/proc/self/exe"])),
         ],
     );
+}
+
+#[test]
+fn a_container_belongs_to_the_sandbox_of_its_shim() {
+    let mut spec = pod();
+    spec["root"]["path"] = json!("rootfs");
+    let id = support::id_of(&spec);
+    let own = ParsedSpec::parse(spec.to_string().as_bytes()).unwrap().identity();
+    let verdict = |sandboxes: Vec<Identity>| {
+        let task = Task { sandboxes: Some(sandboxes), ..Task::of(&id) };
+        verdict_of("task.identity", &support::create_task(&spec, &task, &Policy::builtin()).record)
+    };
+    let other = |change: fn(&mut Identity)| {
+        let mut other = own.clone();
+        change(&mut other);
+        vec![other]
+    };
+    assert_eq!(verdict(vec![own.clone()]), Clean);
+    assert_eq!(verdict(Vec::new()), Denied, "no sandbox yet");
+    assert_eq!(verdict(other(|pod| pod.sandbox_id = "another".to_owned())), Denied);
+    assert_eq!(verdict(other(|pod| pod.pod_uid = "another".to_owned())), Denied);
+    assert_eq!(verdict(other(|pod| pod.pod_namespace = "kube-system".to_owned())), Denied);
+    assert_eq!(verdict(other(|pod| pod.pod_name = "another".to_owned())), Denied);
+    assert_eq!(verdict(other(|pod| pod.container_name = "of the sandbox it is empty".to_owned())), Clean);
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use palisade_policy::{
     CreateRequest, Day, Decision, ExecRequest, Grant, HardenedProcess, HardenedResources, HardenedSpec, HookFact,
-    HostFacts, NamespaceFact, NamespaceSharing, Outcome, ParsedSpec, Policy, Record, RootfsMount, RuntimeOptions,
-    SourceFact, SourceKind, Taken, TaskFacts, UpdateRequest, judge_create, judge_exec, judge_update,
+    HostFacts, Identity, NamespaceFact, NamespaceSharing, Outcome, ParsedSpec, Policy, Record, RootfsMount,
+    RuntimeOptions, SourceFact, SourceKind, Taken, TaskFacts, UpdateRequest, judge_create, judge_exec, judge_update,
 };
 use serde_json::Value;
 
@@ -65,6 +65,8 @@ pub(crate) struct Task {
     pub(crate) checkpoint: String,
     pub(crate) rootfs: Vec<(String, String, Vec<String>)>,
     pub(crate) options: RuntimeOptions,
+    /// The sandboxes of the shim; `None`: the container's own.
+    pub(crate) sandboxes: Option<Vec<Identity>>,
 }
 
 pub(crate) const BUNDLE: &str = "/run/containerd/io.containerd.runtime.v2.task/default";
@@ -83,6 +85,7 @@ impl Task {
             checkpoint: String::new(),
             rootfs: vec![("overlay".to_owned(), "overlay".to_owned(), options)],
             options: RuntimeOptions::default(),
+            sandboxes: None,
         }
     }
 }
@@ -108,6 +111,7 @@ pub(crate) fn create_with(
     let bundle = Path::new(BUNDLE).join(&task.id);
     let rootfs: Vec<RootfsMount<'_>> =
         task.rootfs.iter().map(|(kind, source, options)| RootfsMount { kind, source, options }).collect();
+    let sandboxes = task.sandboxes.clone().unwrap_or_else(|| vec![parsed.identity()]);
     let task = TaskFacts {
         id: &task.id,
         namespace: "default",
@@ -120,6 +124,7 @@ pub(crate) fn create_with(
         parent_checkpoint: "",
         rootfs_mounts: &rootfs,
         options: task.options.clone(),
+        sandboxes: &sandboxes,
     };
     judge_create(CreateRequest { spec: parsed, host, task, today: today() }, policy)
 }
