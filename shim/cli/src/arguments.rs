@@ -60,7 +60,7 @@ pub(crate) enum CheckFormat {
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArguments {
-    /// Id of a container that runs.
+    /// Id of a container that runs, or of one that is on record.
     pub(crate) id: String,
     /// containerd's namespace.
     #[arg(long, short, default_value = "k8s.io")]

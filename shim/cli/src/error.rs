@@ -23,7 +23,9 @@ pub(crate) enum CliError {
     },
     #[error("{path:?} is no bundle and holds none")]
     NoBundle { path: PathBuf },
-    #[error("container {id} of namespace {namespace} was not created by palisade, or is gone: no {path:?}")]
+    #[error(
+        "container {id} of namespace {namespace} was not created by palisade, or is gone, and is not on record: no {path:?}"
+    )]
     NoContainer { id: String, namespace: String, path: PathBuf },
     #[error(transparent)]
     Policy(#[from] PolicyFileError),

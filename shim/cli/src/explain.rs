@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
@@ -21,6 +21,13 @@ pub(crate) fn run(arguments: &ExplainArguments, out: &mut Vec<u8>) -> Result<Ver
     let bundle = arguments.state.join(TASKS).join(&arguments.namespace).join(&arguments.id);
     let hardened = bundle.join(PRIVATE).join("config.json");
     if !hardened.is_file() {
+        // A container that was refused, or has ended, is still on record.
+        if arguments.format == ExplainFormat::Diff {
+            reasons(&log_of(arguments)?, arguments, out)?;
+        }
+        if !out.is_empty() {
+            return Ok(Verdict::Fine);
+        }
         let (id, namespace) = (arguments.id.clone(), arguments.namespace.clone());
         return Err(CliError::NoContainer { id, namespace, path: hardened });
     }
@@ -31,12 +38,15 @@ pub(crate) fn run(arguments: &ExplainArguments, out: &mut Vec<u8>) -> Result<Ver
             writeln!(out)?;
         }
         ExplainFormat::Diff => {
-            let log = policy::load(&arguments.policy)?.policy().audit().path().to_owned();
-            reasons(&log, arguments, out)?;
+            reasons(&log_of(arguments)?, arguments, out)?;
             diff(&before, &after, out)?;
         }
     }
     Ok(Verdict::Fine)
+}
+
+fn log_of(arguments: &ExplainArguments) -> Result<PathBuf, CliError> {
+    Ok(policy::load(&arguments.policy)?.policy().audit().path().to_owned())
 }
 
 fn document(path: &Path) -> Result<Value, CliError> {

@@ -191,6 +191,11 @@ mod commands {
         assert!(!shown.contains("of-another"), "{shown}");
         assert!(!shown.contains('\u{1b}'), "what a record holds does not steer the terminal");
         assert!(shown.contains("\n+    \"rlimits\": [") || shown.contains("RLIMIT_CORE"), "{shown}");
+        // Of a container that was refused there is the record alone.
+        let refused = scratch.run(&["explain", "c2", "--state", state.to_str().unwrap()]);
+        assert_eq!(refused.status.code(), Some(0));
+        assert!(text(&refused.stdout).contains("of-another"), "{}", text(&refused.stdout));
+        assert_eq!(scratch.run(&["explain", "c3", "--state", state.to_str().unwrap()]).status.code(), Some(2));
         let patch: json_patch::Patch =
             serde_json::from_slice(&scratch.run(&[&args[..], &["--format", "patch"]].concat()).stdout).unwrap();
         let mut patched: Value = serde_json::from_str(&before).unwrap();

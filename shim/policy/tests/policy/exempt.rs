@@ -83,6 +83,17 @@ fn an_exemption_counts_for_exec_too_and_ends_there_as_well() {
 }
 
 #[test]
+fn at_exec_a_sandbox_is_one_that_was_created_as_such() {
+    let process = app()["process"].clone();
+    for (sandbox, expected) in [("false", Verdict::Exempted), ("true", Verdict::Mutated)] {
+        let policy = exempting("user.non-root", &format!("namespace = \"*\"\nsandbox = {sandbox}"), "\"2027-03-01\"");
+        let grant = support::admitted(support::create(&app(), &policy)).0.grant().clone();
+        let record = support::exec(&process, &grant, &policy).record;
+        assert_eq!(verdict_of("user.non-root", &record), expected, "sandbox = {sandbox}");
+    }
+}
+
+#[test]
 fn what_makes_no_sense_is_an_error_with_its_line() {
     let whole = "[[exempt]]\nrule = \"user.non-root\"\nnamespace = \"a\"\nreason = \"T\"\nexpires = \"2027-03-01\"\n";
     Policy::from_toml(whole).unwrap();
