@@ -37,16 +37,28 @@ fn lexical(path: &str) -> Vec<&str> {
 /// Running the runtime's own executable through /proc was CVE-2019-5736.
 pub(super) fn args(process: &mut ProcessDraft, _: &ProcessScope<'_>, sheet: &mut Sheet) {
     let Some(program) = process.args.first() else { return };
-    let parts = lexical(program);
-    let through_proc = match parts.as_slice() {
+    if is_through_proc(program) {
+        let reason = format!("{program:?} is a program of another process");
+        sheet.refuses(Found::new("/process/args/0", program.as_str(), reason), "a path outside /proc");
+    }
+    // execvpe(3): a name without a slash is looked for in the directories of PATH.
+    if program.contains('/') {
+        return;
+    }
+    for (i, path) in process.env.iter().enumerate().filter_map(|(i, entry)| Some((i, entry.strip_prefix("PATH=")?))) {
+        if let Some(found) = path.split(':').find(|directory| is_through_proc(&format!("{directory}/{program}"))) {
+            let reason = format!("{program:?} would be looked for in {found:?}");
+            sheet.refuses(Found::new(format!("/process/env/{i}"), path, reason), "directories outside /proc");
+        }
+    }
+}
+
+fn is_through_proc(path: &str) -> bool {
+    match lexical(path).as_slice() {
         ["proc", process, link, ..] => {
             let magic = matches!(*link, "exe" | "fd" | "cwd" | "root" | "task" | "map_files");
             magic && (*process == "self" || *process == "thread-self" || process.parse::<u32>().is_ok())
         }
         _ => false,
-    };
-    if through_proc {
-        let reason = format!("{program:?} is a program of another process");
-        sheet.refuses(Found::new("/process/args/0", program.as_str(), reason), "a path outside /proc");
     }
 }

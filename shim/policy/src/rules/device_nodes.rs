@@ -1,4 +1,4 @@
-//! `linux.devices`.
+//! `linux.devices` and `linux.devices.never`.
 
 use std::path::Path;
 
@@ -40,5 +40,36 @@ pub(super) fn judge(draft: &mut Draft, case: &Case<'_>, sheet: &mut Sheet) {
         let reason = format!("{:?} is a device of the host", path.to_string_lossy());
         let found = Found::new(pointer::index("/linux/devices", i), json!(device), reason);
         sheet.refuses(found, "the default device nodes");
+    }
+}
+
+/// Nodes that are the kernel itself, by number, whatever they are called (kernel
+/// `Documentation/admin-guide/devices.txt`): no list of the policy lifts them.
+const NEVER: &[(i64, i64, &str)] = &[
+    (1, 1, "physical memory"),
+    (1, 2, "kernel memory"),
+    (1, 4, "the I/O ports"),
+    (1, 11, "the kernel's log"),
+    (10, 231, "the image of a suspended system"),
+    (10, 236, "the device mapper"),
+    (10, 237, "loop devices"),
+];
+
+/// Model specific registers of the CPUs, one node for each.
+const MSR_MAJOR: i64 = 202;
+
+/// A node that gives the host away, also where `linux.devices` would let it pass.
+pub(super) fn never(draft: &mut Draft, _: &Case<'_>, sheet: &mut Sheet) {
+    for (i, device) in draft.linux.devices.iter().enumerate() {
+        if !matches!(device.typ(), LinuxDeviceType::C | LinuxDeviceType::U) {
+            continue;
+        }
+        let numbers = (device.major(), device.minor());
+        let named = NEVER.iter().find(|(major, minor, _)| (*major, *minor) == numbers).map(|(.., name)| *name);
+        let registers = || (device.major() == MSR_MAJOR).then_some("registers of the CPU");
+        let Some(name) = named.or_else(registers) else { continue };
+        let text = device.path().to_string_lossy();
+        let found = Found::new(pointer::index("/linux/devices", i), json!(device), format!("{text:?} is {name}"));
+        sheet.refuses(found, "other devices");
     }
 }

@@ -17,6 +17,12 @@ pub(super) fn is_for_linker(entry: &str) -> bool {
     LINKER.contains(&name)
 }
 
+/// Whether an entry of a hook's own environment does: there any `LD_` counts, as `LD_DEBUG_OUTPUT` and
+/// `LD_PROFILE_OUTPUT` write files of the host (ld.so(8)).
+pub(super) fn is_for_linker_of_hook(entry: &str) -> bool {
+    entry.starts_with("LD_") || is_for_linker(entry)
+}
+
 /// A hook that inherits the container's environment runs what an image's LD_PRELOAD names, as root on the host
 /// (CVE-2025-23266). Without hooks the variables are the container's own business.
 pub(super) fn judge(draft: &mut Draft, _: &Case<'_>, sheet: &mut Sheet) {

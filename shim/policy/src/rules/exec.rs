@@ -87,25 +87,30 @@ pub(super) fn labels(process: &mut ProcessDraft, grant: &Grant, sheet: &mut Shee
 /// No resource limit above the container's own.
 pub(super) fn rlimits(process: &mut ProcessDraft, grant: &Grant, sheet: &mut Sheet) {
     for granted in &grant.rlimits {
-        let asked = process.rlimits.iter_mut().enumerate().find(|(_, limit)| limit.kind == granted.kind);
-        let Some((i, limit)) = asked else {
+        if !process.rlimits.iter().any(|limit| limit.kind == granted.kind) {
             let found = Found::new("/process/rlimits", Value::Null, "the container has this limit");
             if sheet.mends(found, json!(granted)) {
                 process.rlimits.push(granted.clone());
             }
             continue;
-        };
-        let lowered = Rlimit {
-            kind: granted.kind.clone(),
-            soft: limit.soft.min(granted.soft),
-            hard: limit.hard.min(granted.hard),
-        };
-        if lowered != *limit {
-            let place = pointer::index("/process/rlimits", i);
-            if sheet.mends(Found::new(place, json!(limit), "above the container's limit"), json!(lowered)) {
-                *limit = lowered;
-            }
         }
+        // A runtime sets all entries of a kind, the last one for good.
+        let asked = process.rlimits.iter_mut().enumerate();
+        for (i, limit) in asked.filter(|(_, limit)| limit.kind == granted.kind) {
+            lower(i, limit, granted, sheet);
+        }
+    }
+}
+
+fn lower(at: usize, limit: &mut Rlimit, granted: &Rlimit, sheet: &mut Sheet) {
+    let lowered =
+        Rlimit { kind: granted.kind.clone(), soft: limit.soft.min(granted.soft), hard: limit.hard.min(granted.hard) };
+    if lowered == *limit {
+        return;
+    }
+    let place = pointer::index("/process/rlimits", at);
+    if sheet.mends(Found::new(place, json!(limit), "above the container's limit"), json!(lowered)) {
+        *limit = lowered;
     }
 }
 

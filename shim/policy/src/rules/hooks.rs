@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::draft::Draft;
 use crate::rules::Case;
-use crate::rules::environment::is_for_linker;
+use crate::rules::environment::is_for_linker_of_hook;
 use crate::sheet::{Found, Sheet};
 use crate::spec::stages;
 
@@ -20,7 +20,7 @@ pub(super) fn judge(draft: &mut Draft, case: &Case<'_>, sheet: &mut Sheet) {
                 format!("hook {:?} runs on the host", path.to_string_lossy())
             } else if !case.host.hook_is_trusted(&pointer, path) {
                 format!("hook {:?} is a link, or others than root can write it", path.to_string_lossy())
-            } else if hook.env().iter().flatten().any(|entry| is_for_linker(entry)) {
+            } else if hook.env().iter().flatten().any(|entry| is_for_linker_of_hook(entry)) {
                 format!("hook {:?} would load what its environment names", path.to_string_lossy())
             } else {
                 continue;

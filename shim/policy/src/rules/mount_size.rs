@@ -21,28 +21,39 @@ pub(super) fn judge(draft: &mut Draft, case: &Case<'_>, sheet: &mut Sheet) {
 
 fn limit(mount: &mut oci::Mount, ceiling: Ceiling, pointer: &str, sheet: &mut Sheet) {
     let options = mount.options().clone().unwrap_or_default();
-    let sizes: Vec<&str> = options.iter().filter_map(|option| option.strip_prefix("size=")).collect();
-    // `nr_blocks` is a size too, in pages; the kernel takes whichever comes last.
-    let other = options.iter().any(|option| option.starts_with("nr_blocks="));
-    let size = match sizes.as_slice() {
-        [] if !other => ceiling.default,
-        [size] if !other => match bytes(size) {
-            Some(size) if (1..=ceiling.max).contains(&size) => return,
-            _ => ceiling.max,
-        },
-        _ => ceiling.max,
+    let sizes: Vec<&str> = options.iter().filter(|option| is_size(option)).map(String::as_str).collect();
+    let amounts: Option<Vec<u64>> = sizes.iter().map(|size| size.strip_prefix("size=").and_then(bytes)).collect();
+    let size = match amounts.as_deref() {
+        None => {
+            // What is not understood may be less than any size put in its place, so there is no change that tightens.
+            let found = Found::new(pointer, json!(sizes), "the size of a tmpfs is not understood");
+            return sheet.refuses(found, "size= with a number of bytes, or one with k, m or g");
+        }
+        Some([]) => ceiling.default,
+        Some([size]) if (1..=ceiling.max).contains(size) => return,
+        // 0 is no limit. The kernel takes the last of several; the least of them is no looser.
+        Some(several) => several.iter().copied().filter(|size| *size > 0).fold(ceiling.max, u64::min),
     };
     let mut limited = options.clone();
-    limited.retain(|option| !option.starts_with("size=") && !option.starts_with("nr_blocks="));
+    limited.retain(|option| !is_size(option));
     limited.push(format!("size={size}"));
-    let reason = if sizes.is_empty() { "a tmpfs without a size" } else { "a tmpfs above the limit" };
+    let reason = match sizes.len() {
+        0 => "a tmpfs without a size",
+        1 => "a tmpfs above the limit",
+        _ => "a tmpfs with several sizes",
+    };
     if sheet.mends(Found::new(pointer, json!(options), reason), json!(limited)) {
         mount.set_options(Some(limited));
     }
 }
 
-/// The size as the kernel reads it: a number with k, m or g (memparse). A share of the memory (`50%`) and 0, which
-/// is no limit, are not sizes here.
+/// `nr_blocks` is a size too, in pages, whose length is the machine's.
+fn is_size(option: &str) -> bool {
+    option.starts_with("size=") || option.starts_with("nr_blocks=")
+}
+
+/// The size as the kernel reads it: a number with k, m or g (memparse). A share of the memory (`50%`) is not one here,
+/// as the memory is the machine's.
 fn bytes(text: &str) -> Option<u64> {
     let (digits, unit) = match text.strip_suffix(['k', 'K', 'm', 'M', 'g', 'G']) {
         Some(digits) => (digits, text.get(digits.len()..)?),
@@ -55,6 +66,7 @@ fn bytes(text: &str) -> Option<u64> {
         _ => 0,
     };
     // The kernel takes octal and hexadecimal numbers as well; those are not understood here.
-    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
+    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let plain = plain && (digits == "0" || !digits.starts_with('0'));
     digits.parse::<u64>().ok().filter(|_| plain)?.checked_mul(1 << shift)
 }

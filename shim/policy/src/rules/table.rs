@@ -154,7 +154,7 @@ pub static RULES: &[Rule] = &[
     },
     Rule {
         id: RuleId("user.root-group"),
-        source: "No process in group root. NSA 1.6, CVE-2023-25173",
+        source: "No process in group root, disk, kmem or shadow. NSA 1.6, CVE-2023-25173",
         restricted: Mutate,
         baseline: Audit,
         mutable: true,
@@ -224,7 +224,7 @@ pub static RULES: &[Rule] = &[
     },
     Rule {
         id: RuleId("process.rlimits"),
-        source: "No core dumps, no real-time priority by resource limit. CIS-D 5.19",
+        source: "No core dumps, no real-time priority, no boundless queues and tasks by resource limit. CIS-D 5.19",
         restricted: Mutate,
         baseline: Mutate,
         mutable: true,
@@ -421,6 +421,16 @@ pub static RULES: &[Rule] = &[
         essential: false,
         settings: &[Setting::Allow],
         judge: Judge::Create(device_nodes::judge),
+    },
+    Rule {
+        id: RuleId("linux.devices.never"),
+        source: "No node of the kernel itself, whatever the policy lists. CIS-D 5.18",
+        restricted: Deny,
+        baseline: Deny,
+        mutable: false,
+        essential: false,
+        settings: &[],
+        judge: Judge::Create(device_nodes::never),
     },
     Rule {
         id: RuleId("res.devices"),

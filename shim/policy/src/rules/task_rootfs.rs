@@ -21,7 +21,14 @@ pub(super) fn judge(_: &mut Draft, case: &Case<'_>, sheet: &mut Sheet) {
     }
 }
 
+/// The filesystems that containerd's snapshotters hand over. Any other shows the kernel or the network whatever its
+/// source says: `sysfs` with a layer for its source is the host's sysfs.
+const KINDS: &[&str] = &["bind", "btrfs", "erofs", "ext4", "overlay", "squashfs", "xfs", "zfs"];
+
 fn why_not(mount: &RootfsMount<'_>, case: &Case<'_>) -> Option<String> {
+    if !KINDS.contains(&mount.kind) {
+        return Some(format!("{:?} is no filesystem of a snapshotter", mount.kind));
+    }
     // The kernel splits at commas, so one option could hide another from this rule.
     if let Some(option) = mount.options.iter().find(|option| option.contains(',')) {
         return Some(format!("{option:?} is more than one option"));
@@ -33,7 +40,10 @@ fn why_not(mount: &RootfsMount<'_>, case: &Case<'_>) -> Option<String> {
 /// Every host directory that the mount shows. The source of an overlay is a name only.
 fn directories<'a>(mount: &RootfsMount<'a>) -> Vec<&'a str> {
     if mount.kind != "overlay" {
-        return vec![mount.source];
+        // Disk filesystems take further files and devices by option (`device=`, `journal_path=`).
+        let values = mount.options.iter().filter_map(|option| option.split_once('='));
+        let paths = values.map(|(_, value)| value).filter(|value| value.starts_with('/'));
+        return std::iter::once(mount.source).chain(paths).collect();
     }
     let keys = ["lowerdir=", "upperdir=", "workdir=", "lowerdir+=", "datadir+="];
     let values = mount.options.iter().filter_map(|option| keys.iter().find_map(|key| option.strip_prefix(key)));

@@ -38,6 +38,10 @@ pub(super) fn non_root(process: &mut ProcessDraft, scope: &ProcessScope<'_>, she
 /// shadow 42 (Linux Standard Base: 0 to 99 are allocated statically).
 const SYSTEM_GROUPS: std::ops::Range<u32> = 0..100;
 
+/// Groups that no process needs for its own: whoever is in them reads disks, kernel memory and password hashes of
+/// whatever the container is shown (base-passwd of Debian, setup of Fedora).
+const HOST_GROUPS: &[(u32, &str)] = &[(0, "root"), (6, "disk"), (9, "kmem"), (15, "kmem"), (42, "shadow")];
+
 /// The group of root, and with it the other system groups that root is in by the image's /etc/group. Those
 /// of a volume (fsGroup) stay.
 pub(super) fn root_group(process: &mut ProcessDraft, scope: &ProcessScope<'_>, sheet: &mut Sheet) {
@@ -45,14 +49,15 @@ pub(super) fn root_group(process: &mut ProcessDraft, scope: &ProcessScope<'_>, s
         return;
     }
     let forced = scope.settings.user;
-    if process.gid == 0 {
-        let found = Found::new("/process/user/gid", 0, "the process would be in group root");
+    if let Some((gid, name)) = HOST_GROUPS.iter().find(|(gid, _)| *gid == process.gid) {
+        let found = Found::new("/process/user/gid", *gid, format!("the process would be in group {name}"));
         if sheet.mends(found, forced.gid) {
             process.gid = forced.gid;
         }
     }
     let own = process.gid;
-    let stays = |gid: &u32| !SYSTEM_GROUPS.contains(gid) || (*gid == own && own != 0);
+    let stays =
+        |gid: &u32| !SYSTEM_GROUPS.contains(gid) || (*gid == own && HOST_GROUPS.iter().all(|(host, _)| *host != own));
     let kept: Vec<u32> = process.additional_gids.iter().copied().filter(stays).collect();
     if kept != process.additional_gids {
         let before = json!(process.additional_gids);

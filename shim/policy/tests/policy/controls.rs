@@ -66,6 +66,7 @@ fn environment_of_hooks() {
     }
     assert_eq!(judged("hooks", &policy, |s| with_hook(s, &["A=1"])), Clean);
     assert_eq!(judged("hooks", &policy, |s| with_hook(s, &["LD_PRELOAD=/x"])), Denied);
+    assert_eq!(judged("hooks", &policy, |s| with_hook(s, &["LD_DEBUG_OUTPUT=/x"])), Denied);
 }
 
 #[test]
@@ -106,12 +107,13 @@ fn size_of_a_tmpfs() {
             ("within the limit", Clean, |s| mount(s, "/t", "tmpfs", json!(["size=64m"]))),
             ("bytes", Clean, |s| mount(s, "/t", "tmpfs", json!(["size=65536"]))),
             ("above the limit", Mutated, |s| mount(s, "/t", "tmpfs", json!(["size=5g"]))),
-            ("a share of the memory", Mutated, |s| mount(s, "/t", "tmpfs", json!(["size=50%"]))),
+            ("a share of the memory", Denied, |s| mount(s, "/t", "tmpfs", json!(["size=50%"]))),
             ("no limit", Mutated, |s| mount(s, "/t", "tmpfs", json!(["size=0"]))),
             ("the last one counts", Mutated, |s| mount(s, "/t", "tmpfs", json!(["size=1m", "size=100g"]))),
-            ("another way to say it", Mutated, |s| mount(s, "/t", "tmpfs", json!(["size=1m", "nr_blocks=99999999"]))),
-            ("a number that wraps", Mutated, |s| mount(s, "/t", "tmpfs", json!(["size=18446744073709551615g"]))),
-            ("hexadecimal", Mutated, |s| mount(s, "/t", "tmpfs", json!(["size=0xffffffffff"]))),
+            ("another way to say it", Denied, |s| mount(s, "/t", "tmpfs", json!(["size=1m", "nr_blocks=99999999"]))),
+            ("a number that wraps", Denied, |s| mount(s, "/t", "tmpfs", json!(["size=18446744073709551615g"]))),
+            ("octal", Denied, |s| mount(s, "/t", "tmpfs", json!(["size=010m"]))),
+            ("hexadecimal", Denied, |s| mount(s, "/t", "tmpfs", json!(["size=0xffffffffff"]))),
         ],
     );
     let policy =
@@ -124,6 +126,8 @@ fn size_of_a_tmpfs() {
     assert!(size(none).to_string().contains("size=1048576"));
     let large = after(&policy, |s| mount(s, "/t", "tmpfs", json!(["size=3m"])));
     assert!(size(large).to_string().contains("size=2097152"));
+    let twice = after(&policy, |s| mount(s, "/t", "tmpfs", json!(["size=0", "size=4k", "size=8k"])));
+    assert!(size(twice).to_string().contains("size=4096"), "never above what was asked for");
 }
 
 #[test]
@@ -180,6 +184,57 @@ fn device_numbers() {
         let text = format!("[profiles.restricted.rules.\"linux.devices\"]\nallow = [\"{entry}\"]\n");
         assert_eq!(Policy::from_toml(&text).unwrap_err().line(), 2, "{entry}");
     }
+}
+
+#[test]
+fn nodes_of_the_kernel() {
+    let policy = Policy::from_toml(
+        "[profiles.restricted.rules.\"linux.devices\"]\nallow = [\"/dev/mem c 1:1\", \"/dev/x c 202:3\", \"/dev/x c 1:3\"]\n",
+    )
+    .unwrap();
+    let memory: Edit =
+        |s| push(&mut s["linux"]["devices"], json!({"path": "/dev/mem", "type": "c", "major": 1, "minor": 1}));
+    let registers: Edit =
+        |s| push(&mut s["linux"]["devices"], json!({"path": "/dev/x", "type": "c", "major": 202, "minor": 3}));
+    let nothing: Edit =
+        |s| push(&mut s["linux"]["devices"], json!({"path": "/dev/x", "type": "c", "major": 1, "minor": 3}));
+    let disk: Edit =
+        |s| push(&mut s["linux"]["devices"], json!({"path": "/dev/x", "type": "b", "major": 1, "minor": 1}));
+    for edit in [memory, registers] {
+        assert_eq!(judged("linux.devices", &policy, edit), Clean, "it is listed");
+        assert_eq!(judged("linux.devices.never", &policy, edit), Denied);
+    }
+    assert_eq!(judged("linux.devices.never", &policy, nothing), Clean);
+    assert_eq!(judged("linux.devices.never", &policy, disk), Clean, "a disk of that number is another device");
+}
+
+#[test]
+fn programs_through_the_search_path() {
+    table(
+        "process.args",
+        &[
+            ("the runtime by its name", Denied, |s| {
+                s["process"]["args"] = json!(["exe"]);
+                s["process"]["env"] = json!(["PATH=/bin:/proc/self"]);
+            }),
+            ("a descriptor", Denied, |s| {
+                s["process"]["args"] = json!(["7"]);
+                s["process"]["env"] = json!(["PATH=/dev/../proc/self/fd"]);
+            }),
+            ("a second PATH", Denied, |s| {
+                s["process"]["args"] = json!(["exe"]);
+                s["process"]["env"] = json!(["PATH=/bin", "PATH=/proc/1"]);
+            }),
+            ("a path is not looked for", Clean, |s| {
+                s["process"]["args"] = json!(["/bin/exe"]);
+                s["process"]["env"] = json!(["PATH=/proc/self"]);
+            }),
+            ("another name", Clean, |s| {
+                s["process"]["args"] = json!(["sh"]);
+                s["process"]["env"] = json!(["PATH=/proc/self:/bin"]);
+            }),
+        ],
+    );
 }
 
 #[test]

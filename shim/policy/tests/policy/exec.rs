@@ -77,6 +77,21 @@ fn what_cannot_be_mended_is_refused() {
 }
 
 #[test]
+fn a_limit_listed_twice_is_held_twice() {
+    let policy = Policy::builtin();
+    let mut spec = support::golden("cri-app");
+    let limit = |most: u64| json!({"type": "RLIMIT_NOFILE", "soft": most, "hard": most});
+    spec["process"]["rlimits"] = json!([limit(1024)]);
+    let grant = support::admitted(support::create(&spec, &policy)).0.grant().clone();
+    let mut process = unhardened("cri-app");
+    process["rlimits"] = json!([limit(512), limit(4096)]);
+    let decision = support::exec(&process, &grant, &policy);
+    assert_eq!(verdict_of("exec.rlimits", &decision.record), Mutated);
+    let rlimits = support::json(support::admitted(decision).0.as_bytes())["rlimits"].clone();
+    assert_eq!((&rlimits[0], &rlimits[1]), (&limit(512), &limit(1024)));
+}
+
+#[test]
 fn root_in_a_remapped_container_stays_root_there() {
     let policy = Policy::builtin();
     let grant = grant_of("cri-userns", &policy);

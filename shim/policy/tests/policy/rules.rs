@@ -113,6 +113,11 @@ fn user_groups_and_range() {
         "user.root-group",
         &[
             ("group root", Mutated, |s| s["process"]["user"]["gid"] = json!(0)),
+            ("disk for its own", Mutated, |s| s["process"]["user"]["gid"] = json!(6)),
+            ("shadow for its own and beside it", Mutated, |s| {
+                s["process"]["user"]["gid"] = json!(42);
+                s["process"]["user"]["additionalGids"] = json!([42]);
+            }),
             ("disk", Mutated, |s| s["process"]["user"]["additionalGids"] = json!([6])),
             ("additional group root", Mutated, |s| s["process"]["user"]["additionalGids"] = json!([7, 0])),
             ("a volume's group", Clean, |s| s["process"]["user"]["additionalGids"] = json!([2000])),
@@ -196,6 +201,19 @@ fn process_fields() {
             ("nothing said of core dumps", Mutated, |s| s["process"]["rlimits"] = json!([])),
             ("core dumps", Mutated, |s| {
                 s["process"]["rlimits"] = json!([{"type": "RLIMIT_CORE", "soft": 1, "hard": 1}])
+            }),
+            ("queues", Mutated, |s| {
+                s["process"]["rlimits"] = json!([{"type": "RLIMIT_MSGQUEUE", "soft": 0, "hard": 819_201},
+                    {"type": "RLIMIT_CORE", "soft": 0, "hard": 0}])
+            }),
+            ("tasks", Mutated, |s| {
+                s["process"]["rlimits"] = json!([{"type": "RLIMIT_NPROC", "soft": 0, "hard": 4_097},
+                    {"type": "RLIMIT_CORE", "soft": 0, "hard": 0}])
+            }),
+            ("as many as there may be", Clean, |s| {
+                s["process"]["rlimits"] = json!([{"type": "RLIMIT_MSGQUEUE", "soft": 0, "hard": 819_200},
+                    {"type": "RLIMIT_NPROC", "soft": 0, "hard": 4_096},
+                    {"type": "RLIMIT_CORE", "soft": 0, "hard": 0}])
             }),
             ("real-time", Mutated, |s| {
                 s["process"]["rlimits"] = json!([{"type": "RLIMIT_RTPRIO", "soft": 0, "hard": 9}])
@@ -311,6 +329,8 @@ fn bind_sources() {
         ],
     );
 }
+
+const LAYER: &str = "/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/3/fs";
 
 const KUBELET: &str = "/var/lib/kubelet/pods/4d6d1f5e-8f5b-4f0c-9a3e-3a4f0f1b2c3d";
 
@@ -645,6 +665,14 @@ fn fields_of_the_request() {
             t.rootfs[0].2.push("index=off,lowerdir=/etc:/usr".to_owned())
         }),
         ("task.rootfs", "a host layer", Denied, |t| t.rootfs[0].2[0].push_str(":/etc")),
+        ("task.rootfs", "a layer by bind", Clean, |t| t.rootfs = vec![("bind".to_owned(), LAYER.to_owned(), vec![])]),
+        ("task.rootfs", "sysfs", Denied, |t| t.rootfs = vec![("sysfs".to_owned(), LAYER.to_owned(), vec![])]),
+        ("task.rootfs", "a helper program", Denied, |t| {
+            t.rootfs = vec![("fuse.x".to_owned(), LAYER.to_owned(), vec![])]
+        }),
+        ("task.rootfs", "a second device", Denied, |t| {
+            t.rootfs = vec![("erofs".to_owned(), LAYER.to_owned(), vec!["device=/dev/sda".to_owned()])]
+        }),
         ("task.rootfs", "a disk", Denied, |t| t.rootfs = vec![("ext4".to_owned(), "/dev/sda1".to_owned(), vec![])]),
         ("task.options", "none", Clean, |_| {}),
         ("task.options", "a program", Denied, |t| t.options.binary_name = "/tmp/runc".to_owned()),
