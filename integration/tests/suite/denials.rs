@@ -52,15 +52,6 @@ const CHANGES: &[Change] = &[
     change("CAP_SYS_ADMIN", "caps.never", |spec| add_capability(spec, "CAP_SYS_ADMIN")),
     change("CAP_SYS_PTRACE", "caps.never", |spec| add_capability(spec, "CAP_SYS_PTRACE")),
     change("CAP_DAC_READ_SEARCH", "caps.never", |spec| add_capability(spec, "CAP_DAC_READ_SEARCH")),
-    change("the names of another pod", "task.identity", |spec| {
-        let names = json!({
-            "io.kubernetes.cri.container-type": "container",
-            "io.kubernetes.cri.sandbox-id": "0123",
-            "io.kubernetes.cri.sandbox-uid": "4d6d1f5e-8f5b-4f0c-9a3e-3a4f0f1b2c3d",
-            "io.kubernetes.cri.sandbox-namespace": "kube-system",
-        });
-        set(spec, "/annotations", names);
-    }),
     change("a device of the host", "linux.devices", |spec| {
         push(
             spec,
