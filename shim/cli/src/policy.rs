@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use palisade::gate::{LoadedPolicy, PolicySource};
-use palisade_policy::{Policy, ProfileView, RuleView};
+use palisade_policy::{Policy, ProfileView};
 use serde_json::{Map, Value};
 
 use crate::Verdict;
@@ -48,14 +48,10 @@ fn show(policy: &Policy, only: Option<&str>, out: &mut Vec<u8>) -> Result<Verdic
         writeln!(out, "profile {} ({:?}{default})", profile.name, profile.mode)?;
         for rule in &profile.rules {
             let settings = settings(&rule.settings);
-            writeln!(out, "  {:<22} {:<7}{settings}", rule.rule.as_str(), word(rule))?;
+            writeln!(out, "  {:<22} {:<7}{settings}", rule.rule.as_str(), rule.action.to_string())?;
         }
     }
     Ok(Verdict::Fine)
-}
-
-fn word(rule: &RuleView) -> String {
-    format!("{:?}", rule.action).to_lowercase()
 }
 
 fn settings(settings: &Map<String, Value>) -> String {
@@ -96,7 +92,7 @@ fn changes(old: &ProfileView, new: &ProfileView, out: &mut Vec<u8>) -> Result<()
     }
     for (before, after) in old.rules.iter().zip(&new.rules).filter(|(before, after)| before != after) {
         if before.action != after.action {
-            writeln!(out, "  {}: {} -> {}", after.rule, word(before), word(after))?;
+            writeln!(out, "  {}: {} -> {}", after.rule, before.action, after.action)?;
         }
         for (key, value) in after.settings.iter().filter(|(key, value)| before.settings.get(*key) != Some(*value)) {
             let known = before.settings.get(key).unwrap_or(&Value::Null);

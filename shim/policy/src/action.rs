@@ -1,5 +1,7 @@
 //! What a rule does with what it finds.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// What a rule does. Set per profile and rule in the policy file.
@@ -14,6 +16,17 @@ pub enum Action {
     Audit,
     /// Do not look. The rule is named in every record.
     Off,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Deny => "deny",
+            Self::Mutate => "mutate",
+            Self::Audit => "audit",
+            Self::Off => "off",
+        })
+    }
 }
 
 /// Whether a profile's decisions are carried out.

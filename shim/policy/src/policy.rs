@@ -83,7 +83,7 @@ impl Policy {
         policy_file::read(&[("", text)]).map_err(|error| error.source)
     }
 
-    /// Reads a policy file and its drop-ins, each as (name, text). What can be there once may be in one of them;
+    /// Reads a policy file, whose name is empty, and its drop-ins, each as (name, text). What can be there once may be in one of them;
     /// profiles, selectors and exemptions add up in the order of the files.
     ///
     /// # Errors
@@ -113,8 +113,7 @@ impl Policy {
     /// The same policy with another default profile and no selectors; `None` if it has no such profile.
     #[must_use]
     pub fn with_profile(&self, name: &str) -> Option<Self> {
-        let known = self.profiles.iter().any(|profile| profile.name() == name);
-        known.then(|| Self { selected: name.to_owned(), selectors: Vec::new(), ..self.clone() })
+        self.named(name).map(|_| Self { selected: name.to_owned(), selectors: Vec::new(), ..self.clone() })
     }
 
     /// Host paths whose device and inode are to be compared with those of every bind source, so that
@@ -135,7 +134,11 @@ impl Policy {
     }
 
     pub(crate) fn find(&self, name: &str) -> &Profile {
-        self.profiles.iter().find(|profile| profile.name() == name).unwrap_or_else(|| fallback())
+        self.named(name).unwrap_or_else(|| fallback())
+    }
+
+    pub(crate) fn named(&self, name: &str) -> Option<&Profile> {
+        self.profiles.iter().find(|profile| profile.name() == name)
     }
 }
 

@@ -26,7 +26,7 @@ use shape::{File, RuleTable};
 /// The version of the file's format.
 const VERSION: u32 = 1;
 
-/// Reads the policy file and its drop-ins, each as (name, text).
+/// Reads the policy file, whose name is empty, and its drop-ins, each as (name, text).
 pub(crate) fn read(files: &[(&str, &str)]) -> Result<Policy, PolicyFilesError> {
     let mut parsed = Vec::new();
     for (index, (name, text)) in files.iter().enumerate() {
@@ -51,7 +51,24 @@ pub(crate) fn read(files: &[(&str, &str)]) -> Result<Policy, PolicyFilesError> {
     for (source, file) in &parsed {
         add_entries(&mut policy, file, &known, source).map_err(|error| source.error(error))?;
     }
+    check_selectors(&policy, &parsed)?;
     Ok(policy)
+}
+
+/// A selector is held against those after it, so all of them have to be there.
+fn check_selectors(policy: &Policy, files: &[(Source<'_>, File)]) -> Result<(), PolicyFilesError> {
+    let tables = files.iter().flat_map(|(source, file)| file.select.iter().map(move |table| (source, table)));
+    let mut later = policy.selectors.as_slice();
+    for (source, table) in tables {
+        let Some((selector, rest)) = later.split_first() else { break };
+        later = rest;
+        if entries::loosens_by_name(selector, later, policy) {
+            let problem = "loosens by names that a pod's author chooses";
+            let mend = "add namespace; \"*\" stands for all of them";
+            return Err(source.error(source.place.wrong(table.span(), &selector.name, problem, mend)));
+        }
+    }
+    Ok(())
 }
 
 /// One of the files.
@@ -66,9 +83,9 @@ impl Source<'_> {
         PolicyFilesError { index: self.index, source }
     }
 
-    /// How records call an entry of this file; the first file needs no name.
+    /// How records call an entry of this file; the policy file itself has no name.
     fn entry(&self, kind: &str, at: usize) -> String {
-        if self.index == 0 { format!("{kind}[{at}]") } else { format!("{} {kind}[{at}]", self.name) }
+        if self.name.is_empty() { format!("{kind}[{at}]") } else { format!("{} {kind}[{at}]", self.name) }
     }
 }
 
@@ -134,9 +151,7 @@ fn set_default(policy: &mut Policy, file: &File, known: &[&str], place: &Place) 
 fn add_entries(policy: &mut Policy, file: &File, known: &[&str], source: &Source<'_>) -> Result<(), PolicyError> {
     let place = &source.place;
     for (at, table) in file.select.iter().enumerate() {
-        let selector = entries::selector(table, source.entry("select", at), known, place)?;
-        entries::check_author(&selector, policy, table.span(), place)?;
-        policy.selectors.push(selector);
+        policy.selectors.push(entries::selector(table, source.entry("select", at), known, place)?);
     }
     for (at, table) in file.exempt.iter().enumerate() {
         policy.exemptions.push(entries::exemption(table, source.entry("exempt", at), place)?);

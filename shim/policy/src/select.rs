@@ -48,10 +48,8 @@ impl Policy {
     }
 
     /// The same, and then what the pod's annotations ask for. They can only tighten, for the author writes them;
-    /// whether they do is computed from the two profiles.
-    ///
-    /// # Errors
-    /// What is wrong with the annotation, and what would be allowed.
+    /// whether they do is computed from the two profiles. Beside it what is wrong with an annotation, each with what
+    /// would be allowed.
     pub(crate) fn select_with<'a>(
         &'a self,
         candidate: Candidate<'_>,
@@ -60,7 +58,7 @@ impl Policy {
         let mut selection = self.select(candidate);
         let mut wrong = Vec::new();
         if let Some(name) = annotation(PROFILE) {
-            match self.profiles.iter().find(|profile| profile.name() == name) {
+            match self.named(&name) {
                 None => wrong.push(refusal(PROFILE, &name, "names no profile", self.names())),
                 Some(asked) => match asked.looser_than(&selection.profile) {
                     None => {
@@ -80,12 +78,7 @@ impl Policy {
                     selection.profile.to_mut().settings.seccomp = asked;
                     selection.by.push_str(&format!(", annotation {SECCOMP}"));
                 }
-                Ok(_) => wrong.push(refusal(
-                    SECCOMP,
-                    &name,
-                    "is looser than the profile's",
-                    format!("{base:?}").to_lowercase(),
-                )),
+                Ok(_) => wrong.push(refusal(SECCOMP, &name, "is looser than the profile's", base.name().to_owned())),
                 Err(_) => wrong.push(refusal(
                     SECCOMP,
                     &name,

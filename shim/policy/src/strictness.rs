@@ -6,18 +6,16 @@ use crate::select::is_as_strict;
 
 impl Profile {
     /// The first thing in which this profile is looser than `other`, or cannot be compared with it. `None`: every
-    /// container that it lets through is one that `other` would have let through as well.
+    /// container that it lets through is one that `other` would have let through as well, and is seen by at least
+    /// as much.
     pub(crate) fn looser_than(&self, other: &Self) -> Option<String> {
-        if other.mode() == Mode::Audit && self.mode() == Mode::Enforce {
-            return None;
-        }
         if self.mode() == Mode::Audit && other.mode() == Mode::Enforce {
             return Some("it only audits".to_owned());
         }
         let pairs = self.actions().zip(other.actions());
         for ((rule, ours), (_, theirs)) in pairs {
             if rank(ours) < rank(theirs) {
-                return Some(format!("rule {} is {} there", rule.id, word(ours)));
+                return Some(format!("rule {} is {ours} there", rule.id));
             }
         }
         // A setting counts only where the other profile acts by it: what it lets through anyway is no measure.
@@ -40,11 +38,7 @@ fn rank(action: Action) -> u8 {
     }
 }
 
-fn word(action: Action) -> String {
-    format!("{action:?}").to_lowercase()
-}
-
-/// Each setting, the rules that it belongs to, and whether it is looser. Taken apart by name, so that a new setting
+/// Each setting, the rules that go by it, and whether it is looser. Taken apart by name, so that a new setting
 /// does not compile before it is compared.
 fn looser_settings(ours: &Settings, theirs: &Settings) -> Vec<(&'static [&'static str], bool)> {
     let Settings {
@@ -68,8 +62,8 @@ fn looser_settings(ours: &Settings, theirs: &Settings) -> Vec<(&'static [&'stati
     } = ours;
     vec![
         // Another user is no stricter one: the two cannot be compared.
-        (&["user.non-root"], *user != theirs.user),
-        (&["caps.allow-list"], !capabilities.is_subset(&theirs.capabilities)),
+        (&["user.non-root", "user.root-group"], *user != theirs.user),
+        (&["caps.allow-list", "caps.never"], !capabilities.is_subset(&theirs.capabilities)),
         (&["linux.seccomp"], !is_as_strict(*seccomp, theirs.seccomp)),
         (&["mount.host-path"], beyond(host_paths, &theirs.host_paths, is_within)),
         (&["mount.type"], beyond(mount_types, &theirs.mount_types, PartialEq::eq)),
@@ -77,13 +71,17 @@ fn looser_settings(ours: &Settings, theirs: &Settings) -> Vec<(&'static [&'stati
         (&["hooks"], beyond(hooks, &theirs.hooks, PartialEq::eq)),
         (&["annotations", "update.annotations"], beyond(annotations, &theirs.annotations, is_named_by)),
         (&["linux.sysctl"], beyond(sysctls, &theirs.sysctls, PartialEq::eq)),
-        (&["process.apparmor"], beyond(apparmor, &theirs.apparmor, PartialEq::eq)),
+        // Here an empty list lets any profile pass.
+        (
+            &["process.apparmor"],
+            !theirs.apparmor.is_empty() && (apparmor.is_empty() || beyond(apparmor, &theirs.apparmor, PartialEq::eq)),
+        ),
         (&["process.selinux", "linux.mount-label"], beyond(selinux, &theirs.selinux, PartialEq::eq)),
         (&["task.rootfs"], beyond(rootfs, &theirs.rootfs, |one, other| one.starts_with(other))),
         (&["task.stdio"], beyond(stdio, &theirs.stdio, |one, other| one.starts_with(other))),
-        (&["res.memory"], is_higher(*memory, theirs.memory)),
-        (&["res.cpu"], is_higher(*cpu, theirs.cpu)),
-        (&["res.pids"], is_higher(*pids, theirs.pids)),
+        (&["res.memory", "res.unified"], is_higher(*memory, theirs.memory)),
+        (&["res.cpu", "res.unified"], is_higher(*cpu, theirs.cpu)),
+        (&["res.pids", "res.unified", "process.rlimits"], is_higher(*pids, theirs.pids)),
         (&["mount.size"], is_higher(*tmpfs, theirs.tmpfs)),
     ]
 }

@@ -52,8 +52,7 @@ impl Policy {
     /// strict, or where one of them has no such profile.
     #[must_use]
     pub fn looser_than(&self, other: &Self, profile: &str) -> Option<String> {
-        let named = |policy: &'_ Self| policy.profiles.iter().find(|known| known.name() == profile).cloned();
-        named(self)?.looser_than(&named(other)?)
+        self.named(profile)?.looser_than(other.named(profile)?)
     }
 }
 
@@ -72,7 +71,7 @@ fn setting(settings: &Settings, rule: &str, key: &str) -> Value {
         (_, "uid") => json!(settings.user.uid),
         (_, "gid") => json!(settings.user.gid),
         (_, "capabilities") => json!(crate::capability::listed(&settings.capabilities)),
-        (_, "profile") => json!(format!("{:?}", settings.seccomp).to_lowercase()),
+        (_, "profile") => json!(settings.seccomp.name()),
         ("res.memory", key) => ceiling(settings.memory, key),
         ("res.cpu", key) => match ceiling(settings.cpu, key) {
             Value::Number(millis) => json!(format!("{millis}m")),

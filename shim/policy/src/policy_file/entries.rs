@@ -14,9 +14,12 @@ use crate::rules::RuleId;
 use crate::scope::{Pattern, Scope};
 use crate::select::Selector;
 
-/// The conditions of an entry as they stand in the file.
+/// The keys of the conditions that are texts.
+const KEYS: [&str; 4] = ["namespace", "pod", "container", "image"];
+
+/// The conditions of an entry as they stand in the file, the texts in the order of [`KEYS`].
 struct Conditions<'a> {
-    texts: [(&'static str, &'a Option<Spanned<String>>); 4],
+    texts: [&'a Option<Spanned<String>>; 4],
     sandbox: Option<bool>,
 }
 
@@ -28,16 +31,8 @@ pub(super) fn selector(
     place: &Place,
 ) -> Result<Selector, PolicyError> {
     let entry = table.get_ref();
-    let conditions = Conditions {
-        texts: [
-            ("namespace", &entry.namespace),
-            ("pod", &entry.pod),
-            ("container", &entry.container),
-            ("image", &entry.image),
-        ],
-        sandbox: entry.sandbox,
-    };
-    let scope = conditions.read(table.span(), &name, place)?;
+    let texts = [&entry.namespace, &entry.pod, &entry.container, &entry.image];
+    let scope = Conditions { texts, sandbox: entry.sandbox }.read(table.span(), &name, place)?;
     if !known.contains(&entry.profile.get_ref().as_str()) {
         let mend = format!("choose one of {}", known.join(", "));
         return Err(place.wrong(entry.profile.span(), &format!("{name}.profile"), "names no profile", mend));
@@ -45,38 +40,19 @@ pub(super) fn selector(
     Ok(Selector { scope, profile: entry.profile.get_ref().clone(), name })
 }
 
-/// A selector that goes by nothing but names that a pod's author chooses must not loosen: whoever uses the name would
-/// have the profile.
-pub(super) fn check_author(
-    selector: &Selector,
-    policy: &Policy,
-    span: Range<usize>,
-    place: &Place,
-) -> Result<(), PolicyError> {
-    let looser = policy.find(&selector.profile).looser_than(policy.selected());
-    match looser.filter(|_| !selector.scope.is_beyond_author()) {
-        None => Ok(()),
-        Some(_) => {
-            let problem = "loosens by names that a pod's author chooses";
-            let mend = "add namespace; \"*\" stands for all of them";
-            Err(place.wrong(span, &selector.name, problem, mend))
-        }
-    }
+/// Whether `selector`, which stands before `later` ones, goes by nothing but names that a pod's author chooses and is
+/// looser than what its containers would have without it: then whoever uses the name has the looser profile.
+pub(super) fn loosens_by_name(selector: &Selector, later: &[Selector], policy: &Policy) -> bool {
+    let own = policy.find(&selector.profile);
+    let otherwise = later.iter().map(|selector| policy.find(&selector.profile)).chain([policy.selected()]);
+    !selector.scope.is_beyond_author() && otherwise.into_iter().any(|other| own.looser_than(other).is_some())
 }
 
 /// Reads one exemption.
 pub(super) fn exemption(table: &Spanned<ExemptTable>, name: String, place: &Place) -> Result<Exemption, PolicyError> {
     let entry = table.get_ref();
-    let conditions = Conditions {
-        texts: [
-            ("namespace", &entry.namespace),
-            ("pod", &entry.pod),
-            ("container", &entry.container),
-            ("image", &entry.image),
-        ],
-        sandbox: entry.sandbox,
-    };
-    let scope = conditions.read(table.span(), &name, place)?;
+    let texts = [&entry.namespace, &entry.pod, &entry.container, &entry.image];
+    let scope = Conditions { texts, sandbox: entry.sandbox }.read(table.span(), &name, place)?;
     let wrong = |at: Range<usize>, key: &str, problem: &str, mend: String| {
         Err(place.wrong(at, &format!("{name}.{key}"), problem, mend))
     };
@@ -107,22 +83,17 @@ pub(super) fn exemption(table: &Spanned<ExemptTable>, name: String, place: &Plac
 
 impl Conditions<'_> {
     fn read(&self, span: Range<usize>, name: &str, place: &Place) -> Result<Scope, PolicyError> {
-        let pattern = |(key, text): &(&str, &Option<Spanned<String>>)| match text {
-            None => Ok(None),
-            Some(text) => match Pattern::of(text.get_ref()) {
-                Some(pattern) => Ok(Some(pattern)),
-                None => {
-                    let mend = "write the whole name, or its beginning and *";
-                    Err(place.wrong(text.span(), &format!("{name}.{key}"), "is no name", mend))
-                }
-            },
-        };
-        let [namespace, pod, container, image] = &self.texts;
-        Scope::new(pattern(namespace)?, pattern(pod)?, pattern(container)?, pattern(image)?, self.sandbox).ok_or_else(
-            || {
-                let mend = "add namespace, pod, container, image or sandbox";
-                place.wrong(span, name, "is about every container", mend)
-            },
-        )
+        let mut patterns = [const { None }; 4];
+        for ((slot, key), text) in patterns.iter_mut().zip(KEYS).zip(self.texts) {
+            let Some(text) = text else { continue };
+            let mend = "write the whole name, or its beginning and *";
+            let wrong = || place.wrong(text.span(), &format!("{name}.{key}"), "is no name", mend);
+            *slot = Some(Pattern::of(text.get_ref()).ok_or_else(wrong)?);
+        }
+        let [namespace, pod, container, image] = patterns;
+        Scope::new(namespace, pod, container, image, self.sandbox).ok_or_else(|| {
+            let mend = "add namespace, pod, container, image or sandbox";
+            place.wrong(span, name, "is about every container", mend)
+        })
     }
 }

@@ -116,7 +116,16 @@ fn lower(at: usize, limit: &mut Rlimit, granted: &Rlimit, sheet: &mut Sheet) {
 
 /// Not spared by the OOM killer more than the container's first process.
 pub(super) fn oom_score(process: &mut ProcessDraft, grant: &Grant, sheet: &mut Sheet) {
-    let Some(granted) = grant.oom_score_adj else { return };
+    let Some(granted) = grant.oom_score_adj else {
+        // The container has the shim's own score, which is not known here; none at all gives the process the same.
+        if process.oom_score_adj.is_some_and(|score| score < 0) {
+            let found = Found::new("/process/oomScoreAdj", json!(process.oom_score_adj), "the container has none");
+            if sheet.mends(found, Value::Null) {
+                process.oom_score_adj = None;
+            }
+        }
+        return;
+    };
     if process.oom_score_adj.is_none_or(|score| score < granted) {
         let found = Found::new("/process/oomScoreAdj", json!(process.oom_score_adj), "below the container's");
         if sheet.mends(found, granted) {

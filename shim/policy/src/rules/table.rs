@@ -64,11 +64,11 @@ pub static RULES: &[Rule] = &[
     },
     Rule {
         id: RuleId("task.identity"),
-        source: "A sandbox is its own sandbox; a container is not. containerd CRI annotations",
+        source: "A container names its own pod and no other. containerd CRI annotations",
         restricted: Deny,
         baseline: Deny,
         mutable: false,
-        essential: false,
+        essential: true,
         settings: &[],
         judge: Judge::Create(identity::judge),
     },

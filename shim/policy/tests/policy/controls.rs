@@ -275,6 +275,30 @@ fn a_container_belongs_to_the_sandbox_of_its_shim() {
     assert_eq!(verdict(other(|pod| pod.container_name = "of the sandbox it is empty".to_owned())), Clean);
 }
 
+/// A selector goes by the names that the container has, so the rule about them cannot be one that the selector's own
+/// profile switches off.
+#[test]
+fn no_profile_lets_a_container_name_another_pod() {
+    let policy = Policy::from_toml("[[select]]\nnamespace = \"kube-system\"\nprofile = \"privileged\"\n").unwrap();
+    let mut spec = pod();
+    spec["root"]["path"] = json!("rootfs");
+    let id = support::id_of(&spec);
+    let own = ParsedSpec::parse(spec.to_string().as_bytes()).unwrap().identity();
+    spec["annotations"]["io.kubernetes.cri.sandbox-namespace"] = json!("kube-system");
+    let task = Task { sandboxes: Some(vec![own]), ..Task::of(&id) };
+    let decision = support::create_task(&spec, &task, &policy);
+    assert_eq!(decision.record.profile, "privileged", "else this shows nothing");
+    assert!(support::is_denied(&decision));
+    // Nor one without a type, which has no pod to name.
+    let annotations = spec["annotations"].as_object_mut().unwrap();
+    annotations.remove("io.kubernetes.cri.container-type");
+    annotations.remove("io.kubernetes.cri.sandbox-id");
+    let decision = support::create_task(&spec, &task, &policy);
+    assert_eq!(verdict_of("task.identity", &decision.record), Denied);
+    let exempt = "[[exempt]]\nrule = \"task.identity\"\nnamespace = \"*\"\nreason = \"x\"\nexpires = \"2099-01-01\"\n";
+    assert!(Policy::from_toml(exempt).is_err());
+}
+
 #[test]
 fn links_of_the_image() {
     let place = |destination: &str, end: Option<&str>, is_file| PlaceFact {

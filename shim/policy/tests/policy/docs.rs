@@ -1,19 +1,10 @@
 //! docs/policy.md says of every rule what the code does.
 
-use palisade_policy::{Action, Policy, RULES, Rule};
+use palisade_policy::{Policy, RULES, Rule};
 
 fn text() -> String {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/policy.md");
     std::fs::read_to_string(path).unwrap()
-}
-
-fn word(action: Action) -> &'static str {
-    match action {
-        Action::Deny => "deny",
-        Action::Mutate => "mutate",
-        Action::Audit => "audit",
-        Action::Off => "off",
-    }
 }
 
 fn row(rule: &Rule) -> String {
@@ -21,8 +12,8 @@ fn row(rule: &Rule) -> String {
     format!(
         "| `{}` | {} | {} | {} | {} | {} | {} |",
         rule.id,
-        word(rule.restricted),
-        word(rule.baseline),
+        rule.restricted,
+        rule.baseline,
         if rule.essential { "deny" } else { "off" },
         if rule.mutable { "yes" } else { "no" },
         settings.join(", "),
@@ -65,8 +56,8 @@ fn the_page_of_controls_is_the_table() {
             "| `{}` | {} | {} | {} | {} | {} | {} | {} |\n",
             rule.id,
             rule.judged_at(),
-            word(rule.restricted),
-            word(rule.baseline),
+            rule.restricted,
+            rule.baseline,
             yes(rule.essential),
             yes(rule.mutable),
             settings.join(", "),

@@ -92,6 +92,20 @@ fn a_limit_listed_twice_is_held_twice() {
 }
 
 #[test]
+fn a_container_that_says_nothing_of_the_oom_killer_is_spared_by_no_exec() {
+    let policy = Policy::builtin();
+    let mut spec = support::golden("cri-app");
+    spec["process"].as_object_mut().unwrap().remove("oomScoreAdj");
+    let grant = support::admitted(support::create(&spec, &policy)).0.grant().clone();
+    for (score, expected) in [(-999, json!(null)), (-1, json!(null)), (0, json!(0)), (500, json!(500))] {
+        let mut process = spec["process"].clone();
+        process["oomScoreAdj"] = json!(score);
+        let (hardened, _) = support::admitted(support::exec(&process, &grant, &policy));
+        assert_eq!(support::json(hardened.as_bytes())["oomScoreAdj"], expected, "{score}");
+    }
+}
+
+#[test]
 fn root_in_a_remapped_container_stays_root_there() {
     let policy = Policy::builtin();
     let grant = grant_of("cri-userns", &policy);

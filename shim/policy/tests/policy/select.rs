@@ -153,6 +153,45 @@ action = "audit"
     }
 }
 
+/// A setting counts wherever a rule goes by it, and an empty list is not always the shortest.
+#[test]
+fn a_setting_is_compared_for_every_rule_that_goes_by_it() {
+    for (base, asked) in [
+        // Without a list any AppArmor profile passes.
+        ("rules.\"process.apparmor\"]\nallow = [\"mine\"]", "rules.\"process.apparmor\"]\nallow = []"),
+        // The list of capabilities is caps.never's as well.
+        (
+            "rules.\"caps.allow-list\"]\naction = \"audit\"",
+            "rules.\"caps.allow-list\"]\ncapabilities = [\"CAP_SYS_ADMIN\"]",
+        ),
+        // As the user is user.root-group's.
+        ("rules.\"user.non-root\"]\naction = \"audit\"", "rules.\"user.non-root\"]\ngid = 6"),
+        // As the limits are res.unified's, and that of tasks the resource limits' too.
+        ("rules.\"res.memory\"]\naction = \"audit\"", "rules.\"res.memory\"]\nmax = \"1TiB\""),
+        ("rules.\"res.cpu\"]\naction = \"audit\"", "rules.\"res.cpu\"]\nmax = 64"),
+        ("rules.\"res.pids\"]\naction = \"audit\"", "rules.\"res.pids\"]\nmax = 100000"),
+    ] {
+        let text = format!(
+            "profile = \"base\"\n[profiles.base]\nextends = \"restricted\"\n[profiles.base.{base}\n\
+             [profiles.asked]\nextends = \"base\"\n[profiles.asked.{asked}\n"
+        );
+        let policy = Policy::from_toml(&text).unwrap();
+        let mut spec = pod("shop", "web", "app");
+        spec["annotations"]["palisade.io/profile"] = json!("asked");
+        let record = record(&spec, &policy);
+        assert_eq!(verdict_of("task.annotations", &record), Verdict::Denied, "{text}");
+    }
+}
+
+/// An author who left a profile that watches would also leave what the watching is for.
+#[test]
+fn an_audited_container_cannot_choose_to_be_seen_less() {
+    let policy = Policy::from_toml("[profiles.restricted]\nmode = \"audit\"\n").unwrap();
+    let mut spec = pod("shop", "web", "app");
+    spec["annotations"]["palisade.io/profile"] = json!("privileged");
+    assert_eq!(verdict_of("task.annotations", &record(&spec, &policy)), Verdict::Denied);
+}
+
 #[test]
 fn every_profile_is_as_strict_as_itself_and_tighter_ones_pass() {
     let policy = Policy::from_toml(
@@ -189,6 +228,9 @@ fn profiles_extend_each_other_in_any_order() {
 
 #[test]
 fn what_makes_no_sense_is_an_error_with_its_line() {
+    // The first entry is as strict as the default, and would keep the second from whoever uses the name.
+    let shadowing = "profile = \"baseline\"\n[[select]]\ncontainer = \"sidecar\"\nprofile = \"baseline\"\n\
+                     [[select]]\nnamespace = \"prod\"\nprofile = \"restricted\"\n";
     for (line, word, text) in [
         (1, "about every container", "[[select]]\nprofile = \"baseline\"\n"),
         (3, "no profile", "[[select]]\nnamespace = \"x\"\nprofile = \"nosuch\"\n"),
@@ -196,6 +238,7 @@ fn what_makes_no_sense_is_an_error_with_its_line() {
         (1, "author chooses", "[[select]]\ncontainer = \"sidecar\"\nprofile = \"baseline\"\n"),
         (1, "author chooses", "[[select]]\npod = \"cni-*\"\nimage = \"corp/*\"\nprofile = \"privileged\"\n"),
         (1, "author chooses", "[[select]]\npod = \"cni-*\"\nsandbox = false\nprofile = \"privileged\"\n"),
+        (2, "author chooses", shadowing),
         (2, "unknown field", "[[select]]\nlabel = \"x\"\nprofile = \"baseline\"\n"),
         (1, "missing field", "[[select]]\nnamespace = \"x\"\n"),
         (2, "no profile", "[profiles.a]\nextends = \"restricted@2\"\n"),
@@ -214,7 +257,7 @@ fn what_makes_no_sense_is_an_error_with_its_line() {
 fn files_add_up_and_a_fault_is_found_in_its_file() {
     let files = |texts: &[(&str, &str)]| Policy::from_files(texts);
     let both = files(&[
-        ("policy.toml", "[[select]]\nnamespace = \"a\"\nprofile = \"team\"\n"),
+        ("", "[[select]]\nnamespace = \"a\"\nprofile = \"team\"\n"),
         ("team.toml", "[profiles.team]\nextends = \"baseline\"\n[[select]]\nnamespace = \"b\"\nprofile = \"team\"\n"),
     ])
     .unwrap();
