@@ -1,18 +1,13 @@
 //! Any bytes as the request of an exec: refused, or within what the container was given.
 #![no_main]
 
-#[path = "../../tests/fuzz/requests.rs"]
-#[allow(dead_code, reason = "of use to the other targets")]
-mod requests;
-#[path = "../../tests/fuzz/spec.rs"]
-#[allow(dead_code, reason = "of use to the other targets")]
-mod spec;
+#[path = "../../tests/fuzz/create.rs"]
+mod create;
+#[path = "../../tests/fuzz/exec.rs"]
+mod exec;
+#[path = "../../tests/fuzz/grant.rs"]
+mod grant;
 
-use std::sync::LazyLock;
-
-use palisade_policy::Grant;
-
-static GRANT: LazyLock<Grant> =
-    LazyLock::new(|| spec::grant_of(include_bytes!("../../tests/golden/cri-app/hardened.json")));
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| requests::exec_within(bytes, &GRANT));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    exec::exec_within(bytes, &grant::GRANT);
+});

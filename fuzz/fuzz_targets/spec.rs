@@ -1,6 +1,8 @@
 //! Any bytes as `config.json`: refused or hardened, never a panic, and what was hardened judges clean.
 #![no_main]
 
+#[path = "../../tests/fuzz/create.rs"]
+mod create;
 #[path = "../../tests/fuzz/spec.rs"]
 mod spec;
 

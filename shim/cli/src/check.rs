@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 
 use palisade::gate::{facts_of, today};
 use palisade_policy::{
-    CreateRequest, Denial, HookFact, HostFacts, NamespaceFact, NamespaceSharing, ParsedSpec, Policy, Record,
-    RuntimeOptions, SourceFact, SourceKind, TaskFacts, judge_create, judge_unreadable,
+    CreateRequest, Denial, HostFacts, ParsedSpec, Policy, Record, TaskFacts, judge_create, judge_unreadable,
 };
 
 use crate::Verdict;
@@ -78,31 +77,6 @@ fn documents(path: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, CliError> {
     files.into_iter().map(read).collect()
 }
 
-/// Facts about paths that are on another machine: each is what its name says, and a directory.
-fn facts_by_name(spec: &ParsedSpec, policy: &Policy) -> HostFacts {
-    let watched = policy.watched_host_paths();
-    let source = |(mount, path): (usize, &Path)| SourceFact {
-        mount,
-        real_path: path.to_owned(),
-        kind: SourceKind::Directory,
-        same_as: watched.iter().find(|known| *known == path).map(|known| known.display().to_string()),
-        locations: Vec::new(),
-    };
-    let sharing = |path: &Path| match path.starts_with("/proc/1/ns") {
-        true => NamespaceSharing::Host,
-        false => NamespaceSharing::Other,
-    };
-    let namespaces = spec.namespace_paths().into_iter();
-    let hooks = spec.hook_paths().into_iter();
-    HostFacts {
-        namespaces: namespaces.map(|(kind, path)| NamespaceFact { kind, sharing: sharing(path) }).collect(),
-        sources: spec.bind_sources().into_iter().map(source).collect(),
-        hooks: hooks.map(|(pointer, path)| HookFact { pointer, real_path: path.to_owned(), trusted: true }).collect(),
-        cpu_ceiling_millis: None,
-        joined_users_are_remapped: true,
-    }
-}
-
 /// Judges as a create would, with the host's facts as they are here. Streams, layers and options are those of a
 /// request that has nothing wrong with it.
 fn judge(path: PathBuf, bytes: &[u8], policy: &Policy, offline: bool) -> Checked {
@@ -113,26 +87,13 @@ fn judge(path: PathBuf, bytes: &[u8], policy: &Policy, offline: bool) -> Checked
             return Checked { path, denial: decision.outcome.denial().cloned(), record: decision.record };
         }
     };
-    let host = if offline { facts_by_name(&spec, policy) } else { facts_of(&spec, policy) };
+    let host = if offline { HostFacts::by_name(&spec, policy) } else { facts_of(&spec, policy) };
     let cgroup = spec.cgroups_path().to_string_lossy().into_owned();
     let id = cgroup.rsplit(['/', ':']).next().filter(|id| !id.is_empty()).unwrap_or("check").to_owned();
     let bundle = path.parent().filter(|bundle| !bundle.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let pod = [spec.identity()];
-    let task = TaskFacts {
-        id: &id,
-        namespace: "k8s.io",
-        bundle,
-        stdin: "",
-        stdout: "",
-        stderr: "",
-        terminal: false,
-        checkpoint: "",
-        parent_checkpoint: "",
-        rootfs_mounts: &[],
-        options: RuntimeOptions::default(),
-        // A specification alone does not show in which pod it would be made.
-        sandboxes: &pod,
-    };
+    // A specification alone does not show in which pod it would be made.
+    let task = TaskFacts::plain(&id, bundle, &pod);
     let decision = judge_create(CreateRequest { spec, host, task, today: today() }, policy);
     Checked { path, denial: decision.outcome.denial().cloned(), record: decision.record }
 }

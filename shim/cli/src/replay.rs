@@ -7,7 +7,8 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 
-use palisade_policy::{Action, Identity, Mode, Policy, RuleId};
+use palisade::gate::today;
+use palisade_policy::{Identity, PastFinding, Policy, RuleId, Taken};
 use serde_json::Value;
 
 use crate::Verdict;
@@ -45,25 +46,36 @@ pub(crate) fn run(arguments: &ReplayArguments, out: &mut Vec<u8>) -> Result<Verd
 
 /// What would become of each finding, where that is something else.
 fn changes(line: &Value, identity: &Identity, policy: &Policy) -> Vec<String> {
-    let id = at(line, "/container").as_str().unwrap_or_default();
-    let was_audit = *at(line, "/record/mode") == "audit";
     let findings = at(line, "/record/findings").as_array().into_iter().flatten();
-    findings
-        .filter_map(|finding| {
-            let name = at(finding, "/rule").as_str()?;
-            let was = if was_audit { "audited" } else { at(finding, "/action").as_str()? };
-            let Some(rule) = RuleId::named(name) else { return Some(format!("{}: no longer a rule", plain(name))) };
-            let (profile, mode, action) = policy.action_for(identity, id, rule.id);
-            let now = match (mode, action) {
-                (_, Action::Off) => "not looked at",
-                (Mode::Enforce, Action::Deny) => "denied",
-                // Where no change helps, a rule that changes refuses; what it did then it does now.
-                (Mode::Enforce, Action::Mutate) if was == "denied" && !rule.mutable => "denied",
-                (Mode::Enforce, Action::Mutate) => "mutated",
-                _ => "audited",
-            };
-            let pointer = text_at(finding, "/pointer");
-            (was != now).then(|| format!("{name} {pointer}: {was} -> {now} (profile {profile})"))
-        })
-        .collect()
+    findings.filter_map(|finding| change(line, finding, identity, policy)).collect()
+}
+
+fn change(line: &Value, finding: &Value, identity: &Identity, policy: &Policy) -> Option<String> {
+    let name = at(finding, "/rule").as_str()?;
+    let Some(rule) = RuleId::named(name) else { return Some(format!("{}: no longer a rule", plain(name))) };
+    let was_audit = *at(line, "/record/mode") == "audit";
+    let was = if was_audit { "audited" } else { at(finding, "/action").as_str()? };
+    let by_annotation = at(line, "/record/selected_by").as_str().is_some_and(|by| by.starts_with("annotation "));
+    let past = PastFinding {
+        identity,
+        id: at(line, "/container").as_str().unwrap_or_default(),
+        rule: rule.id,
+        // Older records do not say; then it is as for most findings of the rule.
+        mendable: at(finding, "/mendable").as_bool().unwrap_or(rule.mutable),
+        asked: at(line, "/record/profile").as_str().filter(|_| by_annotation),
+    };
+    let (profile, taken) = policy.would_take(&past, today());
+    let now = taken.map_or("not looked at", word);
+    let pointer = text_at(finding, "/pointer");
+    (was != now).then(|| format!("{name} {pointer}: {} -> {now} (profile {})", plain(was), plain(&profile)))
+}
+
+/// As records write it.
+fn word(taken: Taken) -> &'static str {
+    match taken {
+        Taken::Denied => "denied",
+        Taken::Mutated => "mutated",
+        Taken::Audited => "audited",
+        Taken::Exempted => "exempted",
+    }
 }

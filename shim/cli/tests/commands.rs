@@ -225,6 +225,32 @@ mod commands {
         );
         let same = scratch.run(&["replay", &log]);
         assert_eq!(same.status.code(), Some(0), "{}", text(&same.stdout));
+        // Every golden record, under the policy that made it; a refusal that no change mends is one among them.
+        let lines = fs::read_dir(golden("")).unwrap().map(|case| {
+            let path = case.unwrap().path().join("record.json");
+            let record: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+            let identity = palisade_policy::Identity::default();
+            format!("{}\n", json!({ "time": "T", "container": "c1", "identity": identity, "record": record }))
+        });
+        let all = scratch.write("golden.jsonl", &lines.collect::<String>());
+        let same = scratch.run(&["replay", &all]);
+        assert_eq!(same.status.code(), Some(0), "{}", text(&same.stdout));
+        // What an exemption lets pass, it lets pass again.
+        let exempt =
+            "[[exempt]]\nrule = \"user.non-root\"\nnamespace = \"shop\"\nreason = \"T\"\nexpires = \"2999-01-01\"\n";
+        let exempt = scratch.write("exempt.toml", exempt);
+        let exempted = scratch.write("exempted.jsonl", &line("shop", "user.non-root", "exempted"));
+        let again = scratch.run(&["replay", &exempted, "--policy", &exempt]);
+        assert_eq!(again.status.code(), Some(0), "{}", text(&again.stdout));
+        // And what a pod asked for, it asks for again.
+        let asked = line("shop", "user.non-root", "mutated").replace(
+            "\"mode\":",
+            "\"selected_by\":\"annotation palisade.io/profile\",\"profile\":\"restricted\",\"mode\":",
+        );
+        let asked = scratch.write("asked.jsonl", &asked);
+        let baseline = scratch.write("baseline.toml", "profile = \"baseline\"\n");
+        let again = scratch.run(&["replay", &asked, "--policy", &baseline]);
+        assert_eq!(again.status.code(), Some(0), "{}", text(&again.stdout));
         let new = scratch.write("new.toml", "[[select]]\nnamespace = \"lab\"\nprofile = \"baseline\"\n");
         let output = scratch.run(&["replay", &log, "--policy", &new]);
         assert_eq!(output.status.code(), Some(1));

@@ -98,6 +98,8 @@ pub struct Finding {
     pub reason: String,
     /// What the rule would let pass.
     pub allowed: String,
+    /// Whether there is a change that mends it: under `mutate` a finding without one is refused.
+    pub mendable: bool,
 }
 
 /// What became of a finding.
@@ -152,6 +154,7 @@ impl Denial {
             after: Value::Null,
             reason: "nothing could be handed on".to_owned(),
             allowed: "a document that can be written".to_owned(),
+            mendable: false,
         });
         Self { profile: profile.to_owned(), first, others: Vec::new() }
     }
@@ -205,19 +208,11 @@ pub(crate) fn bounded(value: Value) -> Value {
 }
 
 impl Taken {
-    /// What an action makes of a finding that cannot be mended by a change.
-    pub(crate) fn refusing(action: Action) -> Self {
+    /// What an action makes of a finding, by whether there is a change that mends it.
+    pub(crate) fn of(action: Action, mendable: bool) -> Self {
         match action {
+            Action::Mutate if mendable => Self::Mutated,
             Action::Deny | Action::Mutate => Self::Denied,
-            Action::Audit | Action::Off => Self::Audited,
-        }
-    }
-
-    /// What an action makes of a finding for which there is a change.
-    pub(crate) fn mending(action: Action) -> Self {
-        match action {
-            Action::Deny => Self::Denied,
-            Action::Mutate => Self::Mutated,
             Action::Audit | Action::Off => Self::Audited,
         }
     }

@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::LinuxNamespaceType;
 
+use crate::policy::Policy;
+use crate::spec::ParsedSpec;
+
 /// Everything that the shim looked up on the host for one create request.
 ///
 /// A fact that is absent counts as unresolved, and what is unresolved is refused.
@@ -92,6 +95,32 @@ pub struct HookFact {
 }
 
 impl HostFacts {
+    /// The facts that names alone tell, for a specification of another machine: each path is what its name says and
+    /// leads nowhere else, each source a directory, each hook the admin's.
+    #[must_use]
+    pub fn by_name(spec: &ParsedSpec, policy: &Policy) -> Self {
+        let watched = policy.watched_host_paths();
+        let source = |(mount, path): (usize, &Path)| SourceFact {
+            mount,
+            real_path: path.to_owned(),
+            kind: SourceKind::Directory,
+            same_as: watched.iter().find(|known| *known == path).map(|known| known.display().to_string()),
+            locations: Vec::new(),
+        };
+        let namespace = |(kind, path): (LinuxNamespaceType, &Path)| {
+            let host = path.starts_with("/proc/1/ns");
+            NamespaceFact { kind, sharing: if host { NamespaceSharing::Host } else { NamespaceSharing::Other } }
+        };
+        let hook = |(pointer, path): (String, &Path)| HookFact { pointer, real_path: path.to_owned(), trusted: true };
+        Self {
+            namespaces: spec.namespace_paths().into_iter().map(namespace).collect(),
+            sources: spec.bind_sources().into_iter().map(source).collect(),
+            hooks: spec.hook_paths().into_iter().map(hook).collect(),
+            cpu_ceiling_millis: None,
+            joined_users_are_remapped: true,
+        }
+    }
+
     pub(crate) fn sharing(&self, kind: LinuxNamespaceType) -> NamespaceSharing {
         let mut facts = self.namespaces.iter().filter(|fact| fact.kind == kind);
         match (facts.next(), facts.next()) {

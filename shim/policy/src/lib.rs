@@ -72,7 +72,7 @@ pub use rootfs::PlaceFact;
 pub use rules::{RULES, Rule, RuleId, Setting};
 pub use spec::{MAX_SPEC_BYTES, ParsedSpec, SpecError};
 pub use task::{CreateRequest, ExecRequest, RootfsMount, RuntimeOptions, TaskFacts, UpdateRequest};
-pub use view::{ProfileView, RuleView};
+pub use view::{PastFinding, ProfileView, RuleView};
 
 /// Where the policy file is unless the admin says otherwise; denials name it.
 pub const POLICY_PATH: &str = "/etc/palisade/policy.toml";

@@ -12,6 +12,7 @@ mod device_nodes;
 mod device_rules;
 mod environment;
 mod exec;
+mod flags;
 mod hooks;
 mod hostname;
 mod identity;

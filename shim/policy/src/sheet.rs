@@ -53,17 +53,17 @@ impl Sheet {
     #[must_use]
     pub(crate) fn mends(&mut self, found: Found, after: impl Into<Value>) -> bool {
         let after = after.into();
-        let taken = self.taken(Taken::mending(self.action));
+        let taken = self.taken(Taken::of(self.action, true));
         let kept = if taken == Taken::Mutated { after.clone() } else { found.before.clone() };
-        self.write(found, kept, taken, value_text(&after));
+        self.write(found, kept, taken, value_text(&after), true);
         taken == Taken::Mutated
     }
 
     /// Writes down a finding that no change mends; `allowed` says what would have passed.
     pub(crate) fn refuses(&mut self, found: Found, allowed: impl Into<String>) {
-        let taken = self.taken(Taken::refusing(self.action));
+        let taken = self.taken(Taken::of(self.action, false));
         let kept = found.before.clone();
-        self.write(found, kept, taken, allowed.into());
+        self.write(found, kept, taken, allowed.into(), false);
     }
 
     pub(crate) fn has_denial(&self) -> bool {
@@ -86,7 +86,7 @@ impl Sheet {
         Taken::Exempted
     }
 
-    fn write(&mut self, found: Found, after: Value, action: Taken, allowed: String) {
+    fn write(&mut self, found: Found, after: Value, action: Taken, allowed: String, mendable: bool) {
         self.findings.push(Finding {
             rule: self.rule,
             action,
@@ -95,6 +95,7 @@ impl Sheet {
             after: bounded(after),
             reason: found.reason,
             allowed,
+            mendable,
         });
     }
 }

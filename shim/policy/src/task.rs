@@ -119,6 +119,27 @@ impl ExecRequest<'_> {
     }
 }
 
+impl<'a> TaskFacts<'a> {
+    /// A request that asks for nothing beside its specification.
+    #[must_use]
+    pub fn plain(id: &'a str, bundle: &'a Path, sandboxes: &'a [Identity]) -> Self {
+        Self {
+            id,
+            namespace: "k8s.io",
+            bundle,
+            stdin: "",
+            stdout: "",
+            stderr: "",
+            terminal: false,
+            checkpoint: "",
+            parent_checkpoint: "",
+            rootfs_mounts: &[],
+            options: RuntimeOptions::default(),
+            sandboxes,
+        }
+    }
+}
+
 impl TaskFacts<'_> {
     pub(crate) fn streams(&self) -> [(&'static str, &str); 3] {
         [("/task/stdin", self.stdin), ("/task/stdout", self.stdout), ("/task/stderr", self.stderr)]

@@ -4,6 +4,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::action::{Action, Mode};
+use crate::day::Day;
+use crate::decision::Taken;
 use crate::identity::Identity;
 use crate::policy::Policy;
 use crate::profile::{AllowedDevice, AllowedPath, Ceiling, Profile, Settings};
@@ -32,6 +34,21 @@ pub struct RuleView {
     pub settings: Map<String, Value>,
 }
 
+/// A finding of an earlier decision.
+#[derive(Debug, Clone, Copy)]
+pub struct PastFinding<'a> {
+    /// Whose container it was.
+    pub identity: &'a Identity,
+    /// The container's id.
+    pub id: &'a str,
+    /// The rule.
+    pub rule: RuleId,
+    /// Whether there was a change that mends it.
+    pub mendable: bool,
+    /// The profile that the pod asked for by annotation, if it did: it would ask for it again.
+    pub asked: Option<&'a str>,
+}
+
 impl Policy {
     /// Every profile, the built-in ones first.
     #[must_use]
@@ -39,13 +56,24 @@ impl Policy {
         self.profiles.iter().map(view).collect()
     }
 
-    /// The profile that this policy selects for a container that is created as `id`, and what a rule does in it.
+    /// What would become of a finding of the past under this policy: the profile that would judge, and what it would
+    /// do; `None` where it would not look.
     #[must_use]
-    pub fn action_for(&self, identity: &Identity, id: &str, rule: RuleId) -> (String, Mode, Action) {
-        let selection = self.select(Candidate::new(identity, id));
-        let mut actions = selection.profile.actions();
-        let action = actions.find(|(known, _)| known.id == rule).map_or(Action::Deny, |(_, action)| action);
-        (selection.profile.name().to_owned(), selection.profile.mode(), action)
+    pub fn would_take(&self, past: &PastFinding<'_>, today: Day) -> (String, Option<Taken>) {
+        let candidate = Candidate::new(past.identity, past.id);
+        let asked = past.asked.and_then(|name| self.named(name));
+        let selection = self.select(candidate);
+        let profile = asked.unwrap_or(&selection.profile);
+        let mut actions = profile.actions();
+        let action = actions.find(|(rule, _)| rule.id == past.rule).map_or(Action::Deny, |(_, action)| action);
+        let exempt = || self.exemptions.iter().any(|exemption| exemption.counts(past.rule, candidate, today));
+        let taken = match Taken::of(action, past.mendable) {
+            _ if action == Action::Off => None,
+            _ if profile.mode() == Mode::Audit => Some(Taken::Audited),
+            Taken::Denied | Taken::Mutated if exempt() => Some(Taken::Exempted),
+            taken => Some(taken),
+        };
+        (profile.name().to_owned(), taken)
     }
 
     /// In what this policy's profile of that name is looser than another policy's; `None` where it is at least as

@@ -1,10 +1,8 @@
 //! `mount.options`.
 
-use oci_spec::runtime as oci;
-use serde_json::json;
-
 use crate::draft::Draft;
 use crate::rules::Case;
+use crate::rules::flags::{self, Flag};
 use crate::sheet::{Found, Sheet};
 use crate::spec::is_bind;
 
@@ -95,7 +93,7 @@ const KEYS: &[&str] = &[
 ];
 
 /// What a container's own files never need, and what takes it back.
-const FORCED: &[(&str, &[&str])] = &[("nosuid", &["suid", "rsuid"]), ("nodev", &["dev", "rdev"])];
+const FORCED: &[Flag] = &[("nosuid", &["suid", "rsuid"]), ("nodev", &["dev", "rdev"])];
 
 /// Refuses what is not understood; takes set-user-ID programs and device nodes from volumes.
 pub(super) fn judge(draft: &mut Draft, _: &Case<'_>, sheet: &mut Sheet) {
@@ -106,7 +104,10 @@ pub(super) fn judge(draft: &mut Draft, _: &Case<'_>, sheet: &mut Sheet) {
             sheet.refuses(found, "the options of the OCI specification");
         }
         if is_bind(mount) || matches!(mount.typ().as_deref(), Some("tmpfs")) {
-            force(mount, &pointer, sheet);
+            // /dev holds the container's device nodes, so it keeps them.
+            let is_dev = mount.destination() == std::path::Path::new("/dev");
+            let flags = FORCED.iter().copied().filter(|(flag, _)| !(is_dev && *flag == "nodev"));
+            flags::force(mount, flags, &pointer, "set-user-ID programs or device nodes could be used", sheet);
         }
     }
 }
@@ -115,24 +116,4 @@ fn is_known(option: &str) -> bool {
     let key = option.split_once('=').map_or(option, |(key, _)| key);
     let plain = !option.contains([',', '\0', '\n']);
     plain && (FLAGS.contains(&option) || KEYS.contains(&key))
-}
-
-/// /dev holds the container's device nodes, so it keeps them.
-fn force(mount: &mut oci::Mount, pointer: &str, sheet: &mut Sheet) {
-    let options = mount.options().clone().unwrap_or_default();
-    let mut forced = options.clone();
-    let is_dev = mount.destination() == std::path::Path::new("/dev");
-    for (flag, opposites) in FORCED.iter().filter(|(flag, _)| !(is_dev && *flag == "nodev")) {
-        forced.retain(|option| !opposites.contains(&option.as_str()));
-        if !forced.iter().any(|option| option == flag) {
-            forced.push((*flag).to_owned());
-        }
-    }
-    if forced == options {
-        return;
-    }
-    let found = Found::new(pointer, json!(options), "set-user-ID programs or device nodes could be used");
-    if sheet.mends(found, json!(forced)) {
-        mount.set_options(Some(forced));
-    }
 }
