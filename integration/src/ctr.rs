@@ -25,6 +25,7 @@ pub struct Run {
     flags: Vec<String>,
     args: Vec<String>,
     stdin: Vec<u8>,
+    pod_namespace: Option<String>,
 }
 
 impl Run {
@@ -32,7 +33,7 @@ impl Run {
     #[must_use]
     pub fn new(runtime: Runtime, args: &[&str]) -> Self {
         let args = args.iter().map(|&word| word.to_owned()).collect();
-        Self { runtime, image: image::WORKLOAD, flags: Vec::new(), args, stdin: Vec::new() }
+        Self { runtime, image: image::WORKLOAD, flags: Vec::new(), args, stdin: Vec::new(), pod_namespace: None }
     }
 
     /// Uses another image.
@@ -46,6 +47,13 @@ impl Run {
     #[must_use]
     pub fn flags(mut self, flags: &[&str]) -> Self {
         self.flags.extend(flags.iter().map(|&flag| flag.to_owned()));
+        self
+    }
+
+    /// Makes it the sandbox of a pod in this Kubernetes namespace: a container may name no other pod than its own.
+    #[must_use]
+    pub fn sandbox_in(mut self, namespace: &str) -> Self {
+        self.pod_namespace = Some(namespace.to_owned());
         self
     }
 
@@ -118,7 +126,17 @@ impl Containerd {
         let runtime = self.runtime_name(run.runtime);
         let head = ["run", ending, "--runtime", &runtime].map(str::to_owned);
         let tail = [run.image, id].map(str::to_owned);
-        head.into_iter().chain(run.flags.iter().cloned()).chain(tail).chain(run.args.iter().cloned()).collect()
+        let pod = run.pod_namespace.iter().flat_map(|namespace| {
+            [("container-type", "sandbox"), ("sandbox-id", id), ("sandbox-namespace", namespace.as_str())]
+        });
+        let pod =
+            pod.flat_map(|(name, value)| ["--annotation".to_owned(), format!("io.kubernetes.cri.{name}={value}")]);
+        head.into_iter()
+            .chain(pod)
+            .chain(run.flags.iter().cloned())
+            .chain(tail)
+            .chain(run.args.iter().cloned())
+            .collect()
     }
 }
 

@@ -101,10 +101,8 @@ impl Gate {
             Ok(spec) => {
                 let host = host::facts_of(&spec, policy.policy());
                 let identity = spec.identity();
-                (
-                    identity,
-                    judge_create(CreateRequest { spec, host, task: create.task, today: today() }, policy.policy()),
-                )
+                let request = CreateRequest { spec, host, task: create.task, today: today() };
+                (identity, judge_create(request, policy.policy()))
             }
             // On record as every refusal is; whose container it is can't be told.
             Err(error) => (Identity::default(), judge_unreadable(&error, policy.policy())),
@@ -121,14 +119,19 @@ impl Gate {
         Ok((hardened, policy))
     }
 
-    /// Judges the root filesystem of an admitted container, mounted and not yet in use. Only what is found is put on
-    /// record: the container itself is already.
+    /// Judges the root filesystem of an admitted container, mounted and not yet in use, by the policy that admitted it.
+    /// Only what is found is put on record: the container itself is already.
     ///
     /// # Errors
     ///
     /// [`GateError`].
-    pub fn rootfs(&self, namespace: &str, id: &str, spec: &HardenedSpec) -> Result<(), GateError> {
-        let policy = self.source.load()?;
+    pub fn rootfs(
+        &self,
+        namespace: &str,
+        id: &str,
+        spec: &HardenedSpec,
+        policy: &LoadedPolicy,
+    ) -> Result<(), GateError> {
         let begun = Instant::now();
         let places: Vec<_> = spec.places().iter().map(|place| rootfs::fact_of(spec.root(), place)).collect();
         let decision = judge_rootfs(&places, spec, policy.policy(), today());
@@ -143,7 +146,7 @@ impl Gate {
             policy: policy.sha256(),
             duration: begun.elapsed(),
         };
-        conclude(decision, &policy, &subject)
+        conclude(decision, policy, &subject)
     }
 
     /// Judges a process that is to be added to a container.

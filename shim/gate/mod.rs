@@ -4,6 +4,7 @@
 //! (which file a mount's source is, whose namespace a path names). It fails closed: a policy that can't be
 //! read, or a decision that can't be recorded, means that nothing is created.
 
+mod admin_file;
 mod decide;
 mod host;
 mod locations;

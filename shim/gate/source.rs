@@ -1,24 +1,23 @@
 //! The policy file: the admin's, so root's and nobody else's to write.
 
 use std::env;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use palisade_policy::{Policy, PolicyError, RuntimeChoice};
-use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open};
+use rustix::fs::FileType;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
+
+use super::admin_file::{
+    FileIdentity, MAX_DROP_INS, MAX_POLICY, OpenFile, ReadFile, drop_ins, is_roots_alone, open_file, read_file,
+};
 
 /// Where the policy is, unless containerd's environment names another file.
 const DEFAULT_PATH: &str = "/etc/palisade/policy.toml";
 /// Variable of containerd's environment, which only the node's admin can set.
 pub const CONFIG_VARIABLE: &str = "PALISADE_CONFIG";
-/// Upper bound of the drop-ins of a policy.
-const MAX_DROP_INS: usize = 256;
-/// Upper bound of a policy file, in bytes.
-const MAX_POLICY: u64 = 1 << 20;
 
 /// Why there is no policy, and so no container.
 #[derive(Debug, Error)]
@@ -83,7 +82,7 @@ impl LoadedPolicy {
         &self.policy
     }
 
-    /// SHA-256 in hex: of the file where there is no drop-in, else of one line `<sha256>  <name>` for each of the
+    /// SHA-256 in hex: of the file where there is one, else of one line `<sha256>  <name>` for each of the
     /// files, as sha256sum(1) prints it. `builtin` where there is no file.
     #[must_use]
     pub fn sha256(&self) -> &str {
@@ -98,48 +97,6 @@ pub struct PolicySource {
     /// Whether the admin named the file, so that it must be there.
     named: bool,
     cached: Mutex<Option<(Vec<FileIdentity>, LoadedPolicy)>>,
-}
-
-/// Two files with the same identity have the same content, unless root plays tricks with the clock.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct FileIdentity {
-    path: PathBuf,
-    dev: u64,
-    ino: u64,
-    size: i64,
-    mtime: i64,
-    mtime_nsec: i64,
-    ctime: i64,
-    ctime_nsec: i64,
-}
-
-/// A policy file that was found to be the admin's.
-struct OpenFile {
-    path: PathBuf,
-    file: File,
-    identity: FileIdentity,
-}
-
-/// Its content.
-struct ReadFile {
-    path: PathBuf,
-    text: String,
-}
-
-impl FileIdentity {
-    #[allow(clippy::useless_conversion, reason = "field types differ between libcs")]
-    fn of(path: &Path, stat: &Stat) -> Self {
-        Self {
-            path: path.into(),
-            dev: stat.st_dev,
-            ino: stat.st_ino,
-            size: stat.st_size,
-            mtime: stat.st_mtime.into(),
-            mtime_nsec: i64::try_from(stat.st_mtime_nsec).unwrap_or(0),
-            ctime: stat.st_ctime.into(),
-            ctime_nsec: i64::try_from(stat.st_ctime_nsec).unwrap_or(0),
-        }
-    }
 }
 
 impl PolicySource {
@@ -201,111 +158,28 @@ impl PolicySource {
             return Ok(LoadedPolicy { policy: Arc::new(Policy::builtin()), sha256: "builtin".into() });
         }
         let read = files.into_iter().map(read_file).collect::<Result<Vec<_>, _>>()?;
-        let name = |file: &ReadFile| file.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // Records call the entries of the policy file itself without a file name.
+        let name = |file: &ReadFile| if file.path == self.path { String::new() } else { file.name() };
         let names: Vec<String> = read.iter().map(name).collect();
-        let mut texts: Vec<(&str, &str)> =
-            names.iter().zip(&read).map(|(name, file)| (name.as_str(), file.text.as_str())).collect();
-        // The first text is the policy file's own, whose entries records call without a file name.
-        let shift = usize::from(read.first().is_some_and(|file| file.path != self.path));
-        if shift == 1 {
-            texts.insert(0, ("", ""));
-        }
+        let texts: Vec<_> = names.iter().zip(&read).map(|(name, file)| (name.as_str(), file.text.as_str())).collect();
         let policy = Policy::from_files(&texts).map_err(|error| PolicyFileError::Wrong {
-            path: read
-                .get(error.index.saturating_sub(shift))
-                .map_or_else(|| self.path.clone(), |file| file.path.clone()),
+            path: read.get(error.index).map_or_else(|| self.path.clone(), |file| file.path.clone()),
             source: error.source,
         })?;
         check_runtime(policy.runtime())?;
-        Ok(LoadedPolicy { policy: Arc::new(policy), sha256: digest(&read, &names).into() })
+        Ok(LoadedPolicy { policy: Arc::new(policy), sha256: digest(&read).into() })
     }
 }
 
-/// Opens a file, if it is root's and nobody else can put another in its place. One that need not be there may be
-/// absent.
-fn open_file(path: &Path, required: bool) -> Result<Option<OpenFile>, PolicyFileError> {
-    // Read-only and without blocking: the path could name a FIFO.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let fd = match open(path, flags, Mode::empty()) {
-        Ok(fd) => fd,
-        Err(rustix::io::Errno::NOENT) if !required => return Ok(None),
-        Err(rustix::io::Errno::LOOP) => return Err(PolicyFileError::NotTheAdmins { path: path.into() }),
-        Err(errno) => return Err(unreadable(path, errno.into())),
-    };
-    let stat = fstat(&fd).map_err(|errno| unreadable(path, errno.into()))?;
-    let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-    if !regular || !is_roots_alone(&stat) {
-        return Err(PolicyFileError::NotTheAdmins { path: path.into() });
-    }
-    check_directories(path)?;
-    Ok(Some(OpenFile { path: path.into(), file: File::from(fd), identity: FileIdentity::of(path, &stat) }))
-}
-
-/// Whoever can write a directory above the file can put another file in its place. A sticky directory
-/// (`/tmp`) is safe in that respect: entries of root's stay root's.
-fn check_directories(path: &Path) -> Result<(), PolicyFileError> {
-    for dir in path.ancestors().skip(1).filter(|dir| !dir.as_os_str().is_empty()) {
-        let stat = rustix::fs::stat(dir).map_err(|errno| unreadable(path, errno.into()))?;
-        let sticky = stat.st_mode & 0o1000 != 0 && stat.st_uid == 0;
-        if !sticky && !is_roots_alone(&stat) {
-            return Err(PolicyFileError::NotTheAdmins { path: dir.into() });
-        }
-    }
-    Ok(())
-}
-
-/// The `.toml` files of the drop-in directory in the order of their names. A directory that others can write could
-/// lose an entry without a trace, so it must be root's even when it is sticky.
-fn drop_ins(dir: &Path) -> Result<Vec<PathBuf>, PolicyFileError> {
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(unreadable(dir, source)),
-    };
-    let stat = rustix::fs::lstat(dir).map_err(|errno| unreadable(dir, errno.into()))?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory || !is_roots_alone(&stat) {
-        return Err(PolicyFileError::NotTheAdmins { path: dir.into() });
-    }
-    let mut paths = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(|source| unreadable(dir, source))?.path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
-            paths.push(path);
-        }
-        if paths.len() > MAX_DROP_INS {
-            return Err(PolicyFileError::TooMany { path: dir.into() });
-        }
-    }
-    paths.sort();
-    Ok(paths)
-}
-
-fn read_file(open: OpenFile) -> Result<ReadFile, PolicyFileError> {
-    let OpenFile { path, file, .. } = open;
-    let mut bytes = Vec::new();
-    file.take(MAX_POLICY + 1).read_to_end(&mut bytes).map_err(|source| unreadable(&path, source))?;
-    if bytes.len() as u64 > MAX_POLICY {
-        return Err(PolicyFileError::TooLarge { path });
-    }
-    match String::from_utf8(bytes) {
-        Ok(text) => Ok(ReadFile { path, text }),
-        Err(_) => Err(PolicyFileError::NotUtf8 { path }),
-    }
-}
-
-fn digest(files: &[ReadFile], names: &[String]) -> String {
+fn digest(files: &[ReadFile]) -> String {
     let hex = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     match files {
         [only] => hex(only.text.as_bytes()),
         all => {
-            let lines = all.iter().zip(names).map(|(file, name)| format!("{}  {name}\n", hex(file.text.as_bytes())));
+            let lines = all.iter().map(|file| format!("{}  {}\n", hex(file.text.as_bytes()), file.name()));
             hex(lines.collect::<String>().as_bytes())
         }
     }
-}
-
-fn unreadable(path: &Path, source: io::Error) -> PolicyFileError {
-    PolicyFileError::Read { path: path.into(), source }
 }
 
 /// A runtime binary runs as root for every container, so it has to be as well guarded as the policy.
@@ -319,10 +193,6 @@ fn check_runtime(choice: &RuntimeChoice) -> Result<(), PolicyFileError> {
     } else {
         Err(PolicyFileError::NotTheAdmins { path: path.clone() })
     }
-}
-
-fn is_roots_alone(stat: &Stat) -> bool {
-    stat.st_uid == 0 && stat.st_mode & 0o022 == 0
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use super::service::TaskService;
 use crate::bootstrap::runtime_options;
 use crate::bundle::{HardenedBundle, OciBundle};
 use crate::cgroup::{Cgroup, CgroupError, OomWatch};
-use crate::gate::CreateTask;
+use crate::gate::{CreateTask, LoadedPolicy};
 use crate::runtime::{Call, ChildStdio, ContainerRecord, OciRuntime, RECORD_NAME, RuntimeError};
 
 /// File that the runtime writes init's pid to.
@@ -34,9 +34,9 @@ const CONSOLE_SOCKET: &str = "console.sock";
 pub(super) async fn create(service: &TaskService, request: &CreateTaskRequest) -> Result<Arc<Container>, TaskError> {
     let bundle = OciBundle::open(Path::new(&request.bundle), service.namespace(), &request.id)
         .map_err(crate::gate::GateError::Bundle)?;
-    let (hardened, runtime) = judge(service, request, &bundle)?;
+    let (hardened, policy) = judge(service, request, &bundle)?;
     let rootfs = bundle.rootfs();
-    let made = make(service, request, &bundle, &hardened, runtime).await;
+    let made = make(service, request, &bundle, &hardened, &policy).await;
     match made {
         Ok(container) => Ok(container),
         Err(error) => {
@@ -50,7 +50,7 @@ fn judge(
     service: &TaskService,
     request: &CreateTaskRequest,
     bundle: &OciBundle,
-) -> Result<(HardenedBundle, OciRuntime), TaskError> {
+) -> Result<(HardenedBundle, LoadedPolicy), TaskError> {
     let options = runtime_options(request.options.as_ref())
         .map_err(|error| TaskError::Invalid { field: "options", value: error.to_string() })?;
     let rootfs: Vec<RootfsFact<'_>> = request
@@ -74,8 +74,7 @@ fn judge(
         sandboxes: &sandboxes,
     };
     let (spec, policy) = service.gate().create(CreateTask { task, bundle })?;
-    let runtime = OciRuntime::chosen_by(policy.policy());
-    Ok((HardenedBundle::write(bundle.path(), spec)?, runtime))
+    Ok((HardenedBundle::write(bundle.path(), spec)?, policy))
 }
 
 async fn make(
@@ -83,8 +82,9 @@ async fn make(
     request: &CreateTaskRequest,
     bundle: &OciBundle,
     hardened: &HardenedBundle,
-    runtime: OciRuntime,
+    policy: &LoadedPolicy,
 ) -> Result<Arc<Container>, TaskError> {
+    let runtime = OciRuntime::chosen_by(policy.policy());
     let record = ContainerRecord::new(
         runtime.clone(),
         hardened.grant().identity().sandbox_id(),
@@ -93,7 +93,7 @@ async fn make(
     );
     hardened.dir().write_record(RECORD_NAME, &record)?;
     mount_rootfs(request, bundle).await?;
-    service.gate().rootfs(service.namespace(), &request.id, hardened.spec())?;
+    service.gate().rootfs(service.namespace(), &request.id, hardened.spec(), policy)?;
     let init = Process::new("", stdio_of(request));
     let adoption = service.reaper().expect_child();
     let called = run_create(service, hardened, &runtime, &request.id, init.stdio()).await;

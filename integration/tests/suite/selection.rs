@@ -36,41 +36,46 @@ reason = "TICKET-13"
 expires = "2020-01-01"
 "#;
 
+/// Id of a sandbox that there is not.
+const ANOTHER_SANDBOX: &str = "0123456789";
+
 pub(crate) fn trials(world: &'static World) -> Vec<Trial> {
     vec![
         trial(world, "selection: a namespace has its profile, others the default", by_namespace),
         trial(world, "selection: a profile that audits lets run and records", audit_only),
         trial(world, "selection: an exemption counts until it expires", exemptions),
         trial(world, "selection: an annotation tightens and never loosens", annotations),
+        trial(world, "selection: no container names another pod", another_pod),
         trial(world, "selection: drop-ins count, and a wrong one refuses all", drop_ins),
     ]
 }
 
-fn in_namespace(namespace: &str) -> String {
-    format!("io.kubernetes.cri.sandbox-namespace={namespace}")
+/// A container of the image that runs as root, as the sandbox of a pod in that namespace.
+fn sandbox(namespace: &str, args: &[&str]) -> Run {
+    Run::new(Runtime::Palisade, args).sandbox_in(namespace)
 }
 
-/// The user ids that a container of the image that runs as root has there.
-fn uids(world: &World, annotations: &[&str]) -> Result<Vec<u64>, libtest_mimic::Failed> {
+/// The user ids that it has there.
+fn uids(world: &World, namespace: &str, annotations: &[&str]) -> Result<Vec<u64>, libtest_mimic::Failed> {
     let flags: Vec<&str> = annotations.iter().flat_map(|annotation| ["--annotation", *annotation]).collect();
-    Ok(world.report(Runtime::Palisade, &flags)?.numbers("Uid"))
+    let output = world.containerd.run(&sandbox(namespace, &["/probe", "report"]).flags(&flags))?.success()?;
+    let report: palisade_probe::ProcessReport = serde_json::from_str(&output)?;
+    Ok(report.numbers("Uid"))
 }
 
 fn by_namespace(world: &World) -> Check {
-    expect_eq!(uids(world, &[&in_namespace("lab")])?, [0; 4], "under team");
+    expect_eq!(uids(world, "lab", &[])?, [0; 4], "under team");
     for namespace in ["labs", "", "ops2"] {
-        expect_eq!(uids(world, &[&in_namespace(namespace)])?, [65_532; 4], "under restricted");
+        expect_eq!(uids(world, namespace, &[])?, [65_532; 4], "under restricted");
     }
     // What the selected profile refuses is refused.
-    let lab = in_namespace("lab");
-    let run = Run::new(Runtime::Palisade, &["true"]).flags(&["--annotation", &lab, "--net-host"]);
+    let run = sandbox("lab", &["true"]).flags(&["--net-host"]);
     expect_denial(&world.containerd.run(&run)?.refusal()?, "linux.ns")
 }
 
 fn audit_only(world: &World) -> Check {
-    let watched = in_namespace("trial");
-    let flags = ["--annotation", watched.as_str(), "--privileged", "--net-host"];
-    let container = world.containerd.detach(&Run::new(Runtime::Palisade, &["/probe", "sleep"]).flags(&flags))?;
+    let run = sandbox("trial", &["/probe", "sleep"]).flags(&["--privileged", "--net-host"]);
+    let container = world.containerd.detach(&run)?;
     let output = container.exec(&[], &["/probe", "try", "mount-tmpfs"])?.success()?;
     let outcomes = palisade_probe::Outcome::parse_lines(&output)?;
     expect!(outcomes.values().all(|outcome| outcome.result == palisade_probe::Verdict::Reached), "{outcomes:?}");
@@ -90,19 +95,38 @@ fn audit_only(world: &World) -> Check {
 }
 
 fn exemptions(world: &World) -> Check {
-    expect_eq!(uids(world, &[&in_namespace("ops")])?, [0; 4], "exempted");
-    expect_eq!(uids(world, &[&in_namespace("late")])?, [65_532; 4], "expired");
+    expect_eq!(uids(world, "ops", &[])?, [0; 4], "exempted");
+    expect_eq!(uids(world, "late", &[])?, [65_532; 4], "expired");
     Ok(())
 }
 
 fn annotations(world: &World) -> Check {
-    let lab = in_namespace("lab");
-    expect_eq!(uids(world, &[&lab, "palisade.io/profile=restricted"])?, [65_532; 4], "tightened");
+    expect_eq!(uids(world, "lab", &["palisade.io/profile=restricted"])?, [65_532; 4], "tightened");
     for looser in ["palisade.io/profile=privileged", "palisade.io/profile=watched", "palisade.io/profile=nosuch"] {
         let run = Run::new(Runtime::Palisade, &["true"]).flags(&["--annotation", looser]);
         expect_denial(&world.containerd.run(&run)?.refusal()?, "task.annotations")?;
     }
     Ok(())
+}
+
+/// The names would select the loosest profile of the file, and that profile does not get to say that they count.
+fn another_pod(world: &World) -> Check {
+    let name = |name: &str, value: &str| format!("io.kubernetes.cri.{name}={value}");
+    let (container, namespace) = (name("container-type", "container"), name("sandbox-namespace", "trial"));
+    let sandbox = name("sandbox-id", ANOTHER_SANDBOX);
+    let claims = ["--annotation", &container, "--annotation", &namespace, "--annotation", &sandbox];
+    let typeless = ["--annotation", namespace.as_str()];
+    for flags in [claims.as_slice(), &typeless] {
+        let run = |runtime| world.containerd.run(&Run::new(runtime, &["true"]).flags(flags));
+        expect_denial(&run(Runtime::Palisade)?.refusal()?, "task.identity")?;
+        run(Runtime::Runc)?.success()?;
+    }
+    // runc's shim leaves the socket of a sandbox that never was.
+    let containerd = &world.containerd;
+    let group = containerd.layout().socket().join(containerd.tag()).join(ANOTHER_SANDBOX);
+    let digest = palisade_integration::image::digest_of(group.as_os_str().as_encoded_bytes());
+    let name = digest.strip_prefix("sha256:").unwrap_or(&digest);
+    Ok(fs::remove_file(std::path::Path::new("/run/containerd/s").join(name))?)
 }
 
 fn drop_ins(world: &World) -> Check {
@@ -112,7 +136,7 @@ fn drop_ins(world: &World) -> Check {
     let checked = with_drop_in(world, &dir);
     fs::remove_dir_all(&dir)?;
     checked?;
-    expect_eq!(uids(world, &[&in_namespace("annex")])?, [65_532; 4], "the drop-in is gone");
+    expect_eq!(uids(world, "annex", &[])?, [65_532; 4], "the drop-in is gone");
     Ok(())
 }
 
@@ -120,7 +144,7 @@ fn with_drop_in(world: &World, dir: &std::path::Path) -> Check {
     let file = dir.join("10-annex.toml");
     fs::write(&file, "[[select]]\nnamespace = \"annex\"\nprofile = \"team\"\n")?;
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644))?;
-    expect_eq!(uids(world, &[&in_namespace("annex")])?, [0; 4], "by the drop-in");
+    expect_eq!(uids(world, "annex", &[])?, [0; 4], "by the drop-in");
     fs::write(&file, "[[select]]\nnamespac = \"annex\"\nprofile = \"team\"\n")?;
     let said = world.containerd.run(&Run::new(Runtime::Palisade, &["true"]))?.refusal()?;
     for part in ["palisade", "10-annex.toml", "namespac", "line 2"] {

@@ -3,8 +3,8 @@
 use palisade_policy::{Identity, ParsedSpec, PlaceFact, Policy, judge_rootfs};
 use serde_json::{Value, json};
 
-use crate::rules::{Edit, bind, judged, mount, options_at, pod, push, table};
 use crate::support::{self, Task, Verdict::*, verdict_of};
+use crate::tables::{Edit, bind, judged, mount, options_at, pod, push, table};
 
 const VOLUMES: &str = "/var/lib/kubelet/pods/4d6d1f5e-8f5b-4f0c-9a3e-3a4f0f1b2c3d/volumes";
 

@@ -8,7 +8,7 @@ use palisade_policy::{ParsedSpec, Policy, RuleId};
 use serde_json::{Value, json};
 
 use crate::support::{self, verdict_of};
-use crate::{fields, rules};
+use crate::{fields, tables};
 
 /// What becomes of a field.
 enum Class {
@@ -184,9 +184,9 @@ fn a_document_with_every_field_is_walked_as_it_is_written() {
 
 /// The pod's specification with a value at a place; a `*` is the first item.
 fn with(field: &str, value: Value) -> Value {
-    let mut spec = rules::pod();
+    let mut spec = tables::pod();
     spec["root"]["path"] = json!("rootfs");
-    rules::push(&mut spec["linux"]["devices"], json!({"path": "/dev/null", "type": "c", "major": 1, "minor": 3}));
+    tables::push(&mut spec["linux"]["devices"], json!({"path": "/dev/null", "type": "c", "major": 1, "minor": 3}));
     let mut place = &mut spec;
     for name in field.trim_start_matches('/').split('/') {
         place = match name {
@@ -222,7 +222,7 @@ fn a_key_in_another_case_is_not_understood() {
             _ => {}
         }
     }
-    let spec = rules::pod();
+    let spec = tables::pod();
     let mut found = Vec::new();
     keys(&spec, "", &mut found);
     // One system call entry is as good as three hundred.

@@ -16,6 +16,10 @@ mod ledger;
 #[cfg(test)]
 mod modes;
 #[cfg(test)]
+mod mounts;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod pss;
@@ -25,5 +29,7 @@ mod rules;
 mod select;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tables;
 #[cfg(test)]
 mod update;

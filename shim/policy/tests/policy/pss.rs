@@ -8,8 +8,8 @@
 use palisade_policy::Policy;
 use serde_json::json;
 
-use crate::rules::{Edit, bind, judged, mount, options_at, push};
 use crate::support::Verdict::{Audited, Clean, Denied, Mutated};
+use crate::tables::{Edit, bind, judged, mount, options_at, push};
 
 struct Control {
     name: &'static str,
