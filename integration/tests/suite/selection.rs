@@ -121,12 +121,15 @@ fn another_pod(world: &World) -> Check {
         expect_denial(&run(Runtime::Palisade)?.refusal()?, "task.identity")?;
         run(Runtime::Runc)?.success()?;
     }
-    // runc's shim leaves the socket of a sandbox that never was.
+    // runc's shim leaves the sockets of a sandbox that never was: its own, and the one for debugging.
     let containerd = &world.containerd;
     let group = containerd.layout().socket().join(containerd.tag()).join(ANOTHER_SANDBOX);
-    let digest = palisade_integration::image::digest_of(group.as_os_str().as_encoded_bytes());
-    let name = digest.strip_prefix("sha256:").unwrap_or(&digest);
-    Ok(fs::remove_file(std::path::Path::new("/run/containerd/s").join(name))?)
+    for path in [group.clone(), group.join("debug")] {
+        let digest = palisade_integration::image::digest_of(path.as_os_str().as_encoded_bytes());
+        let name = digest.strip_prefix("sha256:").unwrap_or(&digest);
+        fs::remove_file(std::path::Path::new("/run/containerd/s").join(name))?;
+    }
+    Ok(())
 }
 
 fn drop_ins(world: &World) -> Check {
