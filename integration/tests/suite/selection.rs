@@ -127,7 +127,11 @@ fn another_pod(world: &World) -> Check {
     for path in [group.clone(), group.join("debug")] {
         let digest = palisade_integration::image::digest_of(path.as_os_str().as_encoded_bytes());
         let name = digest.strip_prefix("sha256:").unwrap_or(&digest);
-        fs::remove_file(std::path::Path::new("/run/containerd/s").join(name))?;
+        // Not every version's does; whatever else is left, the suite's last test finds.
+        match fs::remove_file(std::path::Path::new("/run/containerd/s").join(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
     }
     Ok(())
 }
