@@ -288,7 +288,7 @@ mod commands {
         may find more or less. `check` on the bundles of containers that still run answers those in full.\n\n\
         Exit codes: 0 nothing to object to, 1 something was refused, looser or different, 2 something could not be read.\n";
 
-    /// `docs/cli.md` is the help of each command. `PALISADE_BLESS=1` writes it anew.
+    /// `docs/cli.md` is the help of each command. `UPDATE_GOLDEN=1` writes it anew.
     #[test]
     fn the_documentation_is_the_help() {
         let scratch = Scratch::new("docs");
@@ -302,9 +302,9 @@ mod commands {
             page.push_str(&format!("\n## {}\n\n```text\n{help}```\n", title.trim_end()));
         }
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cli.md");
-        if std::env::var_os("PALISADE_BLESS").is_some() {
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
             fs::write(&path, &page).unwrap();
         }
-        assert_eq!(fs::read_to_string(path).unwrap(), page, "PALISADE_BLESS=1 writes it anew");
+        assert_eq!(fs::read_to_string(path).unwrap(), page, "UPDATE_GOLDEN=1 writes it anew");
     }
 }

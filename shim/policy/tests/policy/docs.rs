@@ -43,7 +43,7 @@ fn the_examples_are_policies() {
     }
 }
 
-/// `docs/controls.md` is made of the table. `PALISADE_BLESS=1` writes it anew.
+/// `docs/controls.md` is made of the table. `UPDATE_GOLDEN=1` writes it anew.
 #[test]
 fn the_page_of_controls_is_the_table() {
     let mut page = include_str!("controls_head.md").to_owned();
@@ -66,8 +66,8 @@ fn the_page_of_controls_is_the_table() {
     }
     page.push_str(include_str!("controls_tail.md"));
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/controls.md");
-    if std::env::var_os("PALISADE_BLESS").is_some() {
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(path, &page).unwrap();
     }
-    assert_eq!(std::fs::read_to_string(path).unwrap(), page, "PALISADE_BLESS=1 writes it anew");
+    assert_eq!(std::fs::read_to_string(path).unwrap(), page, "UPDATE_GOLDEN=1 writes it anew");
 }
