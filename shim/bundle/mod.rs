@@ -8,4 +8,5 @@ mod oci;
 mod private;
 
 pub use oci::{BundleError, OciBundle};
+pub(crate) use private::CONFIG;
 pub use private::{HardenedBundle, PrivateDir, PrivateDirError};

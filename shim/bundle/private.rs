@@ -12,6 +12,9 @@ use thiserror::Error;
 /// Name of the private directory inside containerd's bundle.
 const DIRECTORY: &str = "palisade";
 
+/// The runtime's spec.
+pub(crate) const CONFIG: &str = "config.json";
+
 /// Why the private directory cannot be used.
 #[derive(Debug, Error)]
 pub enum PrivateDirError {
@@ -189,8 +192,7 @@ impl HardenedBundle {
     /// [`PrivateDirError`]; the directory is gone again then.
     pub fn write(bundle: &Path, spec: HardenedSpec) -> Result<Self, PrivateDirError> {
         let dir = PrivateDir::create(bundle)?;
-        let written =
-            dir.write_new("config.json", spec.as_bytes()).and_then(|_| dir.write_record("grant.json", spec.grant()));
+        let written = dir.write_new(CONFIG, spec.as_bytes()).and_then(|_| dir.write_record("grant.json", spec.grant()));
         match written {
             Ok(()) => Ok(Self { dir, spec }),
             Err(error) => {

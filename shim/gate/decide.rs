@@ -12,6 +12,7 @@ use palisade_policy::{
 use thiserror::Error;
 
 use super::host;
+use super::pins::Pins;
 use super::rootfs;
 use super::source::{LoadedPolicy, PolicyFileError, PolicySource};
 use crate::audit::{self, AuditError, Subject};
@@ -87,25 +88,25 @@ impl Gate {
     }
 
     /// Judges a container before it exists. The policy is handed back with what was admitted, so that the
-    /// runtime is the one that this very policy names.
+    /// runtime is the one that this very policy names, and with the files that were judged.
     ///
     /// # Errors
     ///
     /// [`GateError`].
-    pub fn create(&self, create: CreateTask<'_>) -> Result<(HardenedSpec, LoadedPolicy), GateError> {
+    pub fn create(&self, create: CreateTask<'_>) -> Result<(HardenedSpec, LoadedPolicy, Pins), GateError> {
         let policy = self.source.load()?;
         let bytes = create.bundle.read_config()?;
         let (namespace, id) = (create.task.namespace, create.task.id);
         let begun = Instant::now();
-        let (identity, decision) = match ParsedSpec::parse(&bytes) {
+        let (identity, pins, decision) = match ParsedSpec::parse(&bytes) {
             Ok(spec) => {
-                let host = host::facts_of(&spec, policy.policy());
+                let (host, pins) = host::look_at(&spec, policy.policy());
                 let identity = spec.identity();
                 let request = CreateRequest { spec, host, task: create.task, today: today() };
-                (identity, judge_create(request, policy.policy()))
+                (identity, pins, judge_create(request, policy.policy()))
             }
             // On record as every refusal is; whose container it is can't be told.
-            Err(error) => (Identity::default(), judge_unreadable(&error, policy.policy())),
+            Err(error) => (Identity::default(), Pins::default(), judge_unreadable(&error, policy.policy())),
         };
         let subject = Subject {
             namespace,
@@ -116,7 +117,7 @@ impl Gate {
             duration: begun.elapsed(),
         };
         let hardened = conclude(decision, &policy, &subject)?;
-        Ok((hardened, policy))
+        Ok((hardened, policy, pins))
     }
 
     /// Judges the root filesystem of an admitted container, mounted and not yet in use, by the policy that admitted it.

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use super::locations;
+use super::pins::Pins;
 use crate::cgroup::cpu_ceiling_millis;
 use oci_spec::runtime::LinuxNamespaceType;
 use palisade_policy::{
@@ -23,19 +24,32 @@ type FileId = (u64, u64);
 /// Looks at each namespace path and each bind source that the spec names, as they are on this host now.
 #[must_use]
 pub fn facts_of(spec: &ParsedSpec, policy: &Policy) -> HostFacts {
+    look_at(spec, policy).0
+}
+
+/// The facts, and the very files that they are about.
+pub(super) fn look_at(spec: &ParsedSpec, policy: &Policy) -> (HostFacts, Pins) {
     let watched: Vec<(FileId, PathBuf)> = policy
         .watched_host_paths()
         .into_iter()
         .filter_map(|path| Some((file_id(&fs::metadata(&path).ok()?), path)))
         .collect();
     let hooks = spec.hook_paths().into_iter().map(|(pointer, path)| hook(pointer, path)).collect();
-    HostFacts {
+    let mut pins = Pins::default();
+    let mut sources = Vec::new();
+    for (mount, path) in spec.bind_sources() {
+        let (fact, file) = source(mount, path, &watched);
+        sources.push(fact);
+        pins.sources.extend(file.map(|file| (mount, file.into())));
+    }
+    let facts = HostFacts {
         hooks,
         cpu_ceiling_millis: cpu_ceiling(spec),
         joined_users_are_remapped: joined_users_are_remapped(spec),
         namespaces: spec.namespace_paths().into_iter().map(|(kind, path)| namespace(kind, path)).collect(),
-        sources: spec.bind_sources().into_iter().map(|(mount, path)| source(mount, path, &watched)).collect(),
-    }
+        sources,
+    };
+    (facts, pins)
 }
 
 /// A path that can't be looked at has no ceiling here; the rule on the path itself, or the runtime, refuses it.
@@ -84,31 +98,30 @@ fn file_name(kind: LinuxNamespaceType) -> &'static str {
     }
 }
 
-fn source(mount: usize, path: &Path, watched: &[(FileId, PathBuf)]) -> SourceFact {
+fn source(mount: usize, path: &Path, watched: &[(FileId, PathBuf)]) -> (SourceFact, Option<fs::File>) {
     match resolve(path) {
         Ok(found) => {
             let id = file_id(&found.seen);
             let same_as = watched.iter().find(|(known, _)| *known == id).map(|(_, path)| path.display().to_string());
-            SourceFact {
+            let fact = SourceFact {
                 mount,
                 real_path: found.real_path,
                 kind: kind(&found.seen),
                 same_as,
                 locations: found.locations,
-            }
+            };
+            (fact, Some(found.file))
         }
-        Err(_) => SourceFact {
-            mount,
-            real_path: path.into(),
-            kind: SourceKind::Missing,
-            same_as: None,
-            locations: Vec::new(),
-        },
+        Err(_) => {
+            let (real_path, kind) = (path.into(), SourceKind::Missing);
+            (SourceFact { mount, real_path, kind, same_as: None, locations: Vec::new() }, None)
+        }
     }
 }
 
 /// What stands at a path.
 struct Resolved {
+    file: fs::File,
     real_path: PathBuf,
     seen: fs::Metadata,
     locations: Vec<PathBuf>,
@@ -121,7 +134,7 @@ fn resolve(path: &Path) -> io::Result<Resolved> {
     let file = fs::File::from(fd);
     let real_path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
     let locations = locations::others_of(&file, &real_path)?;
-    Ok(Resolved { seen: file.metadata()?, real_path, locations })
+    Ok(Resolved { seen: file.metadata()?, file, real_path, locations })
 }
 
 /// Whether the user namespace that the spec joins maps nobody to the host's reserved ids, by the maps of the
@@ -179,9 +192,13 @@ mod tests {
         fs::create_dir_all(&dir).unwrap();
         std::os::unix::fs::symlink("/etc", dir.join("innocent")).unwrap();
         let watched = vec![(file_id(&fs::metadata("/etc").unwrap()), PathBuf::from("/etc"))];
-        let fact = source(3, &dir.join("innocent"), &watched);
+        let (fact, file) = source(3, &dir.join("innocent"), &watched);
         assert_eq!((fact.mount, fact.kind, fact.same_as.as_deref()), (3, SourceKind::Directory, Some("/etc")));
         assert_eq!(fact.real_path, Path::new("/etc"));
+        // What is held is what was looked at, whatever stands at the name now.
+        fs::remove_file(dir.join("innocent")).unwrap();
+        std::os::unix::fs::symlink("/usr", dir.join("innocent")).unwrap();
+        assert_eq!(file_id(&file.unwrap().metadata().unwrap()), watched[0].0);
         fs::remove_dir_all(dir).unwrap();
     }
 
@@ -202,8 +219,8 @@ mod tests {
 
     #[test]
     fn magic_links_are_not_followed() {
-        let fact = source(0, Path::new("/proc/self/root/etc"), &[]);
-        assert_eq!(fact.kind, SourceKind::Missing);
-        assert_eq!(source(0, Path::new("/dev/null"), &[]).kind, SourceKind::CharDevice);
+        let (fact, file) = source(0, Path::new("/proc/self/root/etc"), &[]);
+        assert_eq!((fact.kind, file.is_none()), (SourceKind::Missing, true));
+        assert_eq!(source(0, Path::new("/dev/null"), &[]).0.kind, SourceKind::CharDevice);
     }
 }

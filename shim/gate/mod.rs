@@ -8,9 +8,11 @@ mod admin_file;
 mod decide;
 mod host;
 mod locations;
+mod pins;
 mod rootfs;
 mod source;
 
 pub use decide::{CreateTask, ExecTask, Gate, GateError, UpdateTask, today};
 pub use host::facts_of;
+pub use pins::Pins;
 pub use source::{CONFIG_VARIABLE, LoadedPolicy, PolicyFileError, PolicySource};

