@@ -14,6 +14,7 @@ mod support;
 mod audit;
 mod cancellation;
 mod denials;
+mod exchange;
 mod exec;
 mod isolation;
 mod lifecycle;

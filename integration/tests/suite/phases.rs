@@ -12,7 +12,8 @@ use palisade_probe::Verdict;
 use crate::probes::ROWS;
 use crate::support::{Check, World, trial};
 use crate::{
-    audit, cancellation, denials, exec, isolation, lifecycle, limits, mutations, pods, restart, selection, terminal,
+    audit, cancellation, denials, exchange, exec, isolation, lifecycle, limits, mutations, pods, restart, selection,
+    terminal,
 };
 
 /// Trials that share a policy file.
@@ -60,6 +61,7 @@ fn all(world: &'static World) -> Vec<Phase> {
         phase("restricted, embedded runtime", "", everything(world)),
         Phase { alone: true, ..phase("restarts and deaths", "", restart::trials(world)) },
         phase("restricted, runc as the runtime", &runc_policy(world), with_another_runtime(world)),
+        phase("a runtime that exchanges a source", &exchange::policy(world), exchange::trials(world)),
         phase(
             "baseline",
             "profile = \"baseline\"\n",

@@ -1,0 +1,69 @@
+//! A mount's source that is exchanged after it was judged (CWE-367): the runtime is one that does it right before its own
+//! work, so the race is won each time.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::PathBuf;
+
+use libtest_mimic::Trial;
+use palisade_integration::containerd::Runtime;
+use palisade_integration::ctr::Run;
+
+use crate::support::{Check, World, trial};
+
+/// Names the exchanging program as the runtime, and allows the folder that is to be mounted.
+pub(crate) fn policy(world: &World) -> String {
+    let folder = folder(world);
+    format!(
+        "version = 1\n[runtime]\nbinary = \"{}\"\n[profiles.restricted.rules.\"mount.host-path\"]\nallow = [\"{}\"]\n",
+        folder.join("runtime").display(),
+        folder.join("pod").display()
+    )
+}
+
+pub(crate) fn trials(world: &'static World) -> Vec<Trial> {
+    vec![trial(world, "a source exchanged before the mount is not mounted", exchanged_source)]
+}
+
+fn folder(world: &World) -> PathBuf {
+    world.containerd.layout().base.join("exchange")
+}
+
+fn exchanged_source(world: &World) -> Check {
+    let folder = folder(world);
+    let runtime = folder.join("runtime");
+    let binary = runtime.display().to_string();
+    let control = shown(world, Runtime::Runc, &["--runc-binary", &binary])?;
+    let palisade = shown(world, Runtime::Palisade, &[])?;
+    fs::remove_dir_all(folder)?;
+    expect!(control == "not judged", "control: runc mounted {control:?}");
+    expect!(palisade == "judged", "palisade mounted {palisade:?}");
+    Ok(())
+}
+
+/// What the container reads at the place where `pod/volume` is mounted, after the runtime has put a link there.
+fn shown(world: &World, runtime: Runtime, flags: &[&str]) -> Result<String, libtest_mimic::Failed> {
+    let folder = folder(world);
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    let (volume, host) = (folder.join("pod/volume"), folder.join("host"));
+    for (place, word) in [(&volume, "judged"), (&host, "not judged")] {
+        fs::create_dir_all(place)?;
+        fs::write(place.join("word"), word)?;
+    }
+    symlink(&host, folder.join("pod/link"))?;
+    let program = folder.join("runtime");
+    let script = format!(
+        "#!/bin/sh\ncase \" $* \" in\n*' create '*) cd {0} && mv volume old && mv link volume ;;\nesac\nexec {1} \"$@\"\n",
+        folder.join("pod").display(),
+        world.containerd.assets().runc.display()
+    );
+    fs::write(&program, script)?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    let mount = format!("type=bind,src={},dst=/shown,options=rbind:ro:nosuid:nodev", volume.display());
+    let run = Run::new(runtime, &["cat", "/shown/word"]).flags(&["--mount", &mount]).flags(flags);
+    let text = world.containerd.run(&run)?.success()?;
+    expect!(folder.join("pod/old").exists(), "the runtime exchanged nothing");
+    Ok(text.trim().to_owned())
+}
