@@ -12,6 +12,8 @@ use thiserror::Error;
 /// Name of the private directory inside containerd's bundle.
 const DIRECTORY: &str = "palisade";
 
+/// Name of the directory that only a runtime sees anything in.
+const VIEW: &str = "palisade-view";
 /// The runtime's spec.
 pub(crate) const CONFIG: &str = "config.json";
 
@@ -101,6 +103,28 @@ impl PrivateDir {
     #[must_use]
     pub fn runtime_root(&self) -> PathBuf {
         self.path.join("runtime")
+    }
+
+    /// The directory beside this one in which the runtime finds what is to be mounted. Whoever may look into containerd's
+    /// bundle may look into it, such as a container's process that is in its user namespace already.
+    #[must_use]
+    pub fn view(&self) -> PathBuf {
+        self.path.with_file_name(VIEW)
+    }
+
+    /// Removes that directory, which is empty on the host; one that is not there counts as removed. Not while a runtime
+    /// uses it: the mounts on it would go along.
+    ///
+    /// # Errors
+    ///
+    /// [`PrivateDirError::Io`].
+    pub fn remove_view(&self) -> Result<(), PrivateDirError> {
+        let path = self.view();
+        match fs::remove_dir(&path) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(PrivateDirError::Io { action: "remove", path, source }),
+        }
     }
 
     /// Writes a file of mode 0600 that must not be there yet.

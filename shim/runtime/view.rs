@@ -2,7 +2,7 @@
 //! can change.
 //!
 //! ```text
-//! O_PATH descriptor of a source ─▶ open_tree(CLONE) ─▶ new mount namespace ─▶ move_mount onto <bundle>/palisade/view/N
+//! O_PATH descriptor of a source ─▶ open_tree(CLONE) ─▶ new mount namespace ─▶ move_mount onto <bundle>/palisade-view/N
 //!                                                      config.json there names N ─▶ the runtime is started in it
 //! ```
 //!
@@ -28,11 +28,9 @@ use rustix::mount::{
 use tokio::sync::oneshot;
 
 use super::call::RuntimeError;
-use crate::bundle::CONFIG;
+use crate::bundle::{CONFIG, PrivateDir};
 use crate::task::{Child, Reaper};
 
-/// Where the sources stand, in the private directory.
-const DIRECTORY: &str = "view";
 /// Enough for a few calls and the standard library's spawn.
 const STACK: usize = 256 << 10;
 
@@ -52,17 +50,17 @@ impl HostView {
     /// # Errors
     ///
     /// [`RuntimeError::View`] when the document does not name them or there is no place for them.
-    pub fn of(private: &Path, spec: &HardenedSpec, sources: Vec<(usize, OwnedFd)>) -> Result<Self, RuntimeError> {
-        let directory = private.join(DIRECTORY);
+    pub fn of(private: &PrivateDir, spec: &HardenedSpec, sources: Vec<(usize, OwnedFd)>) -> Result<Self, RuntimeError> {
+        let directory = private.view();
         let names: Vec<(usize, PathBuf)> =
             sources.iter().map(|(mount, _)| (*mount, directory.join(mount.to_string()))).collect();
         let document = spec.with_sources(&names).map_err(|error| failed("name the mounts' sources")(error.into()))?;
         DirBuilder::new()
-            .mode(0o700)
+            .mode(0o711)
             .create(&directory)
             .map_err(failed("make the directory of the mounts' sources"))?;
         let sources = names.into_iter().zip(sources).map(|((_, name), (_, file))| (name, file)).collect();
-        Ok(Self { directory, config: private.join(CONFIG), document, sources })
+        Ok(Self { directory, config: private.path().join(CONFIG), document, sources })
     }
 
     /// Starts a program that sees the view. Only the thread that starts it enters the new namespace.

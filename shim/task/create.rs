@@ -184,12 +184,15 @@ async fn run_create(
     pins: Pins,
 ) -> Result<(u32, ProcessIo), TaskError> {
     let dir = hardened.dir();
-    let view = HostView::of(dir.path(), hardened.spec(), pins.into_sources())?;
+    let view = HostView::of(dir, hardened.spec(), pins.into_sources())?;
     let pid_file = dir.path().join(PID_FILE);
     let systemd = is_systemd_path(hardened.spec().cgroups_path());
     let create =
         |child, console: Option<&Path>| runtime.create(dir, id, child, console, &pid_file, systemd).seeing(view);
-    connect(service, dir.path(), CONSOLE_SOCKET, stdio, owner_of(hardened.grant()), &pid_file, create).await
+    let made = connect(service, dir.path(), CONSOLE_SOCKET, stdio, owner_of(hardened.grant()), &pid_file, create).await;
+    // The runtime has ended, and with it the mounts.
+    dir.remove_view()?;
+    made
 }
 
 /// Runs a call that leaves a process behind, connected to pipes or a terminal.

@@ -11,6 +11,35 @@ use palisade_integration::ctr::Run;
 
 use crate::support::{Check, World, trial};
 
+/// Allows the folder that is to be mounted; the runtime is the embedded one.
+pub(crate) fn policy_of_mount(world: &World) -> String {
+    let folder = folder(world);
+    format!(
+        "version = 1\n[profiles.restricted.rules.\"mount.host-path\"]\nallow = [\"{}\"]\n",
+        folder.join("pod").display()
+    )
+}
+
+pub(crate) fn in_user_namespace(world: &'static World) -> Vec<Trial> {
+    vec![trial(world, "a container in a user namespace sees its mounts", remapped)]
+}
+
+fn remapped(world: &World) -> Check {
+    let volume = folder(world).join("pod/volume");
+    fs::create_dir_all(&volume)?;
+    fs::write(volume.join("word"), "remapped")?;
+    let mount = format!("type=bind,src={},dst=/shown,options=rbind:ro:nosuid:nodev", volume.display());
+    let flags = ["--uidmap", "0:100000:65536", "--gidmap", "0:100000:65536", "--mount", &mount];
+    let mut seen = Vec::new();
+    for runtime in [Runtime::Runc, Runtime::Palisade] {
+        let run = Run::new(runtime, &["cat", "/shown/word"]).flags(&flags);
+        seen.push(format!("{:?}", world.containerd.run(&run)?.success()));
+    }
+    fs::remove_dir_all(folder(world))?;
+    expect!(seen.iter().all(|text| text.contains("remapped")), "{seen:?}");
+    Ok(())
+}
+
 /// Names the exchanging program as the runtime, and allows the folder that is to be mounted.
 pub(crate) fn policy(world: &World) -> String {
     let folder = folder(world);

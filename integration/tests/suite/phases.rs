@@ -61,6 +61,7 @@ fn all(world: &'static World) -> Vec<Phase> {
         phase("restricted, embedded runtime", "", everything(world)),
         Phase { alone: true, ..phase("restarts and deaths", "", restart::trials(world)) },
         phase("restricted, runc as the runtime", &runc_policy(world), with_another_runtime(world)),
+        phase("user namespaces", &exchange::policy_of_mount(world), exchange::in_user_namespace(world)),
         phase("a runtime that exchanges a source", &exchange::policy(world), exchange::trials(world)),
         phase(
             "baseline",
