@@ -21,6 +21,10 @@ pub(crate) fn policy_of_mount(world: &World) -> String {
 }
 
 pub(crate) fn in_user_namespace(world: &'static World) -> Vec<Trial> {
+    // `ctr` of 1.7 asks for user namespaces with options of containerd 1.0's shim, which runc's shim ignores.
+    if world.containerd.is_one_seven() {
+        return Vec::new();
+    }
     vec![trial(world, "a container in a user namespace sees its mounts", remapped)]
 }
 
