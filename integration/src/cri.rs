@@ -39,7 +39,8 @@ pub struct Pod<'a> {
     cri: &'a Cri,
     /// Its id, which is also its pause container's.
     pub id: String,
-    config: cri::PodSandboxConfig,
+    /// What it was asked for with.
+    pub config: cri::PodSandboxConfig,
 }
 
 impl Cri {

@@ -42,6 +42,8 @@ pub struct CreateTask<'a> {
     pub task: TaskFacts<'a>,
     /// containerd's bundle.
     pub bundle: &'a OciBundle,
+    /// Process ids of the containers that this shim holds already, which are those of the pod.
+    pub pod: &'a [u32],
 }
 
 /// An exec request.
@@ -100,7 +102,7 @@ impl Gate {
         let begun = Instant::now();
         let (identity, pins, decision) = match ParsedSpec::parse(&bytes) {
             Ok(spec) => {
-                let (host, pins) = host::look_at(&spec, policy.policy());
+                let (host, pins) = host::look_at(&spec, policy.policy(), Some(create.pod));
                 let identity = spec.identity();
                 let request = CreateRequest { spec, host, task: create.task, today: today() };
                 (identity, pins, judge_create(request, policy.policy()))

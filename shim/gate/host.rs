@@ -12,7 +12,7 @@ use oci_spec::runtime::LinuxNamespaceType;
 use palisade_policy::{
     HookFact, HostFacts, NamespaceFact, NamespaceSharing, ParsedSpec, Policy, SourceFact, SourceKind,
 };
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat2};
 use std::os::fd::AsRawFd as _;
 
 /// First host id that Kubernetes gives to a pod's user namespace (KEP-127).
@@ -21,19 +21,17 @@ const FIRST_REMAPPED_ID: u64 = 65_536;
 /// Device and inode: two paths that have the same are the same file, whatever their names.
 type FileId = (u64, u64);
 
-/// Looks at each namespace path and each bind source that the spec names, as they are on this host now.
+/// Looks at each namespace path and each bind source that the spec names, as they are on this host now. For a spec that
+/// no shim was asked to create: a namespace that is not the host's is taken for the pod's.
 #[must_use]
 pub fn facts_of(spec: &ParsedSpec, policy: &Policy) -> HostFacts {
-    look_at(spec, policy).0
+    look_at(spec, policy, None).0
 }
 
-/// The facts, and the very files that they are about.
-pub(super) fn look_at(spec: &ParsedSpec, policy: &Policy) -> (HostFacts, Pins) {
-    let watched: Vec<(FileId, PathBuf)> = policy
-        .watched_host_paths()
-        .into_iter()
-        .filter_map(|path| Some((file_id(&fs::metadata(&path).ok()?), path)))
-        .collect();
+/// The facts, and the very files that they are about. `pod` are processes of the pod.
+pub(super) fn look_at(spec: &ParsedSpec, policy: &Policy, pod: Option<&[u32]>) -> (HostFacts, Pins) {
+    let watched: Vec<(FileId, PathBuf)> =
+        policy.watched_host_paths().into_iter().filter_map(|path| Some((file_id_at(&path)?, path))).collect();
     let hooks = spec.hook_paths().into_iter().map(|(pointer, path)| hook(pointer, path)).collect();
     let mut pins = Pins::default();
     let mut sources = Vec::new();
@@ -42,11 +40,17 @@ pub(super) fn look_at(spec: &ParsedSpec, policy: &Policy) -> (HostFacts, Pins) {
         sources.push(fact);
         pins.sources.extend(file.map(|file| (mount, file.into())));
     }
+    let mut namespaces = Vec::new();
+    for (kind, path) in spec.namespace_paths() {
+        let (fact, file) = namespace(kind, path, pod);
+        namespaces.push(fact);
+        pins.namespaces.extend(file.map(|file| (kind, file.into())));
+    }
     let facts = HostFacts {
         hooks,
         cpu_ceiling_millis: cpu_ceiling(spec),
         joined_users_are_remapped: joined_users_are_remapped(spec),
-        namespaces: spec.namespace_paths().into_iter().map(|(kind, path)| namespace(kind, path)).collect(),
+        namespaces,
         sources,
     };
     (facts, pins)
@@ -74,14 +78,25 @@ fn file_id(seen: &fs::Metadata) -> FileId {
 }
 
 /// The shim runs in the host's namespaces, so its own are the host's.
-fn namespace(kind: LinuxNamespaceType, path: &Path) -> NamespaceFact {
-    let own = Path::new("/proc/self/ns").join(file_name(kind));
-    let sharing = match (fs::metadata(path), fs::metadata(own)) {
-        (Ok(there), Ok(here)) if file_id(&there) == file_id(&here) => NamespaceSharing::Host,
-        (Ok(_), Ok(_)) => NamespaceSharing::Other,
+fn namespace(kind: LinuxNamespaceType, path: &Path, pod: Option<&[u32]>) -> (NamespaceFact, Option<fs::File>) {
+    let of = |process: &str| file_id_at(&Path::new("/proc").join(process).join("ns").join(file_name(kind)));
+    let found = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map(fs::File::from);
+    let seen = found.as_ref().ok().and_then(|file| file.metadata().ok());
+    let sharing = match (seen.map(|seen| file_id(&seen)), of("self")) {
+        (Some(there), Some(here)) if there == here => NamespaceSharing::Host,
+        (Some(there), Some(_)) => {
+            let is_pods = pod.is_none_or(|pod| pod.iter().any(|pid| of(&pid.to_string()) == Some(there)));
+            if is_pods { NamespaceSharing::Pod } else { NamespaceSharing::Other }
+        }
         _ => NamespaceSharing::Unresolved,
     };
-    NamespaceFact { kind, sharing }
+    // The kernel makes no second name for a mount namespace, and no rule lets one be joined.
+    let held = found.ok().filter(|_| kind != LinuxNamespaceType::Mount);
+    (NamespaceFact { kind, sharing }, held)
+}
+
+fn file_id_at(path: &Path) -> Option<FileId> {
+    fs::metadata(path).ok().map(|seen| file_id(&seen))
 }
 
 /// Names below `/proc/<pid>/ns`. Source: namespaces(7).
@@ -175,15 +190,32 @@ fn kind(seen: &fs::Metadata) -> SourceKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read as _, Write as _};
+    use std::process::{Command, Stdio};
 
     #[test]
     fn ones_own_namespaces_are_the_hosts() {
-        let fact = namespace(LinuxNamespaceType::Network, Path::new("/proc/self/ns/net"));
-        assert_eq!(fact.sharing, NamespaceSharing::Host);
-        let fact = namespace(LinuxNamespaceType::Network, Path::new("/proc/self/ns/uts"));
-        assert_eq!(fact.sharing, NamespaceSharing::Other);
-        let fact = namespace(LinuxNamespaceType::Network, Path::new("/nonexistent"));
-        assert_eq!(fact.sharing, NamespaceSharing::Unresolved);
+        let sharing = |path: &str, pod| namespace(LinuxNamespaceType::Network, Path::new(path), pod).0.sharing;
+        assert_eq!(sharing("/proc/self/ns/net", Some(&[])), NamespaceSharing::Host);
+        assert_eq!(sharing("/proc/self/ns/uts", Some(&[])), NamespaceSharing::Other);
+        assert_eq!(sharing("/nonexistent", None), NamespaceSharing::Unresolved);
+    }
+
+    #[test]
+    fn a_namespace_is_the_pods_if_a_process_of_it_is_in_it() {
+        let mut command = Command::new("unshare");
+        let mut member = command.args(["--net", "cat"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // Once it echoes, it has its namespace.
+        member.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+        member.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        let path = format!("/proc/{}/ns/net", member.id());
+        let (pod, others) = ([std::process::id(), member.id()], [std::process::id()]);
+        let sharing = |pod| namespace(LinuxNamespaceType::Network, Path::new(&path), pod).0.sharing;
+        assert_eq!(sharing(Some(&pod)), NamespaceSharing::Pod);
+        assert_eq!(sharing(Some(&others)), NamespaceSharing::Other);
+        assert_eq!(sharing(None), NamespaceSharing::Pod);
+        drop(member.stdin.take());
+        member.wait().unwrap();
     }
 
     #[test]

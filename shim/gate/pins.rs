@@ -5,23 +5,13 @@
 
 use std::os::fd::OwnedFd;
 
+use oci_spec::runtime::LinuxNamespaceType;
+
 /// The files of one create request that its facts were taken from. Each is open with `O_PATH`.
 #[derive(Debug, Default)]
 pub struct Pins {
     /// (index in `/mounts`, the source of that bind mount).
-    pub(super) sources: Vec<(usize, OwnedFd)>,
-}
-
-impl Pins {
-    /// Whether there is nothing to hand on.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.sources.is_empty()
-    }
-
-    /// Each bind source with the index of its mount.
-    #[must_use]
-    pub fn into_sources(self) -> Vec<(usize, OwnedFd)> {
-        self.sources
-    }
+    pub(crate) sources: Vec<(usize, OwnedFd)>,
+    /// (kind, the namespace to be joined).
+    pub(crate) namespaces: Vec<(LinuxNamespaceType, OwnedFd)>,
 }

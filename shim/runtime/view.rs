@@ -2,8 +2,8 @@
 //! can change.
 //!
 //! ```text
-//! O_PATH descriptor of a source ─▶ open_tree(CLONE) ─▶ new mount namespace ─▶ move_mount onto <bundle>/palisade-view/N
-//!                                                      config.json there names N ─▶ the runtime is started in it
+//! O_PATH descriptor ─▶ open_tree(CLONE) ─▶ new mount namespace ─▶ move_mount onto <bundle>/palisade-view/N
+//!                                         config.json there names N ─▶ the runtime is started in it
 //! ```
 //!
 //! The namespace belongs to the runtime's process alone and ends with it, so nothing is left on the host, and the
@@ -29,6 +29,7 @@ use tokio::sync::oneshot;
 
 use super::call::RuntimeError;
 use crate::bundle::{CONFIG, PrivateDir};
+use crate::gate::Pins;
 use crate::task::{Child, Reaper};
 
 /// Enough for a few calls and the standard library's spawn.
@@ -40,27 +41,24 @@ pub struct HostView {
     directory: PathBuf,
     config: PathBuf,
     document: Vec<u8>,
-    sources: Vec<(PathBuf, OwnedFd)>,
+    files: Vec<(PathBuf, OwnedFd)>,
 }
 
 impl HostView {
-    /// The view of a container whose private directory is `private` and whose bind sources are open as `sources`,
-    /// each with the index of its mount.
+    /// The view of a container whose private directory is `private` and whose judged files are `pins`.
     ///
     /// # Errors
     ///
     /// [`RuntimeError::View`] when the document does not name them or there is no place for them.
-    pub fn of(private: &PrivateDir, spec: &HardenedSpec, sources: Vec<(usize, OwnedFd)>) -> Result<Self, RuntimeError> {
+    pub fn of(private: &PrivateDir, spec: &HardenedSpec, pins: Pins) -> Result<Self, RuntimeError> {
         let directory = private.view();
-        let names: Vec<(usize, PathBuf)> =
-            sources.iter().map(|(mount, _)| (*mount, directory.join(mount.to_string()))).collect();
-        let document = spec.with_sources(&names).map_err(|error| failed("name the mounts' sources")(error.into()))?;
-        DirBuilder::new()
-            .mode(0o711)
-            .create(&directory)
-            .map_err(failed("make the directory of the mounts' sources"))?;
-        let sources = names.into_iter().zip(sources).map(|((_, name), (_, file))| (name, file)).collect();
-        Ok(Self { directory, config: private.path().join(CONFIG), document, sources })
+        let (sources, source_files) = named(pins.sources, |mount| directory.join(mount.to_string()));
+        let (namespaces, namespace_files) = named(pins.namespaces, |kind| directory.join(format!("{kind:?}")));
+        let document =
+            spec.with_paths(&sources, &namespaces).map_err(|error| failed("name the judged files")(error.into()))?;
+        DirBuilder::new().mode(0o711).create(&directory).map_err(failed("make the directory of the judged files"))?;
+        let files = source_files.chain(namespace_files).collect();
+        Ok(Self { directory, config: private.path().join(CONFIG), document, files })
     }
 
     /// Starts a program that sees the view. Only the thread that starts it enters the new namespace.
@@ -85,14 +83,14 @@ impl HostView {
     fn enter(&self) -> Result<(), RuntimeError> {
         // Made before the namespace changes: a clone is a peer of the host's mount, not of a copy of it.
         let clones: Vec<(&Path, OwnedFd)> = self
-            .sources
+            .files
             .iter()
             .map(|(name, file)| clone(file).map(|clone| (name.as_path(), clone)))
             .collect::<io::Result<_>>()
-            .map_err(failed("hold a mount's source"))?;
+            .map_err(failed("hold a judged file"))?;
         unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS)
             .map_err(|errno| failed("make a mount namespace")(errno.into()))?;
-        self.furnish(clones).map_err(failed("show the mounts' sources"))
+        self.furnish(clones).map_err(failed("show the judged files"))
     }
 
     fn furnish(&self, clones: Vec<(&Path, OwnedFd)>) -> io::Result<()> {
@@ -109,6 +107,19 @@ impl HostView {
         fs::write(&document, &self.document)?;
         Ok(mount_bind(&document, &self.config)?)
     }
+}
+
+type Named<T> = Vec<(T, PathBuf)>;
+
+/// The names that the files of a list get: for the document, and with the files.
+fn named<T: Copy>(
+    files: Vec<(T, OwnedFd)>,
+    name: impl Fn(T) -> PathBuf,
+) -> (Named<T>, impl Iterator<Item = (PathBuf, OwnedFd)>) {
+    let names: Named<T> = files.iter().map(|(of, _)| (*of, name(*of))).collect();
+    let placed: Vec<_> =
+        names.iter().map(|(_, name)| name.clone()).zip(files.into_iter().map(|(_, file)| file)).collect();
+    (names, placed.into_iter())
 }
 
 /// The mount at a descriptor with everything mounted below it, detached.

@@ -73,7 +73,7 @@ fn judge(
         options,
         sandboxes: &sandboxes,
     };
-    let (spec, policy, pins) = service.gate().create(CreateTask { task, bundle })?;
+    let (spec, policy, pins) = service.gate().create(CreateTask { task, bundle, pod: &service.init_pids() })?;
     Ok((HardenedBundle::write(bundle.path(), spec)?, policy, pins))
 }
 
@@ -184,7 +184,7 @@ async fn run_create(
     pins: Pins,
 ) -> Result<(u32, ProcessIo), TaskError> {
     let dir = hardened.dir();
-    let view = HostView::of(dir, hardened.spec(), pins.into_sources())?;
+    let view = HostView::of(dir, hardened.spec(), pins)?;
     let pid_file = dir.path().join(PID_FILE);
     let systemd = is_systemd_path(hardened.spec().cgroups_path());
     let create =

@@ -108,6 +108,13 @@ impl TaskService {
         identities.filter(|identity| identity.kind == ContainerKind::Sandbox).cloned().collect()
     }
 
+    /// The first processes of the containers that run.
+    pub(super) fn init_pids(&self) -> Vec<u32> {
+        let containers = self.containers();
+        let inits = containers.present.values().map(|container| container.init());
+        inits.filter(|init| init.exit().is_none()).map(|init| init.pid()).collect()
+    }
+
     fn container(&self, id: &str) -> Result<Arc<Container>, TaskError> {
         self.containers().present.get(id).cloned().ok_or_else(|| TaskError::NoContainer(id.into()))
     }

@@ -7,6 +7,8 @@ use libtest_mimic::{Failed, Trial};
 use palisade_integration::cgroup::Limits;
 use palisade_integration::containerd::Runtime;
 use palisade_integration::cri::{self, Cri, Pod};
+use palisade_integration::ctr::unique;
+use palisade_integration::invocation::Invocation;
 use palisade_integration::{Failure, image, poll};
 use palisade_probe::ProcessReport;
 
@@ -26,7 +28,8 @@ pub(crate) fn trials(world: &'static World) -> Vec<Trial> {
     let life = every
         .into_iter()
         .flat_map(|runtime| LIFE.iter().map(move |(name, test)| trial_under(world, runtime, name, *test)));
-    life.chain(under_palisade(world)).chain(refusals(world)).collect()
+    let joins = trial(world, "pod: a container joins its own pod's network and no other's", networks);
+    life.chain(under_palisade(world)).chain(refusals(world)).chain([joins]).collect()
 }
 
 fn under_palisade(world: &'static World) -> Vec<Trial> {
@@ -235,6 +238,44 @@ fn init_pid(world: &World, id: &str) -> Result<u32, Failed> {
     let list = world.containerd.ctr_in("k8s.io", &["task", "ls"])?.success()?;
     let pid = list.lines().filter_map(|line| line.strip_prefix(id)).find_map(|rest| rest.split_whitespace().next());
     Ok(pid.ok_or_else(|| Failed::from(format!("{id} is not in {list}")))?.parse()?)
+}
+
+/// CRI names the pod's namespaces itself; whoever edits the spec after it could name another's.
+fn networks(world: &World) -> Check {
+    let cri = world.cri()?;
+    let (own, other) =
+        (cri.run_pod(Runtime::Palisade, cri.pod_config())?, cri.run_pod(Runtime::Palisade, cri.pod_config())?);
+    let join = |runtime, pod: &Pod<'_>| -> Result<Invocation, Failed> {
+        let metadata = own.config.metadata.clone().unwrap_or_default();
+        let mut annotations = vec![("container-type", "container")];
+        if runtime == Runtime::Palisade {
+            annotations.extend([
+                ("sandbox-id", own.id.as_str()),
+                ("sandbox-namespace", &metadata.namespace),
+                ("sandbox-name", &metadata.name),
+                ("sandbox-uid", &metadata.uid),
+            ]);
+        }
+        let id = unique("joins");
+        let network = format!("network:/proc/{}/ns/net", init_pid(world, &pod.id)?);
+        let runtime = world.containerd.runtime_name(runtime);
+        let mut words = vec!["run", "--rm", "--runtime", &runtime, "--with-ns", &network];
+        let annotations: Vec<String> =
+            annotations.iter().map(|(name, value)| format!("io.kubernetes.cri.{name}={value}")).collect();
+        words.extend(annotations.iter().flat_map(|annotation| ["--annotation", annotation]));
+        words.extend([image::WORKLOAD, &id, "true"]);
+        let ended = world.containerd.ctr_in("k8s.io", &words)?;
+        if !ended.status.success() {
+            world.containerd.ctr_in("k8s.io", &["containers", "rm", &id])?;
+        }
+        Ok(ended)
+    };
+    join(Runtime::Runc, &other)?.success()?;
+    join(Runtime::Palisade, &own)?.success()?;
+    let refused = join(Runtime::Palisade, &other)?.refusal()?;
+    own.remove()?;
+    other.remove()?;
+    expect_denial(&refused, "linux.ns")
 }
 
 fn exit_code(world: &World, runtime: Runtime) -> Check {

@@ -4,6 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use oci_spec::runtime::LinuxNamespaceType;
+use serde::de::Error as _;
+use serde_json::Value;
+
 use crate::grant::Grant;
 
 /// An admitted specification.
@@ -26,19 +30,30 @@ impl HardenedSpec {
         &self.bytes
     }
 
-    /// The same document with other names for the sources of mounts, given as (index in `/mounts`, path): for a
-    /// runtime that sees what was judged at those paths.
+    /// The same document for a runtime that sees what was judged at other paths: `sources` are (index in `/mounts`,
+    /// path), `namespaces` those that are joined.
     ///
     /// # Errors
     ///
     /// When the document has no such mount, or a path is not UTF-8.
-    pub fn with_sources(&self, sources: &[(usize, PathBuf)]) -> Result<Vec<u8>, serde_json::Error> {
-        use serde::de::Error as _;
-        let mut document: serde_json::Value = serde_json::from_slice(&self.bytes)?;
+    pub fn with_paths(
+        &self,
+        sources: &[(usize, PathBuf)],
+        namespaces: &[(LinuxNamespaceType, PathBuf)],
+    ) -> Result<Vec<u8>, serde_json::Error> {
+        let mut document: Value = serde_json::from_slice(&self.bytes)?;
         for (mount, path) in sources {
             let place = document.pointer_mut(&format!("/mounts/{mount}/source"));
             let place = place.ok_or_else(|| serde_json::Error::custom(format!("no source of mount {mount}")))?;
             *place = serde_json::to_value(path)?;
+        }
+        let joined = document.pointer_mut("/linux/namespaces").and_then(Value::as_array_mut).into_iter().flatten();
+        for namespace in joined.filter(|namespace| namespace.get("path").is_some()) {
+            for (kind, path) in namespaces {
+                if namespace.get("type") == Some(&serde_json::to_value(kind)?) {
+                    namespace["path"] = serde_json::to_value(path)?;
+                }
+            }
         }
         serde_json::to_vec(&document)
     }

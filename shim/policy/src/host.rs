@@ -36,12 +36,14 @@ pub struct NamespaceFact {
     pub sharing: NamespaceSharing,
 }
 
-/// The answer of comparing the device and inode of a namespace path with those of the shim's own.
+/// The answer of comparing the device and inode of a namespace path with those of the shim's own and its containers'.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NamespaceSharing {
     /// The host's: the same inode as the shim's, which runs in the host's namespaces.
     Host,
-    /// Another one, such as the pod's.
+    /// One that a process of this very pod is in.
+    Pod,
+    /// Another one: a network that CNI has made for a new pod, or another pod's.
     Other,
     /// The path could not be looked at.
     Unresolved,
@@ -96,7 +98,7 @@ pub struct HookFact {
 
 impl HostFacts {
     /// The facts that names alone tell, for a specification of another machine: each path is what its name says and
-    /// leads nowhere else, each source a directory, each hook the admin's.
+    /// leads nowhere else, each namespace but the host's is the pod's, each source a directory, each hook the admin's.
     #[must_use]
     pub fn by_name(spec: &ParsedSpec, policy: &Policy) -> Self {
         let watched = policy.watched_host_paths();
@@ -109,7 +111,7 @@ impl HostFacts {
         };
         let namespace = |(kind, path): (LinuxNamespaceType, &Path)| {
             let host = path.starts_with("/proc/1/ns");
-            NamespaceFact { kind, sharing: if host { NamespaceSharing::Host } else { NamespaceSharing::Other } }
+            NamespaceFact { kind, sharing: if host { NamespaceSharing::Host } else { NamespaceSharing::Pod } }
         };
         let hook = |(pointer, path): (String, &Path)| HookFact { pointer, real_path: path.to_owned(), trusted: true };
         Self {

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::draft::Draft;
 use crate::host::NamespaceSharing;
+use crate::identity::ContainerKind;
 use crate::pointer;
 use crate::rules::Case;
 use crate::sheet::{Found, Sheet};
@@ -44,7 +45,10 @@ pub(super) fn judge(draft: &mut Draft, case: &Case<'_>, sheet: &mut Sheet) {
             continue;
         }
         let reason = match case.host.sharing(namespace.typ()) {
-            NamespaceSharing::Other => continue,
+            NamespaceSharing::Pod => continue,
+            // A pod's sandbox is made in the network that CNI has made for it; what joins the pod later is its own.
+            NamespaceSharing::Other if case.identity.kind != ContainerKind::Container => continue,
+            NamespaceSharing::Other => format!("joins another pod's {} namespace", json!(namespace.typ())),
             NamespaceSharing::Host => format!("joins the host's {} namespace", json!(namespace.typ())),
             NamespaceSharing::Unresolved => "the namespace cannot be looked at".to_owned(),
         };

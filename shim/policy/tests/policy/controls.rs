@@ -275,6 +275,14 @@ fn a_container_belongs_to_the_sandbox_of_its_shim() {
     assert_eq!(verdict(other(|pod| pod.container_name = "of the sandbox it is empty".to_owned())), Clean);
 }
 
+#[test]
+fn a_sandbox_is_made_in_the_network_that_was_made_for_it() {
+    let mut spec = support::golden("cri-pause");
+    let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.iter_mut().find(|namespace| namespace["type"] == "network").unwrap()["path"] = json!("/other/ns/net");
+    assert!(!support::is_denied(&support::create(&spec, &Policy::builtin())));
+}
+
 /// A selector goes by the names that the container has, so the rule about them cannot be one that the selector's own
 /// profile switches off.
 #[test]

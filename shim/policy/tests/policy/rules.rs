@@ -22,6 +22,8 @@ fn namespaces() {
             ("the pod's network", Clean, |s| at(s, "network")["path"] = json!("/proc/77/ns/net")),
             ("the host's network by path", Denied, |s| at(s, "network")["path"] = json!("/proc/1/ns/net")),
             ("the host's pids by path", Denied, |s| at(s, "pid")["path"] = json!("/proc/1/ns/pid")),
+            ("another pod's network", Denied, |s| at(s, "network")["path"] = json!("/other/ns/net")),
+            ("another pod's ipc", Denied, |s| at(s, "ipc")["path"] = json!("/other/ns/ipc")),
             ("a path nobody can look at", Denied, |s| at(s, "ipc")["path"] = json!("/unresolved/ipc")),
             ("a mount namespace that exists", Denied, |s| at(s, "mount")["path"] = json!("/proc/77/ns/mnt")),
             ("no pid", Denied, |s| without(s, "pid")),

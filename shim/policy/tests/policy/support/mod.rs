@@ -20,13 +20,14 @@ pub(crate) fn id_of(spec: &Value) -> String {
     path.rsplit(['/', ':']).next().unwrap_or_default().to_owned()
 }
 
-/// The facts that the shim would gather: `/proc/1/ns` is the host's, `/unresolved` cannot be looked at.
+/// The facts that the shim would gather: `/proc/1/ns` is the host's, `/other` is another pod's, `/unresolved` cannot be looked at.
 pub(crate) fn facts_of(spec: &ParsedSpec, policy: &Policy) -> HostFacts {
     let watched = policy.watched_host_paths();
     let sharing = |path: &Path| match path {
         path if path.starts_with("/proc/1/ns") => NamespaceSharing::Host,
         path if path.starts_with("/unresolved") => NamespaceSharing::Unresolved,
-        _ => NamespaceSharing::Other,
+        path if path.starts_with("/other") => NamespaceSharing::Other,
+        _ => NamespaceSharing::Pod,
     };
     let namespaces = spec.namespace_paths().into_iter();
     let sources = spec.bind_sources().into_iter();
