@@ -11,7 +11,7 @@ use palisade_policy::{
 };
 use thiserror::Error;
 
-use super::host;
+use super::host::{self, PodFacts};
 use super::pins::Pins;
 use super::rootfs;
 use super::source::{LoadedPolicy, PolicyFileError, PolicySource};
@@ -42,8 +42,8 @@ pub struct CreateTask<'a> {
     pub task: TaskFacts<'a>,
     /// containerd's bundle.
     pub bundle: &'a OciBundle,
-    /// Process ids of the containers that this shim holds already, which are those of the pod.
-    pub pod: &'a [u32],
+    /// The pod that this shim holds.
+    pub pod: &'a PodFacts,
 }
 
 /// An exec request.

@@ -28,8 +28,17 @@ pub fn facts_of(spec: &ParsedSpec, policy: &Policy) -> HostFacts {
     look_at(spec, policy, None).0
 }
 
-/// The facts, and the very files that they are about. `pod` are processes of the pod.
-pub(super) fn look_at(spec: &ParsedSpec, policy: &Policy, pod: Option<&[u32]>) -> (HostFacts, Pins) {
+/// What a shim knows of the pod that it holds.
+#[derive(Debug, Default)]
+pub struct PodFacts {
+    /// The first processes of its containers that run.
+    pub inits: Vec<u32>,
+    /// The cgroup path of its sandbox, as in the specification.
+    pub cgroup: Option<String>,
+}
+
+/// The facts, and the very files that they are about. `pod` is the one that the shim holds.
+pub(super) fn look_at(spec: &ParsedSpec, policy: &Policy, pod: Option<&PodFacts>) -> (HostFacts, Pins) {
     let watched: Vec<(FileId, PathBuf)> =
         policy.watched_host_paths().into_iter().filter_map(|path| Some((file_id_at(&path)?, path))).collect();
     let hooks = spec.hook_paths().into_iter().map(|(pointer, path)| hook(pointer, path)).collect();
@@ -42,11 +51,12 @@ pub(super) fn look_at(spec: &ParsedSpec, policy: &Policy, pod: Option<&[u32]>) -
     }
     let mut namespaces = Vec::new();
     for (kind, path) in spec.namespace_paths() {
-        let (fact, file) = namespace(kind, path, pod);
+        let (fact, file) = namespace(kind, path, pod.map(|pod| pod.inits.as_slice()));
         namespaces.push(fact);
         pins.namespaces.extend(file.map(|file| (kind, file.into())));
     }
     let facts = HostFacts {
+        pod_cgroup: pod.and_then(|pod| pod.cgroup.clone()),
         hooks,
         cpu_ceiling_millis: cpu_ceiling(spec),
         joined_users_are_remapped: joined_users_are_remapped(spec),

@@ -27,6 +27,8 @@ pub(super) struct Created {
     pub(super) dir: PrivateDir,
     pub(super) runtime: OciRuntime,
     pub(super) grant: Grant,
+    /// As the specification has it.
+    pub(super) cgroups_path: String,
     pub(super) cgroup: Arc<Cgroup>,
     /// `None` where no memory controller is there, so no limit can be hit.
     pub(super) oom: Option<Arc<OomWatch>>,

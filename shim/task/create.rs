@@ -73,7 +73,7 @@ fn judge(
         options,
         sandboxes: &sandboxes,
     };
-    let (spec, policy, pins) = service.gate().create(CreateTask { task, bundle, pod: &service.init_pids() })?;
+    let (spec, policy, pins) = service.gate().create(CreateTask { task, bundle, pod: &service.pod() })?;
     Ok((HardenedBundle::write(bundle.path(), spec)?, policy, pins))
 }
 
@@ -160,6 +160,7 @@ fn finish(
         dir: hardened.dir().clone(),
         runtime: runtime.clone(),
         grant: hardened.grant().clone(),
+        cgroups_path: hardened.spec().cgroups_path().to_owned(),
         oom: watch_for_oom(&cgroup)?,
         cgroup,
         shares_pid_namespace: hardened.spec().pid_namespace_shared(),

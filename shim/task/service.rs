@@ -26,7 +26,7 @@ use super::signal::{SIGKILL, SignalTarget};
 use super::state::TaskState;
 use super::{create, exec, mount};
 use crate::bootstrap::is_identifier;
-use crate::gate::{Gate, UpdateTask};
+use crate::gate::{Gate, PodFacts, UpdateTask};
 use palisade_policy::{ContainerKind, Identity};
 
 /// How long Delete waits for output that is still on its way.
@@ -108,11 +108,20 @@ impl TaskService {
         identities.filter(|identity| identity.kind == ContainerKind::Sandbox).cloned().collect()
     }
 
-    /// The first processes of the containers that run.
-    pub(super) fn init_pids(&self) -> Vec<u32> {
+    /// The pod, as far as it is created here.
+    pub(super) fn pod(&self) -> PodFacts {
         let containers = self.containers();
-        let inits = containers.present.values().map(|container| container.init());
-        inits.filter(|init| init.exit().is_none()).map(|init| init.pid()).collect()
+        let mut pod = PodFacts::default();
+        for container in containers.present.values() {
+            if container.init().exit().is_none() {
+                pod.inits.push(container.init().pid());
+            }
+            let created = container.created();
+            if created.grant.identity().kind == ContainerKind::Sandbox {
+                pod.cgroup = Some(created.cgroups_path.clone());
+            }
+        }
+        pod
     }
 
     fn container(&self, id: &str) -> Result<Arc<Container>, TaskError> {

@@ -28,8 +28,8 @@ pub(crate) fn trials(world: &'static World) -> Vec<Trial> {
     let life = every
         .into_iter()
         .flat_map(|runtime| LIFE.iter().map(move |(name, test)| trial_under(world, runtime, name, *test)));
-    let joins = trial(world, "pod: a container joins its own pod's network and no other's", networks);
-    life.chain(under_palisade(world)).chain(refusals(world)).chain([joins]).collect()
+    let placed = trial(world, "pod: a container joins its own pod's network and cgroup alone", joins);
+    life.chain(under_palisade(world)).chain(refusals(world)).chain([placed]).collect()
 }
 
 fn under_palisade(world: &'static World) -> Vec<Trial> {
@@ -240,12 +240,13 @@ fn init_pid(world: &World, id: &str) -> Result<u32, Failed> {
     Ok(pid.ok_or_else(|| Failed::from(format!("{id} is not in {list}")))?.parse()?)
 }
 
-/// CRI names the pod's namespaces itself; whoever edits the spec after it could name another's.
-fn networks(world: &World) -> Check {
+/// CRI names the pod's namespaces and cgroup itself; whoever edits the spec after it could name another's.
+fn joins(world: &World) -> Check {
     let cri = world.cri()?;
     let (own, other) =
         (cri.run_pod(Runtime::Palisade, cri.pod_config())?, cri.run_pod(Runtime::Palisade, cri.pod_config())?);
-    let join = |runtime, pod: &Pod<'_>| -> Result<Invocation, Failed> {
+    let parent = format!("/{}", world.containerd.tag());
+    let join = |runtime, pod: &Pod<'_>, parent: &str| -> Result<Invocation, Failed> {
         let metadata = own.config.metadata.clone().unwrap_or_default();
         let mut annotations = vec![("container-type", "container")];
         if runtime == Runtime::Palisade {
@@ -259,7 +260,8 @@ fn networks(world: &World) -> Check {
         let id = unique("joins");
         let network = format!("network:/proc/{}/ns/net", init_pid(world, &pod.id)?);
         let runtime = world.containerd.runtime_name(runtime);
-        let mut words = vec!["run", "--rm", "--runtime", &runtime, "--with-ns", &network];
+        let cgroup = format!("{parent}/{id}");
+        let mut words = vec!["run", "--rm", "--runtime", &runtime, "--with-ns", &network, "--cgroup", &cgroup];
         let annotations: Vec<String> =
             annotations.iter().map(|(name, value)| format!("io.kubernetes.cri.{name}={value}")).collect();
         words.extend(annotations.iter().flat_map(|annotation| ["--annotation", annotation]));
@@ -270,12 +272,17 @@ fn networks(world: &World) -> Check {
         }
         Ok(ended)
     };
-    join(Runtime::Runc, &other)?.success()?;
-    join(Runtime::Palisade, &own)?.success()?;
-    let refused = join(Runtime::Palisade, &other)?.refusal()?;
+    let elsewhere = format!("{parent}-elsewhere");
+    for pod in [&own, &other] {
+        join(Runtime::Runc, pod, &elsewhere)?.success()?;
+    }
+    join(Runtime::Palisade, &own, &parent)?.success()?;
+    let other_network = join(Runtime::Palisade, &other, &parent)?.refusal()?;
+    let other_cgroup = join(Runtime::Palisade, &own, &elsewhere)?.refusal()?;
     own.remove()?;
     other.remove()?;
-    expect_denial(&refused, "linux.ns")
+    expect_denial(&other_network, "linux.ns")?;
+    expect_denial(&other_cgroup, "linux.cgroups-path")
 }
 
 fn exit_code(world: &World, runtime: Runtime) -> Check {

@@ -22,6 +22,8 @@ pub struct HostFacts {
     /// refuses a child whose quota exceeds it (`cpu.cfs_quota_us`, kernel
     /// `Documentation/scheduler/sched-bwc.rst`). `None`: no ancestor has a quota.
     pub cpu_ceiling_millis: Option<u64>,
+    /// The cgroup path of the sandbox that this shim holds, as its specification has it.
+    pub pod_cgroup: Option<String>,
     /// The user namespace that the specification joins was looked at, and maps nobody to the host's reserved
     /// ids. What the specification itself says of a namespace that exists already is only a claim.
     pub joined_users_are_remapped: bool,
@@ -119,6 +121,7 @@ impl HostFacts {
             sources: spec.bind_sources().into_iter().map(source).collect(),
             hooks: spec.hook_paths().into_iter().map(hook).collect(),
             cpu_ceiling_millis: None,
+            pod_cgroup: None,
             joined_users_are_remapped: true,
         }
     }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::draft::Draft;
+use crate::identity::ContainerKind;
 use crate::rules::Case;
 use crate::sheet::{Found, Sheet};
 
@@ -11,19 +12,36 @@ use crate::sheet::{Found, Sheet};
 /// gets the cgroup of a host service.
 pub(super) fn judge(draft: &mut Draft, case: &Case<'_>, sheet: &mut Sheet) {
     let id = case.task.id;
-    let text = draft.linux.cgroups_path.to_string_lossy().into_owned();
+    let mut text = draft.linux.cgroups_path.to_string_lossy().into_owned();
     if text.is_empty() {
         let own = own_cgroup(case.task.namespace, id);
         let found = Found::new("/linux/cgroupsPath", "", "the runtime would choose the cgroup");
-        if sheet.mends(found, own.to_string_lossy().as_ref()) {
-            draft.linux.cgroups_path = own;
+        if !sheet.mends(found, own.to_string_lossy().as_ref()) {
+            return;
         }
-        return;
+        text = own.to_string_lossy().into_owned();
+        draft.linux.cgroups_path = own;
     }
     if !is_own(&text, id) {
         let reason = format!("{text:?} is not a cgroup of this container's own");
         let found = Found::new("/linux/cgroupsPath", text.as_str(), reason);
         sheet.refuses(found, format!("a path that ends in /{id}, or <slice>:<prefix>:{id}"));
+        return;
+    }
+    // The kubelet puts the pod's limits on the parent, so elsewhere they do not count.
+    let pod = case.host.pod_cgroup.as_deref().filter(|_| case.identity.kind == ContainerKind::Container);
+    if let Some(pod) = pod.filter(|pod| parent(pod) != parent(&text)) {
+        let reason = format!("{text:?} is not beside the sandbox's cgroup");
+        let found = Found::new("/linux/cgroupsPath", text.as_str(), reason);
+        sheet.refuses(found, format!("a cgroup of {:?}", parent(pod)));
+    }
+}
+
+/// The path above, or systemd's slice.
+fn parent(text: &str) -> &str {
+    match text.split_once(':') {
+        Some((slice, _)) => slice,
+        None => text.trim_start_matches('/').rsplit_once('/').map_or("", |(parent, _)| parent),
     }
 }
 

@@ -46,8 +46,7 @@ pub(super) fn judge(draft: &mut Draft, case: &Case<'_>, sheet: &mut Sheet) {
         }
         let reason = match case.host.sharing(namespace.typ()) {
             NamespaceSharing::Pod => continue,
-            // A pod's sandbox is made in the network that CNI has made for it; what joins the pod later is its own.
-            NamespaceSharing::Other if case.identity.kind != ContainerKind::Container => continue,
+            NamespaceSharing::Other if may_join_other(namespace.typ(), case.identity.kind) => continue,
             NamespaceSharing::Other => format!("joins another pod's {} namespace", json!(namespace.typ())),
             NamespaceSharing::Host => format!("joins the host's {} namespace", json!(namespace.typ())),
             NamespaceSharing::Unresolved => "the namespace cannot be looked at".to_owned(),
@@ -55,6 +54,16 @@ pub(super) fn judge(draft: &mut Draft, case: &Case<'_>, sheet: &mut Sheet) {
         sheet.refuses(Found::new(place, before, reason), "a namespace of the pod");
     }
     add_cgroup(draft, sheet);
+}
+
+/// A pod's sandbox is made in the network and the user namespace that were made for it; what joins the pod later joins
+/// its own. A container without a pod joins what its client says, but never the host's.
+fn may_join_other(kind: Kind, container: ContainerKind) -> bool {
+    match container {
+        ContainerKind::Standalone => true,
+        ContainerKind::Sandbox => matches!(kind, Kind::Network | Kind::User),
+        ContainerKind::Container => false,
+    }
 }
 
 /// Without a cgroup namespace the container sees the node's cgroup tree.

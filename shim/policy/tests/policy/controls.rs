@@ -1,6 +1,6 @@
 //! More rules, each with what passes, what is changed and what is refused.
 
-use palisade_policy::{Identity, ParsedSpec, PlaceFact, Policy, judge_rootfs};
+use palisade_policy::{HostFacts, Identity, ParsedSpec, PlaceFact, Policy, judge_rootfs};
 use serde_json::{Value, json};
 
 use crate::support::{self, Task, Verdict::*, verdict_of};
@@ -281,6 +281,22 @@ fn a_sandbox_is_made_in_the_network_that_was_made_for_it() {
     let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
     namespaces.iter_mut().find(|namespace| namespace["type"] == "network").unwrap()["path"] = json!("/other/ns/net");
     assert!(!support::is_denied(&support::create(&spec, &Policy::builtin())));
+}
+
+#[test]
+fn a_container_is_in_the_cgroup_of_its_pod() {
+    let spec = pod();
+    let own = spec["linux"]["cgroupsPath"].as_str().unwrap().to_owned();
+    let id = support::id_of(&spec);
+    let verdict = |pod: Option<String>| {
+        let beside = |host: &mut HostFacts| host.pod_cgroup = pod;
+        let record = support::create_with(&spec, &Task::of(&id), &Policy::builtin(), beside).record;
+        verdict_of("linux.cgroups-path", &record)
+    };
+    assert_eq!(verdict(None), Clean, "{own}");
+    assert_eq!(verdict(Some(own.replace(&id, "sandbox"))), Clean, "{own}");
+    assert_eq!(verdict(Some(format!("/kubepods/besteffort/podother/{id}"))), Denied);
+    assert_eq!(verdict(Some("kubepods-other.slice:cri-containerd:sandbox".to_owned())), Denied);
 }
 
 /// A selector goes by the names that the container has, so the rule about them cannot be one that the selector's own
