@@ -12,6 +12,7 @@
 mod support;
 
 mod audit;
+mod bypass;
 mod cancellation;
 mod denials;
 mod exec;
@@ -71,6 +72,9 @@ fn run(mut arguments: Arguments) -> Result<u64, Failure> {
     failed += last.num_failed;
     if last.has_failed() {
         leftovers::sweep(&world.containerd)?;
+    }
+    if let Some(bypasses) = bypass::summary() {
+        println!("{bypasses}");
     }
     world.containerd.stop()?;
     leftovers::remove_parent_cgroups(world.containerd.tag())?;

@@ -1,0 +1,161 @@
+//! The bypass suite: every known way around an isolation policy, tried for real from where a pod's author, a node plugin or a caller of
+//! containerd stands. Each is refused or comes to nothing under palisade, and plain runc beside it shows that the way is there.
+//!
+//! The table is the entries of the submodules; `docs/bypasses.md` and the count in the README are kept equal to it.
+
+mod kernel;
+mod mounts;
+mod page;
+mod pods;
+mod process;
+mod requests;
+mod seen;
+mod spec;
+mod untested;
+mod ways;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use libtest_mimic::{Failed, Trial};
+use palisade_integration::Failure;
+use palisade_integration::containerd::Runtime;
+
+use crate::support::{Check, World, trial};
+pub(crate) use ways::Way;
+
+/// One way around the policy.
+pub(crate) struct Bypass {
+    id: &'static str,
+    /// The entry of the contract's catalogue (§6), the CVE or the control that it comes from.
+    source: &'static str,
+    what: &'static str,
+    way: Way,
+    stop: Stop,
+    control: Control,
+}
+
+/// What stops it under palisade.
+#[derive(Clone, Copy)]
+pub(crate) enum Stop {
+    /// The request is refused by this rule.
+    Rule(&'static str),
+    /// The request is carried out, or fails, without what was asked for, thanks to this.
+    Means(&'static str),
+}
+
+/// The negative control: plain runc, asked for the same.
+#[derive(Clone, Copy)]
+pub(crate) enum Control {
+    /// It gives what is asked for.
+    Through,
+    /// It stops it as well, for this reason: the entry guards against a regression only.
+    StopsToo(&'static str),
+    /// It is not asked, for this reason.
+    Untried(&'static str),
+}
+
+/// What one way met under one runtime.
+pub(crate) enum Met {
+    Refused(Failure),
+    /// Carried out without the power; in words what there was instead.
+    Powerless(String),
+    Through,
+}
+
+pub(crate) const fn refused(
+    id: &'static str,
+    source: &'static str,
+    what: &'static str,
+    way: Way,
+    rule: &'static str,
+) -> Bypass {
+    Bypass { id, source, what, way, stop: Stop::Rule(rule), control: Control::Through }
+}
+
+pub(crate) const fn powerless(
+    id: &'static str,
+    source: &'static str,
+    what: &'static str,
+    way: Way,
+    means: &'static str,
+) -> Bypass {
+    Bypass { id, source, what, way, stop: Stop::Means(means), control: Control::Through }
+}
+
+impl Bypass {
+    /// runc is not asked for it.
+    const fn untried(self, why: &'static str) -> Self {
+        Self { control: Control::Untried(why), ..self }
+    }
+
+    /// runc stops it as well.
+    const fn stops_too(self, why: &'static str) -> Self {
+        Self { control: Control::StopsToo(why), ..self }
+    }
+}
+
+/// The table, in the order of the page.
+const TABLES: &[&[Bypass]] =
+    &[kernel::ENTRIES, process::ENTRIES, spec::ENTRIES, mounts::ENTRIES, requests::ENTRIES, pods::ENTRIES];
+
+fn entries() -> impl Iterator<Item = &'static Bypass> {
+    TABLES.iter().copied().flatten()
+}
+
+static TRIED: AtomicUsize = AtomicUsize::new(0);
+static STOPPED: AtomicUsize = AtomicUsize::new(0);
+static REACHABLE: AtomicUsize = AtomicUsize::new(0);
+
+pub(crate) fn trials(world: &'static World) -> Vec<Trial> {
+    let each = entries().map(|entry| Trial::test(format!("bypass: {}", entry.id), move || is_stopped(world, entry)));
+    each.chain([
+        trial(world, "bypass: the page and the README say what the table says", |_| page::is_up_to_date()),
+        trial(world, "bypass: each entry has an id of its own", |_| ids_differ()),
+    ])
+    .collect()
+}
+
+/// The closing line, where entries were tried.
+pub(crate) fn summary() -> Option<String> {
+    let [tried, stopped, reachable] = [&TRIED, &STOPPED, &REACHABLE].map(|count| count.load(Ordering::Relaxed));
+    (tried > 0).then(|| format!("bypasses: {tried} tried, {stopped} stopped; {reachable} get through under plain runc"))
+}
+
+fn is_stopped(world: &World, entry: &Bypass) -> Check {
+    TRIED.fetch_add(1, Ordering::Relaxed);
+    as_expected(world, entry, entry.way.meet(world, Runtime::Palisade)?)?;
+    STOPPED.fetch_add(1, Ordering::Relaxed);
+    let wanted = match entry.control {
+        Control::Untried(_) => return Ok(()),
+        Control::Through => true,
+        Control::StopsToo(_) => false,
+    };
+    let through = match entry.way.meet_control(world)? {
+        Met::Through => true,
+        Met::Refused(failure) if wanted => return Err(format!("control: runc refuses it too: {failure}").into()),
+        Met::Powerless(seen) if wanted => return Err(format!("control: nothing of it under runc: {seen}").into()),
+        Met::Refused(_) | Met::Powerless(_) => false,
+    };
+    expect_eq!(through, wanted, "control: whether runc lets it through");
+    REACHABLE.fetch_add(usize::from(through), Ordering::Relaxed);
+    Ok(())
+}
+
+fn as_expected(world: &World, entry: &Bypass, met: Met) -> Check {
+    match (entry.stop, met) {
+        (_, Met::Through) => Err("it gets through".into()),
+        (Stop::Rule(rule), Met::Refused(failure)) => world.expect_refusal(&failure, rule),
+        (Stop::Rule(rule), Met::Powerless(seen)) => Err(Failed::from(format!("not refused by {rule}: {seen}"))),
+        (Stop::Means(_), Met::Refused(failure)) => Err(Failed::from(format!("refused, not without power: {failure}"))),
+        (Stop::Means(_), Met::Powerless(_)) => Ok(()),
+    }
+}
+
+fn ids_differ() -> Check {
+    let mut ids: Vec<_> = entries().map(|entry| entry.id).collect();
+    let all = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    expect_eq!(ids.len(), all, "number of different ids");
+    Ok(())
+}

@@ -1,0 +1,443 @@
+//! What a specification mounts, and what an image makes of its mounts (contract §6.9, §6.20).
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use libtest_mimic::Failed;
+use nix::mount::{MsFlags, mount, umount};
+use palisade_integration::containerd::Runtime;
+use palisade_integration::ctr::unique;
+use palisade_integration::tasks::CreateOptions;
+use serde_json::{Value, json};
+
+use super::ways::Way::{Inside, Spec, Test};
+use super::ways::{Container, Meeting, output};
+use super::{Bypass, Met, powerless, refused};
+use crate::spec_edits::{bind, mount_options, push, set};
+use crate::support::World;
+
+const IMAGE: &str = "create, image with a link";
+const NO_SUCH: &str = "not on every machine";
+
+pub(super) const ENTRIES: &[Bypass] = &[
+    refused("bind-root", "§6.9", "/ of the host", Spec(|spec| bind(spec, "/")), "mount.deny-always"),
+    refused("bind-etc", "§6.9", "/etc", Spec(|spec| bind(spec, "/etc")), "mount.deny-always"),
+    refused("bind-etc-file", "§6.9", "one file of /etc", Spec(|spec| bind(spec, "/etc/passwd")), "mount.deny-always"),
+    refused("bind-home-of-root", "§6.9", "/root", Spec(|spec| bind(spec, "/root")), "mount.deny-always"),
+    refused("bind-proc", "§6.9, CDK mount-procfs", "/proc", Spec(|spec| bind(spec, "/proc")), "mount.deny-always"),
+    refused("bind-proc-of-init", "§6.9", "/proc/1/root", Spec(|spec| bind(spec, "/proc/1/root")), "mount.deny-always")
+        .untried("a test machine may keep process 1 from root as well"),
+    refused("bind-sys", "§6.9", "/sys", Spec(|spec| bind(spec, "/sys")), "mount.deny-always"),
+    refused(
+        "bind-cgroups",
+        "CVE-2022-0492, CDK mount-cgroup",
+        "the cgroups of the host",
+        Spec(|spec| bind(spec, "/sys/fs/cgroup")),
+        "mount.deny-always",
+    ),
+    refused("bind-dev", "§6.9", "/dev", Spec(|spec| bind(spec, "/dev")), "mount.deny-always"),
+    refused(
+        "bind-device",
+        "§6.8",
+        "a device node, as a mount",
+        Spec(|spec| bind(spec, "/dev/full")),
+        "mount.deny-always",
+    ),
+    refused("bind-boot", "§6.9", "/boot", Spec(|spec| bind(spec, "/boot")), "mount.deny-always").untried(NO_SUCH),
+    refused("bind-run", "§6.9", "/run", Spec(|spec| bind(spec, "/run")), "mount.deny-always"),
+    refused(
+        "bind-containerd-socket",
+        "§6.9, CDK shim-pwn",
+        "containerd's socket",
+        Spec(|spec| bind(spec, "/run/containerd/containerd.sock")),
+        "mount.deny-always",
+    ),
+    refused(
+        "bind-shim-sockets",
+        "§6.9, CVE-2020-15257",
+        "the shims' sockets",
+        Spec(|spec| bind(spec, "/run/containerd/s")),
+        "mount.deny-always",
+    ),
+    refused(
+        "bind-containerd-state",
+        "§6.20",
+        "the bundles of all containers",
+        Spec(|spec| bind(spec, "/run/containerd")),
+        "mount.deny-always",
+    ),
+    refused(
+        "bind-containerd-root",
+        "§6.9",
+        "the layers of all images",
+        Spec(|spec| bind(spec, "/var/lib/containerd")),
+        "mount.deny-always",
+    ),
+    refused(
+        "bind-docker-socket",
+        "§6.9, CDK docker-sock",
+        "the socket of another daemon",
+        Test("create, with a socket of the host", docker_socket),
+        "mount.deny-always",
+    ),
+    refused(
+        "bind-kubelet",
+        "§6.9, CVE-2021-25741",
+        "the kubelet's directory",
+        Test("create, with a directory of the host", kubelet_directory),
+        "mount.deny-always",
+    ),
+    refused("bind-log", "CVE-2017-1002101", "/var/log", Spec(|spec| bind(spec, "/var/log")), "mount.host-path"),
+    refused(
+        "bind-plain",
+        "§6.9, PSS hostPath",
+        "an ordinary directory",
+        Spec(|spec| bind(spec, "/srv")),
+        "mount.host-path",
+    ),
+    refused(
+        "bind-without-type",
+        "§6.9",
+        "a bind that says so by its options alone",
+        Spec(|spec| {
+            let options = json!(["rbind", "ro"]);
+            push(spec, "/mounts", json!({ "destination": "/mnt/host", "source": "/etc", "options": options }));
+        }),
+        "mount.deny-always",
+    ),
+    refused(
+        "bind-in-disguise",
+        "§6.9",
+        "a bind whose type says tmpfs",
+        Spec(|spec| {
+            let options = json!(["rbind", "ro"]);
+            push(
+                spec,
+                "/mounts",
+                json!({ "destination": "/mnt/host", "type": "tmpfs", "source": "/etc", "options": options }),
+            );
+        }),
+        "mount.deny-always",
+    ),
+    refused(
+        "bind-dots",
+        "§6.9",
+        "/etc by a path with dots",
+        Spec(|spec| bind(spec, "/srv/../etc")),
+        "mount.deny-always",
+    ),
+    refused(
+        "bind-link",
+        "§6.9",
+        "/etc behind a link",
+        Test("create, with a link on the host", link),
+        "mount.deny-always",
+    ),
+    refused(
+        "bind-alias",
+        "§6.9",
+        "/etc mounted elsewhere",
+        Test("create, with a bind mount on the host", alias),
+        "mount.deny-always",
+    ),
+    refused(
+        "type-proc",
+        "§6.9, CDK mount-procfs",
+        "a second procfs, with nothing masked",
+        Spec(|spec| of_type(spec, "proc", &[])),
+        "mount.dest",
+    ),
+    refused("type-sysfs", "§6.9", "a second, writable sysfs", Spec(|spec| of_type(spec, "sysfs", &[])), "mount.dest"),
+    refused(
+        "type-cgroup",
+        "§6.9, CVE-2022-0492",
+        "the cgroup file system in another place",
+        Spec(|spec| of_type(spec, "cgroup", &[])),
+        "mount.dest",
+    ),
+    refused(
+        "type-devtmpfs",
+        "§6.9",
+        "all device nodes, by devtmpfs",
+        Spec(|spec| of_type(spec, "devtmpfs", &[])),
+        "mount.type",
+    ),
+    refused("type-debugfs", "§6.9", "debugfs", Spec(|spec| of_type(spec, "debugfs", &[])), "mount.type")
+        .untried(NO_SUCH),
+    refused("type-tracefs", "§6.9", "tracefs", Spec(|spec| of_type(spec, "tracefs", &[])), "mount.type")
+        .untried(NO_SUCH),
+    refused("type-bpf", "§6.9", "a bpf file system", Spec(|spec| of_type(spec, "bpf", &[])), "mount.type")
+        .untried(NO_SUCH),
+    refused(
+        "type-overlay",
+        "§6.9",
+        "an overlay of a directory of the host",
+        Spec(|spec| of_type(spec, "overlay", &["lowerdir=/etc:/srv"])),
+        "mount.type",
+    ),
+    refused(
+        "option-unknown",
+        "§6.9",
+        "an option that only some runtimes know",
+        Spec(|spec| tmpfs(spec, &["copy-symlink"])),
+        "mount.options",
+    )
+    .stops_too("the kernel refuses it"),
+    powerless(
+        "option-suid-dev",
+        "§6.9, PSS",
+        "set-uid programs and devices on a volume",
+        Inside {
+            make: |spec| tmpfs(spec, &["suid", "dev", "size=1m"]),
+            args: &["/bin/grep", " /mnt/volume ", "/proc/self/mountinfo"],
+            shown: |output| ["nosuid", "nodev"].iter().any(|option| !output.contains(option)),
+        },
+        "mount.options",
+    ),
+    powerless(
+        "tmpfs-boundless",
+        "controls §3",
+        "a tmpfs without a size",
+        Inside {
+            make: |spec| tmpfs(spec, &[]),
+            args: &["/bin/grep", " /mnt/volume ", "/proc/self/mountinfo"],
+            shown: |output| !output.is_empty() && !output.contains("size="),
+        },
+        "mount.size",
+    ),
+    powerless(
+        "proc-exec",
+        "CVE-2019-5736",
+        "programs run through /proc",
+        Inside {
+            make: |spec| mount_options(spec, "/proc", json!(["nosuid", "nodev"])),
+            args: &["/bin/grep", " /proc ", "/proc/self/mountinfo"],
+            shown: |output| !output.is_empty() && !output.contains("noexec"),
+        },
+        "mount.proc",
+    ),
+    powerless(
+        "writable-cgroups",
+        "CVE-2022-0492, §6.26",
+        "writable cgroups",
+        Inside {
+            make: |spec| {
+                let options = json!(["nosuid", "noexec", "nodev", "rw"]);
+                let place = "/sys/fs/cgroup";
+                push(
+                    spec,
+                    "/mounts",
+                    json!({ "destination": place, "type": "cgroup", "source": "cgroup", "options": options }),
+                );
+            },
+            args: &["/probe", "try", "write-cgroup"],
+            shown: |output| output.contains("\"reached\""),
+        },
+        "mount.cgroup",
+    ),
+    refused(
+        "propagation-shared",
+        "§6.9",
+        "mounts that reach the host, by rootfsPropagation",
+        Spec(|spec| set(spec, "/linux/rootfsPropagation", json!("shared"))),
+        "mount.propagation",
+    ),
+    refused(
+        "propagation-shared-mount",
+        "§6.9",
+        "mounts that reach the host, by an option",
+        Spec(|spec| tmpfs(spec, &["rshared"])),
+        "mount.propagation",
+    ),
+    refused(
+        "over-proc",
+        "CVE-2019-19921, CVE-2025-62596",
+        "a volume over /proc",
+        Spec(|spec| over(spec, "/proc")),
+        "mount.dest",
+    )
+    .stops_too("runc refuses it since CVE-2019-19921"),
+    refused(
+        "over-proc-sys",
+        "CVE-2023-27561, CVE-2025-52881",
+        "a volume over a directory of /proc/sys",
+        Spec(|spec| over(spec, "/proc/sys/kernel")),
+        "mount.dest",
+    ),
+    refused(
+        "over-proc-self-attr",
+        "CVE-2019-16884",
+        "a volume where labels are written",
+        Spec(|spec| over(spec, "/proc/self/attr")),
+        "mount.dest",
+    )
+    .stops_too("runc allows few places below /proc"),
+    refused("over-sys", "controls §3", "a volume over /sys", Spec(|spec| over(spec, "/sys")), "mount.dest"),
+    refused("over-root", "§6.9", "a volume over /", Spec(|spec| over(spec, "/")), "mount.dest")
+        .untried("what runc makes of it differs by version"),
+    refused(
+        "over-dots",
+        "§6.9",
+        "a volume over /proc by a path with dots",
+        Spec(|spec| over(spec, "/mnt/../proc/sys/kernel")),
+        "mount.dest",
+    ),
+    refused(
+        "image-link-dev",
+        "CVE-2026-41579, CVE-2026-47766",
+        "a link in place of /dev",
+        Test(IMAGE, |world, runtime| linked(world, runtime, "dev")),
+        "root.links",
+    ),
+    refused(
+        "image-link-proc",
+        "CVE-2025-54867",
+        "a link in place of /proc",
+        Test(IMAGE, |world, runtime| linked(world, runtime, "proc")),
+        "root.links",
+    )
+    .stops_too("runc mounts procfs on no link"),
+    refused(
+        "image-link-sys",
+        "CVE-2025-54867",
+        "a link in place of /sys",
+        Test(IMAGE, |world, runtime| linked(world, runtime, "sys")),
+        "root.links",
+    )
+    .stops_too("runc mounts sysfs on no link"),
+    refused(
+        "image-link-volume",
+        "§6.9, CVE-2021-30465",
+        "a link that leads a volume into /proc",
+        Test(IMAGE, volume_into_proc),
+        "root.links",
+    )
+    .stops_too("runc looks where the link leads"),
+    powerless(
+        "swapped-source",
+        "§6.20, CVE-2021-25741, controls §3",
+        "a source that is a volume when it is looked at and /etc when it is mounted",
+        Test("create twenty times, with a link that a thread turns around", turning_link),
+        "the runtime gets the path that was judged, without links",
+    ),
+];
+
+/// Mounts a filesystem by its type.
+fn of_type(spec: &mut Value, kind: &str, options: &[&str]) {
+    push(spec, "/mounts", json!({ "destination": "/mnt/other", "type": kind, "source": kind, "options": options }));
+}
+
+fn tmpfs(spec: &mut Value, options: &[&str]) {
+    push(
+        spec,
+        "/mounts",
+        json!({ "destination": "/mnt/volume", "type": "tmpfs", "source": "tmpfs", "options": options }),
+    );
+}
+
+fn over(spec: &mut Value, destination: &str) {
+    let options = json!(["nosuid", "nodev", "size=1m"]);
+    push(
+        spec,
+        "/mounts",
+        json!({ "destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options }),
+    );
+}
+
+fn from_source(world: &World, runtime: Runtime, source: &Path) -> Meeting {
+    let source = source.display().to_string();
+    let container = Container::make(world, runtime, &["true"], |spec| bind(spec, &source))?;
+    Ok(container.start(CreateOptions::default()).map_or_else(Met::Refused, |_| Met::Through))
+}
+
+fn docker_socket(world: &World, runtime: Runtime) -> Meeting {
+    let socket = Path::new("/run").join(unique("docker")).with_extension("sock");
+    let listener = UnixListener::bind(&socket)?;
+    let met = from_source(world, runtime, &socket);
+    drop(listener);
+    fs::remove_file(&socket)?;
+    met
+}
+
+fn kubelet_directory(world: &World, runtime: Runtime) -> Meeting {
+    let pods = Path::new("/var/lib/kubelet/pods");
+    fs::create_dir_all(pods)?;
+    from_source(world, runtime, pods)
+}
+
+fn link(world: &World, runtime: Runtime) -> Meeting {
+    let link = world.containerd.layout().base.join(unique("link"));
+    symlink("/etc", &link)?;
+    from_source(world, runtime, &link)
+}
+
+fn alias(world: &World, runtime: Runtime) -> Meeting {
+    let alias = world.containerd.layout().base.join(unique("alias"));
+    fs::create_dir(&alias)?;
+    let nothing = None::<&str>;
+    // The shims' mount namespace is the suite's, so they see this mount.
+    mount(Some("/etc"), &alias, nothing, MsFlags::MS_BIND, nothing)?;
+    let met = from_source(world, runtime, &alias);
+    umount(&alias)?;
+    met
+}
+
+/// The link leads to another place of the same image: with an absolute one the runtime would follow it on the host.
+fn linked(world: &World, runtime: Runtime, place: &str) -> Meeting {
+    let container = Container::make(world, runtime, &["true"], |_| ())?;
+    let upper = container.upper()?;
+    symlink("elsewhere", upper.join(place))?;
+    fs::create_dir(upper.join("elsewhere"))?;
+    Ok(container.start(CreateOptions::default()).map_or_else(Met::Refused, |_| Met::Through))
+}
+
+fn volume_into_proc(world: &World, runtime: Runtime) -> Meeting {
+    let container = Container::make(world, runtime, &["true"], |spec| over(spec, "/data"))?;
+    symlink("/proc/self/attr", container.upper()?.join("data"))?;
+    Ok(container.start(CreateOptions::default()).map_or_else(Met::Refused, |_| Met::Through))
+}
+
+/// A link in a directory that a pod can write, turned from a volume of its own to /etc and back. What counts is what was mounted.
+fn turning_link(world: &World, runtime: Runtime) -> Meeting {
+    let base = world.containerd.layout().base.join(unique("turning"));
+    fs::create_dir_all(base.join("harmless"))?;
+    fs::create_dir(base.join("secret"))?;
+    fs::write(base.join("secret/word"), "of the host")?;
+    let link = base.join("link");
+    symlink("harmless", &link)?;
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let met = std::thread::scope(|scope| {
+        scope.spawn(|| turn(&base, &stop));
+        let met = tries(world, runtime, &link);
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        met
+    });
+    fs::remove_dir_all(&base)?;
+    met
+}
+
+fn turn(base: &Path, stop: &std::sync::atomic::AtomicBool) {
+    let (link, fresh) = (base.join("link"), base.join("fresh"));
+    for target in ["secret", "harmless"].iter().cycle() {
+        if stop.load(std::sync::atomic::Ordering::Relaxed) {
+            return;
+        }
+        // The next turn does better where one fails.
+        symlink(target, &fresh).and_then(|()| fs::rename(&fresh, &link)).ok();
+    }
+}
+
+fn tries(world: &World, runtime: Runtime, link: &Path) -> Result<Met, Failed> {
+    let source = link.display().to_string();
+    let mut answers = [0_u32; 2];
+    for _ in 0..20 {
+        match output(world, runtime, |spec| bind(spec, &source), &["/bin/cat", "/mnt/host/word"])? {
+            Ok(output) if output.contains("of the host") => return Ok(Met::Through),
+            Ok(_) => answers[0] += 1,
+            Err(_) => answers[1] += 1,
+        }
+    }
+    Ok(Met::Powerless(format!("ran without it and refused: {answers:?}")))
+}
