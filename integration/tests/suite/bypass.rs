@@ -5,9 +5,11 @@
 
 mod kernel;
 mod mounts;
+mod open;
 mod page;
 mod pods;
 mod process;
+mod race;
 mod requests;
 mod seen;
 mod spec;
@@ -108,11 +110,17 @@ static REACHABLE: AtomicUsize = AtomicUsize::new(0);
 
 pub(crate) fn trials(world: &'static World) -> Vec<Trial> {
     let each = entries().map(|entry| Trial::test(format!("bypass: {}", entry.id), move || is_stopped(world, entry)));
-    each.chain([
-        trial(world, "bypass: the page and the README say what the table says", |_| page::is_up_to_date()),
-        trial(world, "bypass: each entry has an id of its own", |_| ids_differ()),
-    ])
-    .collect()
+    // Not silently: the page lists them with the reason.
+    let gaps = open::ENTRIES.iter().map(|(entry, _)| {
+        Trial::test(format!("bypass: known gap: {}", entry.id), move || is_stopped(world, entry))
+            .with_ignored_flag(true)
+    });
+    each.chain(gaps)
+        .chain([
+            trial(world, "bypass: the page and the README say what the table says", |_| page::is_up_to_date()),
+            trial(world, "bypass: each entry has an id of its own", |_| ids_differ()),
+        ])
+        .collect()
 }
 
 /// The closing line, where entries were tried.
@@ -152,7 +160,7 @@ fn as_expected(world: &World, entry: &Bypass, met: Met) -> Check {
 }
 
 fn ids_differ() -> Check {
-    let mut ids: Vec<_> = entries().map(|entry| entry.id).collect();
+    let mut ids: Vec<_> = entries().chain(open::ENTRIES.iter().map(|(entry, _)| entry)).map(|entry| entry.id).collect();
     let all = ids.len();
     ids.sort_unstable();
     ids.dedup();

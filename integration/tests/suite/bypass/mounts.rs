@@ -5,7 +5,6 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use libtest_mimic::Failed;
 use nix::mount::{MsFlags, mount, umount};
 use palisade_integration::containerd::Runtime;
 use palisade_integration::ctr::unique;
@@ -13,7 +12,7 @@ use palisade_integration::tasks::CreateOptions;
 use serde_json::{Value, json};
 
 use super::ways::Way::{Inside, Spec, Test};
-use super::ways::{Container, Meeting, output};
+use super::ways::{Container, Meeting};
 use super::{Bypass, Met, powerless, refused};
 use crate::spec_edits::{bind, mount_options, push, set};
 use crate::support::World;
@@ -272,8 +271,7 @@ pub(super) const ENTRIES: &[Bypass] = &[
         "a volume where labels are written",
         Spec(|spec| over(spec, "/proc/self/attr")),
         "mount.dest",
-    )
-    .stops_too("runc allows few places below /proc"),
+    ),
     refused("over-sys", "controls §3", "a volume over /sys", Spec(|spec| over(spec, "/sys")), "mount.dest"),
     refused("over-root", "§6.9", "a volume over /", Spec(|spec| over(spec, "/")), "mount.dest")
         .untried("what runc makes of it differs by version"),
@@ -313,14 +311,6 @@ pub(super) const ENTRIES: &[Bypass] = &[
         "a link that leads a volume into /proc",
         Test(IMAGE, volume_into_proc),
         "root.links",
-    )
-    .stops_too("runc looks where the link leads"),
-    powerless(
-        "swapped-source",
-        "§6.20, CVE-2021-25741, controls §3",
-        "a source that is a volume when it is looked at and /etc when it is mounted",
-        Test("create twenty times, with a link that a thread turns around", turning_link),
-        "the runtime gets the path that was judged, without links",
     ),
 ];
 
@@ -397,47 +387,4 @@ fn volume_into_proc(world: &World, runtime: Runtime) -> Meeting {
     let container = Container::make(world, runtime, &["true"], |spec| over(spec, "/data"))?;
     symlink("/proc/self/attr", container.upper()?.join("data"))?;
     Ok(container.start(CreateOptions::default()).map_or_else(Met::Refused, |_| Met::Through))
-}
-
-/// A link in a directory that a pod can write, turned from a volume of its own to /etc and back. What counts is what was mounted.
-fn turning_link(world: &World, runtime: Runtime) -> Meeting {
-    let base = world.containerd.layout().base.join(unique("turning"));
-    fs::create_dir_all(base.join("harmless"))?;
-    fs::create_dir(base.join("secret"))?;
-    fs::write(base.join("secret/word"), "of the host")?;
-    let link = base.join("link");
-    symlink("harmless", &link)?;
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    let met = std::thread::scope(|scope| {
-        scope.spawn(|| turn(&base, &stop));
-        let met = tries(world, runtime, &link);
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        met
-    });
-    fs::remove_dir_all(&base)?;
-    met
-}
-
-fn turn(base: &Path, stop: &std::sync::atomic::AtomicBool) {
-    let (link, fresh) = (base.join("link"), base.join("fresh"));
-    for target in ["secret", "harmless"].iter().cycle() {
-        if stop.load(std::sync::atomic::Ordering::Relaxed) {
-            return;
-        }
-        // The next turn does better where one fails.
-        symlink(target, &fresh).and_then(|()| fs::rename(&fresh, &link)).ok();
-    }
-}
-
-fn tries(world: &World, runtime: Runtime, link: &Path) -> Result<Met, Failed> {
-    let source = link.display().to_string();
-    let mut answers = [0_u32; 2];
-    for _ in 0..20 {
-        match output(world, runtime, |spec| bind(spec, &source), &["/bin/cat", "/mnt/host/word"])? {
-            Ok(output) if output.contains("of the host") => return Ok(Met::Through),
-            Ok(_) => answers[0] += 1,
-            Err(_) => answers[1] += 1,
-        }
-    }
-    Ok(Met::Powerless(format!("ran without it and refused: {answers:?}")))
 }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use libtest_mimic::Failed;
 
-use super::untested::{OPEN, REASONS};
-use super::{Bypass, Control, Stop, entries};
+use super::untested::REASONS;
+use super::{Bypass, Control, Stop, entries, open};
 use crate::support::Check;
 
 const HEAD: &str = "# Bypasses
@@ -51,8 +51,13 @@ fn page() -> Result<String, std::fmt::Error> {
     for entry in entries() {
         row(&mut page, entry)?;
     }
-    page.push_str("\n## Known to be open\n\n");
-    list(&mut page, OPEN)?;
+    page.push_str(
+        "\n## Known to be open\n\nNot in the count. `--ignored bypass` runs those with a name, which fail today.\n\n",
+    );
+    for (entry, why) in open::ENTRIES {
+        writeln!(page, "- **`{}`, {}: {}** ({}): {why}", entry.id, entry.source, entry.what, entry.way.how())?;
+    }
+    list(&mut page, open::OTHERS)?;
     page.push_str("\n## Not tried, and why\n\n");
     list(&mut page, REASONS)?;
     Ok(page)

@@ -207,15 +207,16 @@ fn subpath_of_host(world: &World, runtime: Runtime) -> Meeting {
     met
 }
 
-/// As a device plugin's vendor installs it. containerd 1.7 reads no such files unless it is told to.
+/// As a device plugin's vendor installs it.
 fn cdi(world: &World, runtime: Runtime) -> Meeting {
     let name = unique("device");
     let canary = world.containerd.layout().base.join(unique("canary"));
     let hook = json!({ "hookName": "createRuntime", "path": "/usr/bin/touch", "args": ["touch", canary] });
     let device = json!({ "name": "one", "containerEdits": { "env": ["DEVICE=one"], "hooks": [hook] } });
     let file = json!({ "cdiVersion": "0.5.0", "kind": format!("palisade.test/{name}"), "devices": [device] });
-    fs::create_dir_all("/run/cdi")?;
-    let place = format!("/run/cdi/{name}.json");
+    let folder = world.containerd.layout().base.join("cdi");
+    fs::create_dir_all(&folder)?;
+    let place = folder.join(format!("{name}.json"));
     fs::write(&place, file.to_string())?;
     let mut config = cri::sleeper();
     config.cdi_devices.push(api::CdiDevice { name: format!("palisade.test/{name}=one") });

@@ -1,12 +1,20 @@
 //! What a process asks for itself, as a container's init (contract §6.12) and by exec (§6.1, §6.2).
 
+use palisade_integration::bundle_spec;
+use palisade_integration::containerd::Runtime;
+use palisade_integration::tasks::CreateOptions;
 use serde_json::{Value, json};
 
-use super::ways::Way::{Exec, Init, Inside, Spec};
+use super::ways::Way::{Exec, Init, Inside, Spec, Test};
+use super::ways::{Container, Meeting, SLEEP};
 use super::{Bypass, powerless, refused, seen};
+use crate::lifecycle::waits_for_signal;
 use crate::spec_edits::{add_capability, push, set};
+use crate::support::World;
 
 const EXEC_SAME: &str = "exec is judged again and clamped to the container's own process";
+const NEEDS_RESOURCE: &str = "needs CAP_SYS_RESOURCE, which a test machine may keep from root";
+const NEWER: &str = "runc knows the field since 1.2, Debian's is older";
 const NO_APPARMOR: &str = "needs a node with AppArmor";
 const NO_SELINUX: &str = "needs a node with SELinux";
 
@@ -175,7 +183,8 @@ pub(super) const ENTRIES: &[Bypass] = &[
             shown: |pid| seen::limit(pid, "Max realtime priority").is_none_or(|most| most > 0),
         },
         "process.rlimits",
-    ),
+    )
+    .untried(NEEDS_RESOURCE),
     powerless(
         "init-message-queues",
         "controls §3",
@@ -185,7 +194,8 @@ pub(super) const ENTRIES: &[Bypass] = &[
             shown: |pid| seen::limit(pid, "Max msgqueue size").is_none(),
         },
         "process.rlimits",
-    ),
+    )
+    .untried(NEEDS_RESOURCE),
     powerless(
         "init-scheduler",
         "§6.12",
@@ -195,7 +205,8 @@ pub(super) const ENTRIES: &[Bypass] = &[
             shown: |pid| seen::stat(pid, 19) < 0,
         },
         "process.sched",
-    ),
+    )
+    .untried(NEWER),
     powerless(
         "init-io-priority",
         "§6.12",
@@ -208,7 +219,8 @@ pub(super) const ENTRIES: &[Bypass] = &[
             shown: |output| output.contains("realtime"),
         },
         "process.sched",
-    ),
+    )
+    .untried(NEWER),
     refused(
         "init-cwd",
         "CVE-2024-21626",
@@ -319,16 +331,25 @@ pub(super) const ENTRIES: &[Bypass] = &[
     powerless(
         "exec-oom",
         "§6.1",
-        "a process that the OOM killer spares",
-        Exec { make: |process| process["oomScoreAdj"] = json!(-999), shown: |pid| seen::oom_score(pid) < 0 },
+        "a process that the OOM killer spares, of a container that has an adjustment",
+        Test("exec; the process as the host sees it", exec_oom),
         "exec.oom",
-    ),
+    )
+    .untried(NEEDS_RESOURCE),
+    powerless(
+        "exec-umask",
+        "§6.1",
+        "files that everybody may write, by umask 0",
+        Exec { make: |process| process["user"]["umask"] = json!(0), shown: |pid| seen::status(pid, "Umask") == "0000" },
+        "user.umask",
+    )
+    .untried("runc's exec leaves the mask as it is"),
     powerless(
         "exec-limits",
         "§6.1",
         "more open files than the container may have",
         Exec {
-            make: |process| process["rlimits"] = json!([{ "type": "RLIMIT_NOFILE", "hard": 65_536, "soft": 65_536 }]),
+            make: |process| process["rlimits"] = json!([{ "type": "RLIMIT_NOFILE", "hard": 2048, "soft": 2048 }]),
             shown: |pid| seen::limit(pid, "Max open files").is_none_or(|most| most > 1024),
         },
         "exec.rlimits",
@@ -342,7 +363,8 @@ pub(super) const ENTRIES: &[Bypass] = &[
             shown: |pid| seen::limit(pid, "Max realtime priority").is_none_or(|most| most > 0),
         },
         "process.rlimits",
-    ),
+    )
+    .untried(NEEDS_RESOURCE),
     powerless(
         "exec-scheduler",
         "§6.1",
@@ -352,7 +374,8 @@ pub(super) const ENTRIES: &[Bypass] = &[
             shown: |pid| seen::stat(pid, 19) < 0,
         },
         "exec.sched",
-    ),
+    )
+    .untried(NEWER),
     refused(
         "exec-cwd",
         "CVE-2024-21626",
@@ -385,6 +408,21 @@ pub(super) const ENTRIES: &[Bypass] = &[
     )
     .untried(NO_SELINUX),
 ];
+
+fn exec_oom(world: &World, runtime: Runtime) -> Meeting {
+    let container = Container::make(world, runtime, SLEEP, |spec| set(spec, "/process/oomScoreAdj", json!(0)))?;
+    container.start(CreateOptions::default())?;
+    let mut process = bundle_spec::process(SLEEP);
+    process["oomScoreAdj"] = json!(-999);
+    container.tasks.exec(&container.id, "e1", &process)?;
+    let pid = container.tasks.start(&container.id, "e1")?;
+    waits_for_signal(pid)?;
+    let score = seen::oom_score(pid);
+    container.tasks.kill(&container.id, "e1", 9)?;
+    container.tasks.wait(&container.id, "e1")?;
+    container.tasks.delete_exec(&container.id, "e1")?;
+    Ok(super::ways::seen(score < 0, format!("adjusted by {score}")))
+}
 
 fn with_ambient(process: Option<&mut Value>) {
     if let Some(process) = process {

@@ -132,6 +132,14 @@ pub(super) const ENTRIES: &[Bypass] = &[
         Create(|_| Ok(flag(2))),
         "task.options",
     ),
+    powerless(
+        "option-policy-file",
+        "§6.5",
+        "another policy file, by the options of a handler",
+        Test("create, other fields of the request", policy_file),
+        "the policy file is the one that containerd's environment names",
+    )
+    .untried("runc has no policy"),
     refused("option-cgroup", "§6.5", "a cgroup for the shim", Create(|_| Ok(options(3, "/bypass"))), "task.options")
         .untried("leaves a cgroup"),
     refused(
@@ -232,6 +240,28 @@ fn flag(field: u8) -> CreateOptions {
 fn of_runc(value: Vec<u8>) -> CreateOptions {
     let options = Any { type_url: "containerd.runc.v1.Options".to_owned(), value };
     CreateOptions { options: Some(options), ..Default::default() }
+}
+
+/// `runtimeoptions.v1.Options`: a path of a policy without rules, and its text. The user of the process tells which was in force.
+fn policy_file(world: &World, runtime: Runtime) -> Meeting {
+    let text = "version = 1\nprofile = \"privileged\"\n";
+    let file = canary(world);
+    fs::write(&file, text)?;
+    let mut value = Vec::new();
+    for (field, content) in [(2_u8, file.display().to_string()), (3, text.to_owned())] {
+        value.extend([field << 3 | 2, u8::try_from(content.len())?]);
+        value.extend_from_slice(content.as_bytes());
+    }
+    let options = Any { type_url: "runtimeoptions.v1.Options".to_owned(), value };
+    let container = Container::make(world, runtime, SLEEP, |_| ())?;
+    match container.start(CreateOptions { options: Some(options), ..Default::default() }) {
+        Err(failure) => Ok(Met::Powerless(failure.to_string())),
+        Ok(pid) => {
+            crate::lifecycle::waits_for_signal(pid)?;
+            let uid = super::seen::status(pid, "Uid");
+            Ok(seen(uid.starts_with("0\t"), format!("user {uid}")))
+        }
+    }
 }
 
 fn update_devices(world: &World, runtime: Runtime) -> Meeting {

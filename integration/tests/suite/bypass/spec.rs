@@ -1,11 +1,11 @@
 //! What a specification asks of the kernel beyond its process: namespaces, devices, hooks, annotations, filters, sysctls, cgroups
 //! (contract §6.6 to §6.16, §6.22). NRI and CDI plugins and a base specification write here as well.
 
+use palisade_integration::bundle_spec;
 use palisade_integration::cgroup::Limits;
 use palisade_integration::containerd::Runtime;
-use palisade_integration::ctr::{Run, unique};
+use palisade_integration::ctr::unique;
 use palisade_integration::tasks::CreateOptions;
-use palisade_integration::{Failure, bundle_spec};
 use serde_json::{Value, json};
 
 use super::ways::Way::{Annotation, Hook, Init, Inside, Spec, Test};
@@ -43,6 +43,14 @@ pub(super) const ENTRIES: &[Bypass] = &[
         "linux.ns",
     )
     .untried("a test machine may keep process 1 from root as well"),
+    refused(
+        "join-mount-namespace",
+        "§6.11",
+        "a mount namespace that is there already",
+        Spec(|spec| join_namespace(spec, "mount", "/proc/self/ns/mnt")),
+        "linux.ns",
+    )
+    .untried("would run on the machine's own files"),
     powerless(
         "host-cgroup-namespace",
         "CVE-2023-25809",
@@ -63,6 +71,18 @@ pub(super) const ENTRIES: &[Bypass] = &[
     )
     .untried("runc needs a snapshot with shifted owners"),
     refused(
+        "user-namespace-of-users",
+        "§6.11",
+        "a user namespace that maps to users of the host",
+        Spec(|spec| {
+            push(spec, "/linux/namespaces", json!({ "type": "user" }));
+            set(spec, "/linux/uidMappings", json!([{ "containerID": 0, "hostID": 1000, "size": 1000 }]));
+            set(spec, "/linux/gidMappings", json!([{ "containerID": 0, "hostID": 1000, "size": 1000 }]));
+        }),
+        "linux.userns",
+    )
+    .untried("runc needs a snapshot with shifted owners"),
+    refused(
         "shifted-clock",
         "§6.11",
         "a time namespace with another clock",
@@ -71,7 +91,8 @@ pub(super) const ENTRIES: &[Bypass] = &[
             set(spec, "/linux/timeOffsets", json!({ "boottime": { "secs": 1_000_000 } }));
         }),
         "linux.time-offsets",
-    ),
+    )
+    .untried("runc knows the namespace since 1.2, Debian's is older"),
     refused(
         "device-node",
         "§6.8",
@@ -297,6 +318,14 @@ pub(super) const ENTRIES: &[Bypass] = &[
         }),
         "linux.cgroups-path",
     ),
+    refused(
+        "cgroup-of-root-slice",
+        "§6.15",
+        "systemd's root slice",
+        Spec(|spec| set(spec, "/linux/cgroupsPath", json!("-.slice:palisade:other"))),
+        "linux.cgroups-path",
+    )
+    .untried("needs systemd"),
     powerless(
         "no-limits",
         "§6.15",
@@ -415,13 +444,6 @@ pub(super) const ENTRIES: &[Bypass] = &[
         "the runtime reads the hardened copy in a directory of its own",
     )
     .stops_too("runc starts what it was created with"),
-    refused(
-        "join-another-container",
-        "§6.11",
-        "the network namespace of another container",
-        Test("create, with a path below another container's process", join_neighbour),
-        "linux.ns",
-    ),
 ];
 
 const FILTERED: &[&str] = &["/probe", "try", "keyctl", "personality", "user-namespace"];
@@ -478,14 +500,4 @@ fn swapped(world: &World, runtime: Runtime) -> Meeting {
     crate::lifecycle::waits_for_signal(pid)?;
     let uid = seen::status(pid, "Uid");
     Ok(super::ways::seen(uid.starts_with("0\t"), format!("user {uid}")))
-}
-
-fn join_neighbour(world: &World, runtime: Runtime) -> Meeting {
-    let neighbour = world.containerd.detach(&Run::new(Runtime::Runc, SLEEP))?;
-    let path = format!("/proc/{}/ns/net", neighbour.pid()?);
-    let container = Container::make(world, runtime, &["true"], |spec| join_namespace(spec, "network", &path))?;
-    let answer: Result<u32, Failure> = container.start(CreateOptions::default());
-    drop(container);
-    neighbour.remove()?;
-    Ok(answer.map_or_else(Met::Refused, |_| Met::Through))
 }

@@ -1,20 +1,4 @@
-//! What the suite does not try, and why; and what is known to be open.
-
-/// Known to be open: not in the table, and not counted as stopped.
-pub(super) const OPEN: &[(&str, &str)] = &[
-    (
-        "§6.12: oomScoreAdj -999 at create",
-        "`process.oom` is `audit`: the kubelet gives -997 to every Guaranteed pod, so a change would have the OOM killer take the wrong ones. Exec is clamped.",
-    ),
-    (
-        "CVE-2016-5195, CVE-2022-0847 and other faults of the kernel in calls that every program needs (splice, madvise)",
-        "No policy of calls can keep them; `vmsplice` and `ptrace` alone are refused.",
-    ),
-    (
-        "CVE-2026-43284: a netlink socket of IPsec's or netfilter's can be opened",
-        "A filter does not say which netlink protocol is spoken; what is asked there needs CAP_NET_ADMIN, and is refused (entries `netlink-xfrm` and `netlink-netfilter`).",
-    ),
-];
+//! What the suite does not try, and why.
 
 /// Not tried here.
 pub(super) const REASONS: &[(&str, &str)] = &[
@@ -43,6 +27,10 @@ pub(super) const REASONS: &[(&str, &str)] = &[
     (
         "§6.9 file systems on disks and in the network",
         "Would need a disk or a server; `mount.type` refuses every type that it does not list.",
+    ),
+    (
+        "§6.12 execCPUAffinity, consoleSize",
+        "The kernel keeps the one within the pod's CPUs; the other is the size of a window.",
     ),
     (
         "§6.13 SPEC_ALLOW",

@@ -13,6 +13,7 @@ use palisade_integration::tasks::{CreateOptions, Tasks};
 use palisade_integration::{Failure, bundle_spec, cri};
 use serde_json::{Value, json};
 
+use super::seen::status;
 use super::{Met, kernel};
 use crate::lifecycle::waits_for_signal;
 use crate::pods;
@@ -169,6 +170,7 @@ fn init(world: &World, runtime: Runtime, change: impl FnOnce(&mut Value), shown:
         Err(failure) => Ok(Met::Refused(failure)),
         Ok(pid) => {
             waits_for_signal(pid)?;
+            expect_eq!(status(pid, "Pid"), pid.to_string(), "what the host sees");
             Ok(seen(shown(pid), "the process has nothing of it"))
         }
     }
@@ -183,7 +185,10 @@ fn inside(
 ) -> Meeting {
     match output(world, runtime, change, args)? {
         Err(failure) => Ok(Met::Refused(failure)),
-        Ok(output) => Ok(seen(shown(&output), output)),
+        Ok(output) => {
+            expect!(!output.trim().is_empty(), "the program said nothing");
+            Ok(seen(shown(&output), output))
+        }
     }
 }
 
