@@ -9,7 +9,7 @@ use palisade_integration::ctr::Run;
 use palisade_probe::{Outcome, Verdict};
 
 use super::ways::{Meeting, SLEEP, Way, seen};
-use super::{Bypass, powerless};
+use super::{Bypass, Met, powerless};
 use crate::isolation;
 use crate::probes::{Control, ROWS};
 use crate::support::World;
@@ -193,5 +193,9 @@ pub(super) fn meet_control(world: &World, attempt: &str) -> Meeting {
     let row = ROWS.iter().find(|row| row.attempt == attempt).ok_or("no row")?;
     let outcomes = if row.control == Control::Plain { plain } else { privileged };
     let outcome = outcomes.get(attempt).ok_or("not tried")?;
-    Ok(seen(row.is_reached_by(outcome), format!("{outcome:?}")))
+    Ok(match outcome.result {
+        Verdict::Reached => Met::Through,
+        _ if row.is_reached_by(outcome) => Met::NoFeature,
+        _ => Met::Powerless(format!("{outcome:?}")),
+    })
 }

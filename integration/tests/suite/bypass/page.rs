@@ -46,7 +46,11 @@ fn counted(readme: &str) -> Result<String, Failed> {
 fn page() -> Result<String, std::fmt::Error> {
     let reachable = entries().filter(|entry| matches!(entry.control, Control::Through)).count();
     let mut page = HEAD.to_owned();
-    writeln!(page, "{} entries; {reachable} of them get through under plain runc.\n", entries().count())?;
+    writeln!(
+        page,
+        "{} entries; {reachable} of them plain runc lets through, where the kernel has what they are about.\n",
+        entries().count()
+    )?;
     page.push_str("| id | from | what is tried | how | what stops it | plain runc |\n|---|---|---|---|---|---|\n");
     for entry in entries() {
         row(&mut page, entry)?;
