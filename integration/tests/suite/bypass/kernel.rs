@@ -186,6 +186,11 @@ pub(super) fn meet(world: &World, attempt: &str) -> Meeting {
     Ok(seen(met.iter().any(|outcome| outcome.result == Verdict::Reached), format!("{met:?}")))
 }
 
+/// Whether plain runc stops it as well, unless the container is privileged.
+pub(super) fn needs_privilege(attempt: &str) -> bool {
+    ROWS.iter().any(|row| row.attempt == attempt && row.control == Control::Privileged)
+}
+
 /// Plain runc, or a privileged container where only that reaches it.
 pub(super) fn meet_control(world: &World, attempt: &str) -> Meeting {
     let [plain, privileged] =

@@ -2,15 +2,13 @@
 
 use palisade_integration::bundle_spec;
 use palisade_integration::containerd::Runtime;
-use palisade_integration::ctr::Run;
 use palisade_integration::tasks::CreateOptions;
 use serde_json::json;
 
 use super::ways::Way::Test;
 use super::ways::{Container, Meeting, SLEEP, seen};
-use super::{Bypass, Met, powerless, race, refused};
+use super::{Bypass, Met, powerless, race, refused, spec};
 use crate::lifecycle::waits_for_signal;
-use crate::spec_edits::join_namespace;
 use crate::support::World;
 
 /// Entries as they should hold, each with why it does not yet. Their tests are ignored; `--ignored bypass` runs them. One that passes
@@ -31,7 +29,9 @@ pub(super) const ENTRIES: &[(Bypass, &str)] = &[
             "join-another-container",
             "§6.11",
             "the network namespace of another container, by its path",
-            Test("create, with a path below another container's process", join_neighbour),
+            Test("create, with a path below another container's process", |world, runtime| {
+                spec::neighbour(world, runtime, "network", "net")
+            }),
             "linux.ns",
         ),
         "`linux.ns` compares with the shim's own namespaces only; a caller of containerd can name any other. A pod's author cannot: CRI writes these paths.",
@@ -64,16 +64,6 @@ pub(super) const OTHERS: &[(&str, &str)] = &[
         "A filter does not say which netlink protocol is spoken; what is asked there needs CAP_NET_ADMIN, and is refused (entries `netlink-xfrm` and `netlink-netfilter`).",
     ),
 ];
-
-fn join_neighbour(world: &World, runtime: Runtime) -> Meeting {
-    let neighbour = world.containerd.detach(&Run::new(Runtime::Runc, SLEEP))?;
-    let path = format!("/proc/{}/ns/net", neighbour.pid()?);
-    let container = Container::make(world, runtime, &["true"], |spec| join_namespace(spec, "network", &path))?;
-    let answer = container.start(CreateOptions::default());
-    drop(container);
-    neighbour.remove()?;
-    Ok(answer.map_or_else(Met::Refused, |_| Met::Through))
-}
 
 /// A machine that keeps the capability from root has the runtime fail where the rule should have taken the adjustment away.
 fn exec_oom(world: &World, runtime: Runtime) -> Meeting {

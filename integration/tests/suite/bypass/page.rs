@@ -44,12 +44,14 @@ fn counted(readme: &str) -> Result<String, Failed> {
 }
 
 fn page() -> Result<String, std::fmt::Error> {
-    let reachable = entries().filter(|entry| matches!(entry.control, Control::Through)).count();
+    let (privileged, plain): (Vec<_>, Vec<_>) = entries()
+        .filter(|entry| matches!(entry.control, Control::Through))
+        .partition(|entry| entry.way.needs_privilege());
     let mut page = HEAD.to_owned();
+    let (all, plain, privileged) = (entries().count(), plain.len(), privileged.len());
     writeln!(
         page,
-        "{} entries; {reachable} of them plain runc lets through, where the kernel has what they are about.\n",
-        entries().count()
+        "{all} entries. Plain runc lets {plain} of them through, and {privileged} more in a privileged container, where the kernel has what they are about.\n"
     )?;
     page.push_str("| id | from | what is tried | how | what stops it | plain runc |\n|---|---|---|---|---|---|\n");
     for entry in entries() {
@@ -73,6 +75,7 @@ fn row(page: &mut String, entry: &Bypass) -> std::fmt::Result {
         Stop::Means(means) => means.to_owned(),
     };
     let control = match entry.control {
+        Control::Through if entry.way.needs_privilege() => "lets it through in a privileged container".to_owned(),
         Control::Through => "lets it through".to_owned(),
         Control::StopsToo(why) => format!("stops it as well: {why}"),
         Control::Untried(why) => format!("not asked: {why}"),

@@ -184,15 +184,10 @@ pub(super) const ENTRIES: &[Bypass] = &[
     refused(
         "rootfs-of-host",
         "§6.9",
-        "the host's root as root filesystem, by the mounts of the request",
-        Create(|_| {
-            let options = vec!["rbind".to_owned(), "ro".to_owned()];
-            let whole = Mount { r#type: "bind".to_owned(), source: "/".to_owned(), options, ..Default::default() };
-            Ok(CreateOptions { rootfs: Some(vec![whole]), ..Default::default() })
-        }),
+        "a directory of the host as root filesystem, by the mounts of the request",
+        Test("create, other fields of the request", rootfs_of_host),
         "task.rootfs",
-    )
-    .untried("would run on the machine's own files"),
+    ),
     refused(
         "rootfs-layer-of-host",
         "§6.9",
@@ -364,6 +359,15 @@ fn stream_link(world: &World, runtime: Runtime) -> Meeting {
         Met::Refused(failure) => Ok(Met::Powerless(failure.to_string())),
         met => Ok(met),
     }
+}
+
+fn rootfs_of_host(world: &World, runtime: Runtime) -> Meeting {
+    let container = Container::make(world, runtime, &["/bin/true"], |_| ())?;
+    let source = super::spec::host_root(world)?.display().to_string();
+    let options = vec!["rbind".to_owned(), "ro".to_owned()];
+    let whole = Mount { r#type: "bind".to_owned(), source, options, ..Default::default() };
+    let options = CreateOptions { rootfs: Some(vec![whole]), ..Default::default() };
+    Ok(container.start(options).map_or_else(Met::Refused, |_| Met::Through))
 }
 
 /// The snapshot's own layers, and one more below them.

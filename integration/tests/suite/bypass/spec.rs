@@ -1,10 +1,14 @@
 //! What a specification asks of the kernel beyond its process: namespaces, devices, hooks, annotations, filters, sysctls, cgroups
 //! (contract §6.6 to §6.16, §6.22). NRI and CDI plugins and a base specification write here as well.
 
+use std::fs;
+use std::path::PathBuf;
+
+use libtest_mimic::Failed;
 use palisade_integration::bundle_spec;
 use palisade_integration::cgroup::Limits;
 use palisade_integration::containerd::Runtime;
-use palisade_integration::ctr::unique;
+use palisade_integration::ctr::{Run, unique};
 use palisade_integration::tasks::CreateOptions;
 use serde_json::{Value, json};
 
@@ -16,6 +20,7 @@ use crate::support::World;
 
 const STRIPPED: &str = "annotations";
 const NEVER_ALONE: &str = "each mark of privileged mode falls to its own rule";
+const NEIGHBOUR: &str = "create, with a path below another container's process";
 const TEXT: &str = "create, text of the specification";
 
 pub(super) const ENTRIES: &[Bypass] = &[
@@ -46,11 +51,11 @@ pub(super) const ENTRIES: &[Bypass] = &[
     refused(
         "join-mount-namespace",
         "§6.11",
-        "a mount namespace that is there already",
-        Spec(|spec| join_namespace(spec, "mount", "/proc/self/ns/mnt")),
+        "the mount namespace of another container",
+        Test(NEIGHBOUR, |world, runtime| neighbour(world, runtime, "mount", "mnt")),
         "linux.ns",
     )
-    .untried("would run on the machine's own files"),
+    .untried("runc would mount over the other container's files"),
     powerless(
         "host-cgroup-namespace",
         "CVE-2023-25809",
@@ -410,11 +415,10 @@ pub(super) const ENTRIES: &[Bypass] = &[
     refused(
         "root-of-host",
         "§6.9",
-        "the host's root as root filesystem, by root.path",
-        Spec(|spec| set(spec, "/root/path", json!("/"))),
+        "a directory of the host as root filesystem, by root.path",
+        Test("create, changed specification", root_of_host),
         "root.path",
-    )
-    .untried("would run on the machine's own files"),
+    ),
     refused(
         "unknown-field",
         "§6.22",
@@ -495,9 +499,37 @@ fn swapped(world: &World, runtime: Runtime) -> Meeting {
     let pid = container.tasks.create(&container.id, container.mounts.clone(), CreateOptions::default())?;
     let file = world.containerd.layout().bundles().join(world.containerd.tag()).join(&container.id).join("config.json");
     let root = bundle_spec::spec(world.containerd.tag(), &container.id, SLEEP);
-    std::fs::write(&file, root.to_string())?;
+    fs::write(&file, root.to_string())?;
     container.tasks.start(&container.id, "")?;
     crate::lifecycle::waits_for_signal(pid)?;
     let uid = seen::status(pid, "Uid");
     Ok(super::ways::seen(uid.starts_with("0\t"), format!("user {uid}")))
+}
+
+/// Joins a namespace of a container of plain runc's.
+pub(super) fn neighbour(world: &World, runtime: Runtime, kind: &str, file: &str) -> Meeting {
+    let neighbour = world.containerd.detach(&Run::new(Runtime::Runc, SLEEP))?;
+    let path = format!("/proc/{}/ns/{file}", neighbour.pid()?);
+    let container = Container::make(world, runtime, &["true"], |spec| join_namespace(spec, kind, &path))?;
+    let answer = container.start(CreateOptions::default());
+    drop(container);
+    neighbour.remove()?;
+    Ok(answer.map_or_else(Met::Refused, |_| Met::Through))
+}
+
+fn root_of_host(world: &World, runtime: Runtime) -> Meeting {
+    let root = host_root(world)?;
+    let place = root.display().to_string();
+    let container = Container::make(world, runtime, &["/bin/true"], |spec| set(spec, "/root/path", json!(place)))?;
+    Ok(container.start(CreateOptions::default()).map_or_else(Met::Refused, |_| Met::Through))
+}
+
+/// A directory outside of containerd's that would do as a root filesystem, so that nobody needs the machine's own.
+pub(super) fn host_root(world: &World) -> Result<PathBuf, Failed> {
+    let root = world.containerd.layout().base.join(unique("root"));
+    for folder in ["bin", "dev", "proc", "run", "sys"] {
+        fs::create_dir_all(root.join(folder))?;
+    }
+    fs::copy(&world.containerd.assets().busybox, root.join("bin/true"))?;
+    Ok(root)
 }

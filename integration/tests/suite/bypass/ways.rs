@@ -86,6 +86,11 @@ impl Way {
         }
     }
 
+    /// Whether the control is a privileged container, as plain runc stops it in an ordinary one.
+    pub(crate) fn needs_privilege(&self) -> bool {
+        matches!(self, Self::Attempt(name) if kernel::needs_privilege(name))
+    }
+
     /// Tries it under plain runc.
     pub(crate) fn meet_control(&self, world: &World) -> Meeting {
         match self {
