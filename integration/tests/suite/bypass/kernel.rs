@@ -8,7 +8,8 @@ use palisade_integration::containerd::Runtime;
 use palisade_integration::ctr::Run;
 use palisade_probe::{Outcome, Verdict};
 
-use super::ways::{Meeting, SLEEP, Way, seen};
+use super::container::SLEEP;
+use super::ways::{Meeting, Way, seen};
 use super::{Bypass, Met, powerless};
 use crate::isolation;
 use crate::probes::{Control, ROWS};

@@ -5,9 +5,10 @@ use palisade_integration::containerd::Runtime;
 use palisade_integration::tasks::CreateOptions;
 use serde_json::json;
 
+use super::container::{Container, SLEEP};
 use super::ways::Way::Test;
-use super::ways::{Container, Meeting, SLEEP, seen};
-use super::{Bypass, Met, powerless, race, refused, spec};
+use super::ways::{Meeting, seen};
+use super::{Bypass, Met, namespaces, powerless, race, refused};
 use crate::lifecycle::waits_for_signal;
 use crate::support::World;
 
@@ -30,7 +31,7 @@ pub(super) const ENTRIES: &[(Bypass, &str)] = &[
             "§6.11",
             "the network namespace of another container, by its path",
             Test("create, with a path below another container's process", |world, runtime| {
-                spec::neighbour(world, runtime, "network", "net")
+                namespaces::neighbour(world, runtime, "network", "net")
             }),
             "linux.ns",
         ),

@@ -1,12 +1,8 @@
-//! What a caller of containerd asks for beside a specification (contract §6.3 to §6.5, §6.17, §6.18, §6.21).
+//! What a caller of containerd asks for beside a specification (contract §6.4, §6.5, §6.18, §6.21).
 
 use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::Path;
 
 use containerd_client::types::Mount;
-use libtest_mimic::Failed;
-use nix::sys::stat::Mode;
 use palisade_integration::containerd::Runtime;
 use palisade_integration::ctr::{Run, unique};
 use palisade_integration::image;
@@ -15,84 +11,16 @@ use palisade_probe::ProcessReport;
 use prost_types::Any;
 use serde_json::json;
 
-use super::ways::Way::{Create, Test, Update};
-use super::ways::{Container, Meeting, SLEEP, seen};
+use super::container::{Container, SLEEP};
+use super::ways::Way::{Create, Test};
+use super::ways::{Meeting, seen};
 use super::{Bypass, Met, powerless, refused};
 use crate::spec_edits::set;
 use crate::support::World;
 
-const CLAMPED: &str =
-    "limits of an update stay within the policy's, and within those of the specification where they are files";
-const STREAM: &str = "create, with a stream that tells where it went";
 const NO_CRIU: &str = "CRIU is not on every machine";
-const ONE_GIB: u64 = 1 << 30;
-/// The restricted profile's ceiling of memory.
-const MOST_MEMORY: u64 = 64 * ONE_GIB;
 
 pub(super) const ENTRIES: &[Bypass] = &[
-    powerless(
-        "update-memory-unlimited",
-        "§6.3",
-        "no limit of memory",
-        Update {
-            asks: || json!({ "memory": { "limit": -1, "swap": -1 } }),
-            grown: |limits| limits.memory.is_none_or(|bytes| bytes > MOST_MEMORY),
-        },
-        CLAMPED,
-    ),
-    powerless(
-        "update-memory-more",
-        "§6.3",
-        "a terabyte of memory",
-        Update {
-            asks: || json!({ "memory": { "limit": 1_u64 << 40, "swap": 1_u64 << 40 } }),
-            grown: |limits| limits.memory.is_none_or(|bytes| bytes > MOST_MEMORY),
-        },
-        CLAMPED,
-    ),
-    powerless(
-        "update-pids",
-        "§6.3",
-        "no limit of tasks",
-        Update { asks: || json!({ "pids": { "limit": -1 } }), grown: |limits| limits.pids.is_none() },
-        CLAMPED,
-    ),
-    powerless(
-        "update-cpu",
-        "§6.3",
-        "no limit of CPU time",
-        Update {
-            asks: || json!({ "cpu": { "quota": -1, "period": 100_000 } }),
-            grown: |limits| limits.cpu_per_second.is_none(),
-        },
-        CLAMPED,
-    ),
-    powerless(
-        "update-devices",
-        "§6.3",
-        "access to every device",
-        Test("update; tried inside", update_devices),
-        "update.devices",
-    )
-    .stops_too("runc's update takes no device rules"),
-    powerless(
-        "update-files",
-        "§6.3",
-        "a cgroup file of its choice",
-        Update {
-            asks: || json!({ "unified": { "memory.max": "max", "pids.max": "max", "cgroup.procs": "1" } }),
-            grown: |limits| limits.memory.is_none() || limits.pids.is_none(),
-        },
-        CLAMPED,
-    )
-    .untried("needs cgroup v2 for all controllers"),
-    refused(
-        "update-annotations",
-        "§6.3",
-        "an annotation that a runtime acts on",
-        Test("update", update_annotations),
-        "update.annotations",
-    ),
     refused(
         "restore",
         "§6.4, CVE-2024-8676, CVE-2026-53492",
@@ -158,29 +86,6 @@ pub(super) const ENTRIES: &[Bypass] = &[
         "task.options",
     )
     .untried(NO_CRIU),
-    refused(
-        "stream-program",
-        "§6.17, CVE-2026-53488",
-        "a program of the host as log",
-        Test(STREAM, stream_program),
-        "task.stdio",
-    ),
-    refused("stream-file", "§6.17", "a file of the host as log", Test(STREAM, stream_file), "task.stdio"),
-    refused(
-        "stream-plain-file",
-        "§6.17",
-        "a file of the host where a fifo belongs",
-        Test(STREAM, stream_plain),
-        "task.stdio",
-    ),
-    refused("stream-fifo", "§6.17", "a fifo of another program's", Test(STREAM, stream_fifo), "task.stdio"),
-    powerless(
-        "stream-link",
-        "§6.17, CVE-2026-53489",
-        "a link among containerd's fifos to a file of the host",
-        Test(STREAM, stream_link),
-        "streams are opened without following links, and are fifos",
-    ),
     refused(
         "rootfs-of-host",
         "§6.9",
@@ -259,23 +164,6 @@ fn policy_file(world: &World, runtime: Runtime) -> Meeting {
     }
 }
 
-fn update_devices(world: &World, runtime: Runtime) -> Meeting {
-    let container = world.containerd.detach(&Run::new(runtime, SLEEP))?;
-    let answer = world.tasks()?.update(container.id(), &json!({ "devices": [{ "allow": true, "access": "rwm" }] }));
-    let tried = container.exec(&[], &["/probe", "try", "open-kmsg-node"])?.success()?;
-    container.remove()?;
-    expect!(tried.contains("open-kmsg-node"), "the attempt said {tried:?}");
-    Ok(seen(tried.contains("\"reached\""), format!("{tried}, answered {answer:?}")))
-}
-
-fn update_annotations(world: &World, runtime: Runtime) -> Meeting {
-    let container = world.containerd.detach(&Run::new(runtime, SLEEP))?;
-    let annotations = [("run.oci.handler", "krun")];
-    let answer = world.tasks()?.update_annotated(container.id(), &json!({ "pids": { "limit": 90 } }), &annotations);
-    container.remove()?;
-    Ok(answer.map_or_else(Met::Refused, |()| Met::Through))
-}
-
 fn checkpoint(world: &World, runtime: Runtime) -> Meeting {
     let container = world.containerd.detach(&Run::new(runtime, SLEEP))?;
     let answer = world.tasks()?.checkpoint(container.id());
@@ -283,87 +171,13 @@ fn checkpoint(world: &World, runtime: Runtime) -> Meeting {
     Ok(seen(answer.is_ok(), format!("{answer:?}")))
 }
 
-/// Runs a container that says a word on these streams. The inner value is the answer to create and start.
-fn speak(world: &World, runtime: Runtime, stream: &str) -> Result<Option<palisade_integration::Failure>, Failed> {
-    let container = Container::make(world, runtime, &["echo", "word"], |_| ())?;
-    let stdio = [String::new(), stream.to_owned(), stream.to_owned()];
-    match container.start(CreateOptions { stdio, ..Default::default() }) {
-        Err(failure) => Ok(Some(failure)),
-        Ok(_) => {
-            container.tasks.wait(&container.id, "")?;
-            container.tasks.delete(&container.id)?;
-            Ok(None)
-        }
-    }
-}
-
-/// What became of a file of the host: through where the container's word, or a program's work, is there.
-fn into(canary: &Path, failure: Option<palisade_integration::Failure>, before: &str) -> Meeting {
-    let now = fs::read_to_string(canary).unwrap_or_else(|_| "nothing".to_owned());
-    Ok(match failure {
-        _ if now != before => Met::Through,
-        Some(failure) => Met::Refused(failure),
-        None => Met::Powerless(format!("the file has {now:?}")),
-    })
-}
-
 fn canary(world: &World) -> std::path::PathBuf {
     world.containerd.layout().base.join(unique("canary"))
 }
 
-/// The program makes the file that it is named as an argument; that it is no logger comes later.
-fn stream_program(world: &World, runtime: Runtime) -> Meeting {
-    let canary = canary(world);
-    let failure = speak(world, runtime, &format!("binary:///usr/bin/touch?{}", canary.display()))?;
-    into(&canary, failure, "nothing")
-}
-
-fn stream_file(world: &World, runtime: Runtime) -> Meeting {
-    let canary = canary(world);
-    let failure = speak(world, runtime, &format!("file://{}", canary.display()))?;
-    into(&canary, failure, "nothing")
-}
-
-fn stream_plain(world: &World, runtime: Runtime) -> Meeting {
-    let canary = canary(world);
-    fs::write(&canary, "before")?;
-    let failure = speak(world, runtime, &canary.display().to_string())?;
-    into(&canary, failure, "before")
-}
-
-fn stream_fifo(world: &World, runtime: Runtime) -> Meeting {
-    let fifo = canary(world);
-    nix::unistd::mkfifo(&fifo, Mode::S_IRUSR | Mode::S_IWUSR)?;
-    let mut reader = fs::File::options().read(true).write(true).open(&fifo)?;
-    let failure = speak(world, runtime, &fifo.display().to_string())?;
-    match failure {
-        Some(failure) => Ok(Met::Refused(failure)),
-        None => {
-            let mut word = [0; 4];
-            std::io::Read::read_exact(&mut reader, &mut word)?;
-            Ok(Met::Through)
-        }
-    }
-}
-
-fn stream_link(world: &World, runtime: Runtime) -> Meeting {
-    let canary = canary(world);
-    fs::write(&canary, "before")?;
-    let folder = Path::new("/run/containerd/fifo").join(unique("link"));
-    fs::create_dir_all(&folder)?;
-    symlink(&canary, folder.join("stdout"))?;
-    let failure = speak(world, runtime, &folder.join("stdout").display().to_string());
-    fs::remove_dir_all(&folder)?;
-    let failure = failure?;
-    match into(&canary, failure, "before")? {
-        Met::Refused(failure) => Ok(Met::Powerless(failure.to_string())),
-        met => Ok(met),
-    }
-}
-
 fn rootfs_of_host(world: &World, runtime: Runtime) -> Meeting {
     let container = Container::make(world, runtime, &["/bin/true"], |_| ())?;
-    let source = super::spec::host_root(world)?.display().to_string();
+    let source = super::document::host_root(world)?.display().to_string();
     let options = vec!["rbind".to_owned(), "ro".to_owned()];
     let whole = Mount { r#type: "bind".to_owned(), source, options, ..Default::default() };
     let options = CreateOptions { rootfs: Some(vec![whole]), ..Default::default() };
