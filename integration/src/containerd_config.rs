@@ -34,7 +34,7 @@ pub(crate) fn render(generation: Generation, layout: &Layout, cni_plugins: &str)
         Generation::OneSeven => sandbox_image,
     };
     format!(
-        "version = {version}\n{common}{table}restrict_oom_score_adj = true\nnetns_mounts_under_state_dir = true\nenable_cdi = false\n\
+        "version = {version}\n{common}{table}restrict_oom_score_adj = true\nnetns_mounts_under_state_dir = true\nenable_cdi = true\ncdi_spec_dirs = [\"{base}/cdi\"]\n\
          [plugins.\"{cri}\".cni]\n{bin}\nconf_dir = \"{base}/cni\"\n\
          [plugins.\"{cri}\".containerd]\ndefault_runtime_name = \"runc\"\n{}",
         runtimes(cri, layout)

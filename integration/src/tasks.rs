@@ -263,11 +263,20 @@ impl Tasks {
     /// # Errors
     /// The shim or the kernel refuses.
     pub fn update(&self, id: &str, resources: &Value) -> Result<(), Failure> {
+        self.update_annotated(id, resources, &[])
+    }
+
+    /// The same with annotations.
+    ///
+    /// # Errors
+    /// The shim or the kernel refuses.
+    pub fn update_annotated(&self, id: &str, resources: &Value, annotations: &[(&str, &str)]) -> Result<(), Failure> {
         let mut client = self.client();
+        let annotations = annotations.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
         let request = api::UpdateTaskRequest {
             container_id: id.to_owned(),
             resources: Some(json(RESOURCES_TYPE, resources)),
-            ..Default::default()
+            annotations: annotations.collect(),
         };
         self.call("UpdateTask", request, |request| async move { client.update(request).await })
     }

@@ -6,8 +6,14 @@ use std::io::{self, Read as _};
 
 use crate::attempt::Attempt;
 use crate::syscalls::{self, Arg};
+use crate::{calls, netlink};
 
 use Arg::{Buffer, Null, Number, Text};
+
+/// What a filter sees and the kernel does not, of an argument that is an `int`.
+const UPPER_HALF: i64 = 1 << 32;
+/// The bit in a number of the x32 system calls.
+const X32: i64 = 0x4000_0000;
 
 const fn attempt(name: &'static str, run: fn() -> io::Result<()>) -> Attempt {
     Attempt { name, run }
@@ -21,26 +27,34 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     attempt("setgroups-zero", || call(libc::SYS_setgroups, &mut [Number(1), Buffer(&mut [0; 4])])),
     attempt("read-file-of-root", || read_something("/root-only")),
     attempt("chown-to-other", chown_to_other),
+    attempt("chmod-set-uid", chmod_set_uid),
+    attempt("openat2-set-uid", calls::openat2_set_uid),
     // Namespaces and mounts.
     attempt("user-namespace", || plain(libc::SYS_unshare, [libc::CLONE_NEWUSER.into(), 0, 0])),
     attempt("mount-namespace", || plain(libc::SYS_unshare, [libc::CLONE_NEWNS.into(), 0, 0])),
     attempt("clone-user-namespace", clone_user_namespace),
     attempt("clone3-user-namespace", clone3_user_namespace),
     attempt("setns", setns_uts),
-    attempt("mount-tmpfs", mount_tmpfs),
+    attempt("mount-tmpfs", || mount_and_unmount("tmpfs")),
+    attempt("mount-proc", || mount_and_unmount("proc")),
+    attempt("mount-cgroup", || mount_and_unmount("cgroup2")),
     attempt("remount-proc-sys", || remount_writable("/proc/sys")),
     attempt("fsopen", || call(libc::SYS_fsopen, &mut [Text("tmpfs"), Number(0)])),
+    attempt("open-tree", calls::open_tree),
     attempt("chroot", || call(libc::SYS_chroot, &mut [Text("/mnt")])),
     attempt("pivot-root", || {
         past(call(libc::SYS_pivot_root, &mut [Text("/mnt"), Text("/mnt")]), &[libc::EINVAL, libc::EBUSY])
     }),
     attempt("open-by-handle", open_by_handle),
+    attempt("name-to-handle", calls::name_to_handle),
+    attempt("fanotify", || plain(libc::SYS_fanotify_init, [0x4, 0, 0])),
     // Devices.
     attempt("mknod-block", || mknod("/tmp/probe-block", libc::S_IFBLK, libc::makedev(7, 250))),
     attempt("mknod-char", || mknod("/tmp/probe-char", libc::S_IFCHR, libc::makedev(1, 1))),
     attempt("open-kmsg-node", || open_for_write("/nodes/kmsg")),
     attempt("open-mem-node", || File::open("/nodes/mem").map(drop)),
     attempt("iopl", || plain(libc::SYS_iopl, [3, 0, 0])),
+    attempt("ioperm", || plain(libc::SYS_ioperm, [0x80, 1, 1])),
     // Kernel-wide state.
     attempt("sethostname", sethostname_to_same),
     attempt("settimeofday", || plain(libc::SYS_settimeofday, [0, 0, 0])),
@@ -48,6 +62,10 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     attempt("init-module", || {
         past(call(libc::SYS_init_module, &mut [Buffer(&mut [0; 64]), Number(64), Text("")]), &[libc::ENOEXEC])
     }),
+    attempt("finit-module", calls::finit_module),
+    // More segments than there can be: with none the call would take away an image that is there.
+    attempt("kexec", || past(plain(libc::SYS_kexec_load, [0, 1000, 0]), &[libc::EINVAL])),
+    attempt("acct", || past(call(libc::SYS_acct, &mut [Text("/no-such-file")]), &[libc::ENOENT])),
     attempt("swapon", || past(call(libc::SYS_swapon, &mut [Text("/no-such-file"), Number(0)]), &[libc::ENOENT])),
     attempt("syslog", || plain(libc::SYS_syslog, [10, 0, 0])),
     attempt("setpriority", || plain(libc::SYS_setpriority, [0, 0, -5])),
@@ -57,9 +75,14 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     attempt("perf-event-open", open_perf_event),
     attempt("keyctl", || plain(libc::SYS_keyctl, [0, -3, 1])),
     attempt("add-key", add_key),
+    attempt("request-key", calls::request_key),
     attempt("io-uring", || call(libc::SYS_io_uring_setup, &mut [Number(1), Buffer(&mut [0; 120])])),
     attempt("userfaultfd", || plain(libc::SYS_userfaultfd, [i64::from(libc::O_CLOEXEC) | 1, 0, 0])),
     attempt("ptrace", || plain(libc::SYS_ptrace, [libc::PTRACE_TRACEME.into(), 0, 0])),
+    attempt("process-vm-readv", calls::process_vm_readv),
+    attempt("pidfd-getfd", calls::pidfd_getfd),
+    attempt("modify-ldt", || call(libc::SYS_modify_ldt, &mut [Number(0), Buffer(&mut [0; 64]), Number(64)])),
+    attempt("vmsplice", calls::vmsplice),
     attempt("personality", || plain(libc::SYS_personality, [0x004_0000, 0, 0])),
     attempt("kcmp", kcmp_of_self),
     attempt("quotactl", || {
@@ -68,17 +91,30 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
             &[libc::ENOENT, libc::ENODEV, libc::ENOTBLK],
         )
     }),
-    attempt("push-terminal-input", push_terminal_input),
+    attempt("push-terminal-input", || push_terminal_input(0)),
+    attempt("push-input-upper-half", || push_terminal_input(UPPER_HALF)),
+    attempt("call-32-bit", syscalls::getpid_by_interrupt),
+    attempt("call-x32", || plain(X32 | libc::SYS_getpid, [0; 3])),
     // Sockets.
     attempt("socket-alg", || socket(libc::AF_ALG, libc::SOCK_SEQPACKET, 0)),
+    attempt("socket-alg-upper-half", || {
+        plain(libc::SYS_socket, [UPPER_HALF | i64::from(libc::AF_ALG), libc::SOCK_SEQPACKET.into(), 0])
+    }),
     attempt("socket-packet", || socket(libc::AF_PACKET, libc::SOCK_RAW, 0)),
     attempt("socket-raw", || socket(libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_ICMP)),
     attempt("socket-vsock", || socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0)),
+    attempt("socket-key", || socket(libc::AF_KEY, libc::SOCK_RAW, 2)),
+    attempt("socket-rxrpc", || socket(libc::AF_RXRPC, libc::SOCK_DGRAM, libc::AF_INET)),
+    attempt("netlink-xfrm", || netlink::ask(libc::NETLINK_XFRM, netlink::XFRM_GET_INFO)),
+    attempt("netlink-netfilter", || netlink::ask(libc::NETLINK_NETFILTER, netlink::NFTABLES_GET_GENERATION)),
     // Files of the kernel.
     attempt("write-sysrq-trigger", || open_for_write("/proc/sysrq-trigger")),
     attempt("write-core-pattern", || open_for_write("/proc/sys/kernel/core_pattern")),
+    attempt("write-modprobe", || open_for_write("/proc/sys/kernel/modprobe")),
+    attempt("write-binfmt", || open_for_write("/proc/sys/fs/binfmt_misc/register")),
     attempt("write-irq-affinity", || open_for_write("/proc/irq/default_smp_affinity")),
     attempt("write-sysfs", || open_for_write("/sys/kernel/mm/transparent_hugepage/enabled")),
+    attempt("write-uevent-helper", || open_for_write("/sys/kernel/uevent_helper")),
     attempt("write-cgroup", write_cgroup),
     attempt("read-kcore", || read_something("/proc/kcore")),
     attempt("read-keys", || read_something("/proc/keys")),
@@ -86,7 +122,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     attempt("list-firmware", || list_something("/sys/firmware")),
 ];
 
-fn call(number: libc::c_long, arguments: &mut [Arg<'_>]) -> io::Result<()> {
+pub(crate) fn call(number: libc::c_long, arguments: &mut [Arg<'_>]) -> io::Result<()> {
     syscalls::call(number, arguments).map(drop)
 }
 
@@ -96,7 +132,7 @@ fn plain(number: libc::c_long, words: [i64; 3]) -> io::Result<()> {
 }
 
 /// Takes the errors that come after the permission check for success.
-fn past(result: io::Result<()>, later: &[i32]) -> io::Result<()> {
+pub(crate) fn past(result: io::Result<()>, later: &[i32]) -> io::Result<()> {
     result.or_else(
         |error| if error.raw_os_error().is_some_and(|errno| later.contains(&errno)) { Ok(()) } else { Err(error) },
     )
@@ -131,6 +167,13 @@ fn chown_to_other() -> io::Result<()> {
     fs::remove_file(&path).and(result)
 }
 
+fn chmod_set_uid() -> io::Result<()> {
+    let path = format!("/tmp/probe-set-uid-{}", std::process::id());
+    File::create(&path)?;
+    let result = call(libc::SYS_chmod, &mut [Text(&path), Number(0o4755)]);
+    fs::remove_file(&path).and(result)
+}
+
 fn clone_user_namespace() -> io::Result<()> {
     let flags = i64::from(libc::CLONE_NEWUSER) | i64::from(libc::SIGCHLD);
     end_if_child(syscalls::call(libc::SYS_clone, &mut [Number(flags), Null, Null, Null, Null])?)
@@ -143,7 +186,7 @@ fn clone3_user_namespace() -> io::Result<()> {
 }
 
 /// Puts 64-bit words at their indices into a kernel structure.
-fn write_words(buffer: &mut [u8], words: &[(usize, u64)]) {
+pub(crate) fn write_words(buffer: &mut [u8], words: &[(usize, u64)]) {
     for (index, word) in words {
         if let Some(place) = buffer.get_mut(index * 8..index * 8 + 8) {
             place.copy_from_slice(&word.to_ne_bytes());
@@ -165,8 +208,8 @@ fn setns_uts() -> io::Result<()> {
     plain(libc::SYS_setns, [descriptor, libc::CLONE_NEWUTS.into(), 0])
 }
 
-fn mount_tmpfs() -> io::Result<()> {
-    call(libc::SYS_mount, &mut [Text("none"), Text("/mnt"), Text("tmpfs"), Number(0), Null])?;
+fn mount_and_unmount(kind: &str) -> io::Result<()> {
+    call(libc::SYS_mount, &mut [Text("none"), Text("/mnt"), Text(kind), Number(0), Null])?;
     call(libc::SYS_umount2, &mut [Text("/mnt"), Number(0)])
 }
 
@@ -237,9 +280,9 @@ fn kcmp_of_self() -> io::Result<()> {
     call(libc::SYS_kcmp, &mut [Number(pid), Number(pid), Number(1), Number(0), Number(0)])
 }
 
-fn push_terminal_input() -> io::Result<()> {
+fn push_terminal_input(above: i64) -> io::Result<()> {
     let (master, slave) = syscalls::controlling_terminal()?;
-    let pushed = syscalls::ioctl(&slave, libc::TIOCSTI as i64, &mut [b'x']);
+    let pushed = syscalls::ioctl(&slave, above | libc::TIOCSTI as i64, &mut [b'x']);
     // Closing the master would hang up the session and end this process before it has reported.
     std::mem::forget(master);
     pushed

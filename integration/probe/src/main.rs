@@ -2,6 +2,8 @@
 
 mod attempt;
 mod attempts;
+mod calls;
+mod netlink;
 mod syscalls;
 
 use std::io::{self, Write as _};

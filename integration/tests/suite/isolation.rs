@@ -51,6 +51,11 @@ fn plain_runc_reaches(world: &World) -> Check {
 }
 
 fn privileged_runc_reaches(world: &World) -> Check {
+    expect_reached(&privileged_outcomes(world)?, Control::Privileged)
+}
+
+/// What a privileged container of plain runc's reaches, of a pod or of `ctr run --privileged`.
+pub(crate) fn privileged_outcomes(world: &World) -> Result<Outcomes, Failed> {
     let cri = world.cri()?;
     let mut config = cri.pod_config();
     if let Some(security) = config.linux.as_mut().and_then(|linux| linux.security_context.as_mut()) {
@@ -65,7 +70,7 @@ fn privileged_runc_reaches(world: &World) -> Check {
             outcomes.insert(name, outcome);
         }
     }
-    expect_reached(&outcomes, Control::Privileged)
+    Ok(outcomes)
 }
 
 /// The table and the probe name the same attempts, and each is reached where its row says.

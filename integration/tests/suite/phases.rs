@@ -94,6 +94,7 @@ fn everything(world: &'static World) -> Vec<Trial> {
         limits::trials,
         pods::trials,
         audit::trials,
+        crate::bypass::trials,
     ];
     parts.into_iter().flat_map(|part| part(world)).collect()
 }

@@ -46,14 +46,14 @@ fn under_palisade(world: &'static World) -> Vec<Trial> {
 }
 
 /// A security context, a pod's or a container's, that is refused; plain runc takes it.
-struct Refusal {
-    name: &'static str,
+pub(crate) struct Refusal {
+    pub(crate) name: &'static str,
     rule: &'static str,
     pod: fn(&mut api::LinuxSandboxSecurityContext),
     container: fn(&mut api::ContainerConfig),
 }
 
-const REFUSALS: &[Refusal] = &[
+pub(crate) const REFUSALS: &[Refusal] = &[
     Refusal {
         name: "hostNetwork",
         rule: "linux.ns",
@@ -116,11 +116,11 @@ fn host(pod: &mut api::LinuxSandboxSecurityContext, change: impl FnOnce(&mut api
     change(pod.namespace_options.get_or_insert_default());
 }
 
-fn security(config: &mut api::ContainerConfig) -> Option<&mut api::LinuxContainerSecurityContext> {
+pub(crate) fn security(config: &mut api::ContainerConfig) -> Option<&mut api::LinuxContainerSecurityContext> {
     config.linux.as_mut()?.security_context.as_mut()
 }
 
-fn mount(config: &mut api::ContainerConfig, source: &str) {
+pub(crate) fn mount(config: &mut api::ContainerConfig, source: &str) {
     config.mounts.push(api::Mount {
         container_path: "/mnt/volume".to_owned(),
         host_path: source.to_owned(),
@@ -147,7 +147,7 @@ fn refuses(world: &World, refusal: &Refusal) -> Check {
     Ok(pod.remove()?)
 }
 
-fn start_refusable<'a>(cri: &'a Cri, runtime: Runtime, refusal: &Refusal) -> Result<Pod<'a>, Failure> {
+pub(crate) fn start_refusable<'a>(cri: &'a Cri, runtime: Runtime, refusal: &Refusal) -> Result<Pod<'a>, Failure> {
     let mut config = cri.pod_config();
     let mut namespaces = None;
     if let Some(security) = config.linux.as_mut().and_then(|linux| linux.security_context.as_mut()) {
@@ -300,7 +300,7 @@ fn exit_code(world: &World, runtime: Runtime) -> Check {
 }
 
 /// A folder as the kubelet makes it for a volume of this pod.
-fn kubelet_volume(config: &api::PodSandboxConfig, kind: &str) -> Result<String, Failed> {
+pub(crate) fn kubelet_volume(config: &api::PodSandboxConfig, kind: &str) -> Result<String, Failed> {
     use std::os::unix::fs::PermissionsExt as _;
     let uid = config.metadata.as_ref().map(|metadata| metadata.uid.clone()).unwrap_or_default();
     let folder = format!("/var/lib/kubelet/pods/{uid}/volumes/kubernetes.io~{kind}/v");
