@@ -133,10 +133,11 @@ impl Gate {
         namespace: &str,
         id: &str,
         spec: &HardenedSpec,
+        pins: &Pins,
         policy: &LoadedPolicy,
     ) -> Result<(), GateError> {
         let begun = Instant::now();
-        let places: Vec<_> = spec.places().iter().map(|place| rootfs::fact_of(spec.root(), place)).collect();
+        let places = rootfs::facts_of(spec.root(), spec.places(), pins);
         let decision = judge_rootfs(&places, spec, policy.policy(), today());
         if decision.record.findings.is_empty() && decision.outcome.denial().is_none() {
             return Ok(());

@@ -3,7 +3,7 @@
 //! A path says what stands there now, not what will stand there when a runtime resolves it again; whoever can write a
 //! directory on the way can exchange it in between (CWE-367). An open descriptor stays what it is.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use oci_spec::runtime::LinuxNamespaceType;
 
@@ -14,4 +14,11 @@ pub struct Pins {
     pub(crate) sources: Vec<(usize, OwnedFd)>,
     /// (kind, the namespace to be joined).
     pub(crate) namespaces: Vec<(LinuxNamespaceType, OwnedFd)>,
+}
+
+impl Pins {
+    /// The source of a bind mount, by its index in `/mounts`.
+    pub(super) fn source(&self, mount: usize) -> Option<BorrowedFd<'_>> {
+        self.sources.iter().find(|(of, _)| *of == mount).map(|(_, file)| file.as_fd())
+    }
 }

@@ -94,7 +94,7 @@ async fn make(
     );
     hardened.dir().write_record(RECORD_NAME, &record)?;
     mount_rootfs(request, bundle).await?;
-    service.gate().rootfs(service.namespace(), &request.id, hardened.spec(), policy)?;
+    service.gate().rootfs(service.namespace(), &request.id, hardened.spec(), &pins, policy)?;
     let init = Process::new("", stdio_of(request));
     let adoption = service.reaper().expect_child();
     let called = run_create(service, hardened, &runtime, &request.id, init.stdio(), pins).await;

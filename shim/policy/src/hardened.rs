@@ -9,6 +9,7 @@ use serde::de::Error as _;
 use serde_json::Value;
 
 use crate::grant::Grant;
+use crate::rootfs::Place;
 
 /// An admitted specification.
 #[derive(Debug)]
@@ -20,7 +21,7 @@ pub struct HardenedSpec {
     pub(crate) pid_namespace_shared: bool,
     pub(crate) annotations: BTreeMap<String, String>,
     pub(crate) root: PathBuf,
-    pub(crate) places: Vec<PathBuf>,
+    pub(crate) places: Vec<Place>,
 }
 
 impl HardenedSpec {
@@ -88,9 +89,9 @@ impl HardenedSpec {
         &self.annotations
     }
 
-    /// The places in the root filesystem that are mounted over, as the specification names them.
+    /// The places in the root filesystem that are mounted over, in the order of mounting.
     #[must_use]
-    pub fn places(&self) -> &[PathBuf] {
+    pub fn places(&self) -> &[Place] {
         &self.places
     }
 

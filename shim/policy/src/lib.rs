@@ -68,7 +68,7 @@ pub use identity::{ContainerKind, Identity};
 pub use judge::{judge_create, judge_exec, judge_rootfs, judge_unreadable, judge_update};
 pub use policy::{AuditSettings, Policy, RuntimeChoice};
 pub use policy_file::{PolicyError, PolicyFilesError};
-pub use rootfs::PlaceFact;
+pub use rootfs::{Place, PlaceFact};
 pub use rules::{RULES, Rule, RuleId, Setting};
 pub use spec::{MAX_SPEC_BYTES, ParsedSpec, SpecError};
 pub use task::{CreateRequest, ExecRequest, RootfsMount, RuntimeOptions, TaskFacts, UpdateRequest};

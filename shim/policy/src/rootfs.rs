@@ -1,8 +1,8 @@
-//! What the image put where the runtime is going to mount.
+//! What the image, or a volume mounted before, has where the runtime is going to mount.
 
 use std::path::{Path, PathBuf};
 
-/// One place in the root filesystem before anything is mounted there.
+/// One place in the root filesystem before anything is mounted there, but after the mounts before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlaceFact {
     /// The place as the specification names it.
@@ -27,20 +27,24 @@ pub(crate) fn is_kernel_root(path: &Path) -> bool {
     KERNEL.iter().any(|place| path == Path::new(place))
 }
 
-/// The places of the image that mounts at `destinations` go to, in their order, and those of the kernel's filesystems.
-/// What lies below an earlier mount is not the image's.
-pub(crate) fn places<'a>(destinations: impl Iterator<Item = &'a Path>) -> Vec<PathBuf> {
-    let mut places: Vec<PathBuf> = Vec::new();
-    let mut mounted: Vec<&Path> = Vec::new();
-    for destination in destinations {
-        if !mounted.iter().any(|above| destination.starts_with(above)) {
-            places.push(destination.to_owned());
-        }
-        mounted.push(destination);
-    }
-    for place in KERNEL.map(PathBuf::from) {
-        if !places.contains(&place) {
-            places.push(place);
+/// Where the runtime is going to mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// As the specification names it.
+    pub destination: PathBuf,
+    /// Index in `/mounts`; `None` for a place of the kernel's filesystems at which nothing is mounted.
+    pub mount: Option<usize>,
+}
+
+/// The destinations of mounts, in their order, and the places of the kernel's filesystems.
+pub(crate) fn places<'a>(destinations: impl Iterator<Item = &'a Path>) -> Vec<Place> {
+    let mounts = destinations.enumerate();
+    let mut places: Vec<Place> =
+        mounts.map(|(mount, destination)| Place { destination: destination.into(), mount: Some(mount) }).collect();
+    for kernel in KERNEL.map(Path::new) {
+        if places.iter().all(|place| place.destination != kernel) {
+            // The image's own, which no mount has covered yet.
+            places.insert(0, Place { destination: kernel.into(), mount: None });
         }
     }
     places
@@ -51,10 +55,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_the_image_holds_is_looked_at() {
-        let destinations = ["/proc", "/dev", "/dev/shm", "/data", "/data/sub", "/etc/hosts", "/database"];
-        let places = places(destinations.into_iter().map(Path::new));
-        let expected = ["/proc", "/dev", "/data", "/etc/hosts", "/database", "/sys"];
-        assert_eq!(places, expected.map(PathBuf::from));
+    fn the_kernels_places_are_looked_at_whether_or_not_anything_is_mounted_there() {
+        let places = places(["/proc", "/dev", "/data/sub"].into_iter().map(Path::new));
+        let all: Vec<_> = places.iter().map(|place| (place.destination.to_str().unwrap(), place.mount)).collect();
+        assert_eq!(all, [("/sys", None), ("/proc", Some(0)), ("/dev", Some(1)), ("/data/sub", Some(2))]);
     }
 }

@@ -25,6 +25,13 @@ pub(super) const ENTRIES: &[Bypass] = &[
         Test("pods through CRI, again and again", race::exchanged),
         "the runtime gets what was judged",
     ),
+    refused(
+        "pod-volume-link",
+        "§6.9, CVE-2021-30465",
+        "a link in a volume, which leads another volume below it into /sys",
+        Test(HOW, link_below_volume),
+        "root.links",
+    ),
     refused("pod-host-network", "PSS hostNetwork", "hostNetwork", Pod("hostNetwork"), "linux.ns"),
     refused("pod-host-pid", "PSS hostPID", "hostPID", Pod("hostPID"), "linux.ns"),
     refused("pod-host-ipc", "PSS hostIPC", "hostIPC", Pod("hostIPC"), "linux.ns"),
@@ -197,6 +204,20 @@ fn link_in_volume(world: &World, runtime: Runtime) -> Meeting {
     std::os::unix::fs::symlink("/etc", &link)?;
     let mut config = cri::sleeper();
     mount(&mut config, &link);
+    start(world, runtime, pod, config)
+}
+
+fn link_below_volume(world: &World, runtime: Runtime) -> Meeting {
+    let pod = world.cri()?.pod_config();
+    let volume = kubelet_volume(&pod, "empty-dir")?;
+    std::os::unix::fs::symlink("/sys/fs", format!("{volume}/link"))?;
+    fs::create_dir(format!("{volume}/other"))?;
+    let mut config = cri::sleeper();
+    mount(&mut config, &volume);
+    mount(&mut config, &format!("{volume}/other"));
+    if let Some(second) = config.mounts.last_mut() {
+        second.container_path.push_str("/link");
+    }
     start(world, runtime, pod, config)
 }
 

@@ -7,17 +7,18 @@ use crate::sheet::{Found, Sheet};
 
 /// An image whose /dev, /proc or /sys is a symbolic link made runtimes mount, create and write elsewhere, on the host
 /// too (CVE-2025-54867, CVE-2026-41579, CVE-2026-47766); one that leads a volume's destination into /proc has it stand
-/// where the runtime writes labels and sysctls (CVE-2019-16884, CVE-2025-52881).
+/// where the runtime writes labels and sysctls (CVE-2019-16884, CVE-2025-52881). A volume that is mounted before can hold
+/// such a link as well.
 pub(super) fn judge(places: &[PlaceFact], sheet: &mut Sheet) {
     for place in places {
         let text = place.destination.to_string_lossy();
         let reason = match &place.leads_to {
-            None => format!("the image has links in a circle at {text:?}"),
+            None => format!("links lead round in a circle at {text:?}"),
             Some(end) if is_kernel_place(&place.destination) && *end != place.destination => {
-                format!("the image has a link at {text:?}")
+                format!("there is a link at {text:?}")
             }
             Some(end) if is_kernel_place(end) && !is_kernel_place(&place.destination) => {
-                format!("the image leads {text:?} to {:?}", end.to_string_lossy())
+                format!("a link leads {text:?} to {:?}", end.to_string_lossy())
             }
             Some(_) if is_kernel_root(&place.destination) && place.is_file => {
                 format!("the image has a file at {text:?}")
