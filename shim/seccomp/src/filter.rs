@@ -10,31 +10,41 @@
 //! What is written has one meaning only: entries of different actions never overlap, and no entry names an
 //! argument index twice.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{Arch, LinuxSeccomp, LinuxSeccompFilterFlag};
 
-use crate::read::{self, RulesByName};
+use crate::read::{self, Rules};
 use crate::refused::RefusedProfile;
 use crate::region::{self, Region, TooManyPieces};
 use crate::verdict::{EPERM, Verdict};
 use crate::write;
 
 /// Calls that get one verdict.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Piece {
     pub(crate) region: Region,
     pub(crate) verdict: Verdict,
 }
 
-/// A profile with one meaning: for each named system call pieces that cover all arguments, those of different
-/// verdicts disjoint.
+/// The verdicts on one system call. Most have one for all arguments, so that takes no allocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Filter {
+pub(crate) enum Pieces {
+    /// Whatever the arguments.
+    Whole(Verdict),
+    /// By the arguments: pieces that cover all of them, those of different verdicts disjoint.
+    Parts(Vec<Piece>),
+}
+
+/// A profile with one meaning. The names are those of the profile that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Filter<'a> {
     default: Verdict,
     flags: Option<BTreeSet<Flag>>,
-    syscalls: BTreeMap<String, Vec<Piece>>,
+    /// Sorted by name, each once.
+    syscalls: Vec<(&'a str, Pieces)>,
 }
 
 /// The filter flags that are understood.
@@ -46,19 +56,20 @@ pub(crate) enum Flag {
     SpecAllow,
 }
 
-impl Filter {
+impl<'a> Filter<'a> {
     /// Reads an OCI profile.
-    pub(crate) fn read(profile: &LinuxSeccomp) -> Result<Self, RefusedProfile> {
+    pub(crate) fn read(profile: &'a LinuxSeccomp) -> Result<Self, RefusedProfile> {
         let default = Verdict::read(profile.default_action(), profile.default_errno_ret(), "/defaultAction")?;
         read::refuse_listener(profile)?;
-        let filter = Self::new(default, read::rules_by_name(profile)?);
+        let filter = Self::new(default, read::rules(profile)?);
         Ok(Self { flags: read::flags(profile)?, ..filter })
     }
 
     /// A filter of these rules that leaves the flags to the runtime.
-    pub(crate) fn new(default: Verdict, rules: RulesByName) -> Self {
-        let pieces = rules.into_iter().map(|(name, rules)| (name, pieces_of(&rules, default)));
-        Self { default, flags: None, syscalls: pieces.collect() }
+    pub(crate) fn new(default: Verdict, rules: Rules<'a>) -> Self {
+        let mut rules = rules;
+        let syscalls = rules.by_name().map(|(name, decided)| (name, pieces_of(decided, default))).collect();
+        Self { default, flags: None, syscalls }
     }
 
     /// The OCI profile that says the same for the native architecture.
@@ -78,40 +89,80 @@ impl Filter {
 
     /// The verdict on one call.
     fn verdict(&self, name: &str, arguments: [u64; 6]) -> Verdict {
-        let pieces = self.syscalls.get(name).map(Vec::as_slice).unwrap_or_default();
-        pieces.iter().find(|piece| piece.region.holds(arguments)).map_or(self.default, |piece| piece.verdict)
+        match self.syscalls.binary_search_by_key(&name, |(known, _)| known) {
+            Ok(at) => self.syscalls.get(at).map_or(self.default, |(_, pieces)| pieces.verdict(arguments, self.default)),
+            Err(_) => self.default,
+        }
     }
 
     /// For every call the stricter of the two verdicts.
     pub(crate) fn stricter(&self, other: &Self) -> Self {
-        let names: BTreeSet<&String> = self.syscalls.keys().chain(other.syscalls.keys()).collect();
-        let syscalls = names
-            .into_iter()
-            .map(|name| (name.clone(), stricter_pieces(&self.pieces(name), &other.pieces(name))))
-            .collect();
+        let mut syscalls = Vec::with_capacity(self.syscalls.len().max(other.syscalls.len()));
+        let (mut ours, mut theirs) = (self.syscalls.iter().peekable(), other.syscalls.iter().peekable());
+        let (our_default, their_default) = (Pieces::Whole(self.default), Pieces::Whole(other.default));
+        loop {
+            let order = match (ours.peek(), theirs.peek()) {
+                (None, None) => break,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some((one, _)), Some((another, _))) => one.cmp(another),
+            };
+            // Each side is advanced if the name is its next one, and has its default for the name otherwise.
+            let own = if order.is_le() { ours.next() } else { None };
+            let others = if order.is_ge() { theirs.next() } else { None };
+            let Some((name, _)) = own.or(others) else { break };
+            let one = own.map_or(&our_default, |(_, pieces)| pieces);
+            let another = others.map_or(&their_default, |(_, pieces)| pieces);
+            syscalls.push((*name, one.stricter(another)));
+        }
         Self {
             default: self.default.max(other.default),
             flags: stricter_flags(self.flags.as_ref(), other.flags.as_ref()),
             syscalls,
         }
     }
+}
 
-    fn pieces(&self, name: &str) -> Vec<Piece> {
-        let everything = || vec![Piece { region: Region::ALL, verdict: self.default }];
-        self.syscalls.get(name).cloned().unwrap_or_else(everything)
+impl Pieces {
+    fn of(pieces: Vec<Piece>) -> Self {
+        match pieces.as_slice() {
+            [Piece { region: Region::ALL, verdict }] => Self::Whole(*verdict),
+            _ => Self::Parts(pieces),
+        }
+    }
+
+    /// Each piece.
+    pub(crate) fn each(&self) -> impl Iterator<Item = Piece> + Clone {
+        let (whole, parts) = match self {
+            Self::Whole(verdict) => (Some(Piece { region: Region::ALL, verdict: *verdict }), [].as_slice()),
+            Self::Parts(pieces) => (None, pieces.as_slice()),
+        };
+        whole.into_iter().chain(parts.iter().copied())
+    }
+
+    fn verdict(&self, arguments: [u64; 6], otherwise: Verdict) -> Verdict {
+        self.each().find(|piece| piece.region.holds(arguments)).map_or(otherwise, |piece| piece.verdict)
+    }
+
+    fn stricter(&self, other: &Self) -> Self {
+        if let (Self::Whole(ours), Self::Whole(theirs)) = (self, other) {
+            return Self::Whole(*ours.max(theirs));
+        }
+        let verdicts = self.each().chain(other.each()).map(|piece| piece.verdict);
+        multiply(self, other).map_or_else(|TooManyPieces| stopped(verdicts), Self::of)
     }
 }
 
 /// What a compiler needs to know.
 #[cfg(feature = "compile")]
-impl Filter {
+impl Filter<'_> {
     /// What no entry decides.
     pub(crate) fn default_verdict(&self) -> Verdict {
         self.default
     }
 
     /// The system calls that entries decide about, and how.
-    pub(crate) fn syscalls(&self) -> &BTreeMap<String, Vec<Piece>> {
+    pub(crate) fn syscalls(&self) -> &[(&str, Pieces)] {
         &self.syscalls
     }
 
@@ -140,8 +191,17 @@ pub fn verdict(profile: &LinuxSeccomp, syscall: &str, arguments: [u64; 6]) -> Re
 }
 
 /// The pieces of one system call: the strictest entries first, each less strict one without what they took.
-fn pieces_of(rules: &BTreeMap<Verdict, Vec<Region>>, default: Verdict) -> Vec<Piece> {
-    partition(rules, default).unwrap_or_else(|TooManyPieces| stopped(rules.keys().copied().chain([default])))
+fn pieces_of<'r>(decided: impl Iterator<Item = (Verdict, &'r [Region])> + Clone, default: Verdict) -> Pieces {
+    if decided.clone().all(|(_, regions)| regions == [Region::ALL]) {
+        let strictest = decided.map(|(verdict, _)| verdict).max();
+        return Pieces::Whole(strictest.unwrap_or(default));
+    }
+    let mut rules: BTreeMap<Verdict, Vec<Region>> = BTreeMap::new();
+    for (verdict, regions) in decided {
+        rules.entry(verdict).or_default().extend_from_slice(regions);
+    }
+    let verdicts = rules.keys().copied().chain([default]);
+    partition(&rules, default).map_or_else(|TooManyPieces| stopped(verdicts), Pieces::of)
 }
 
 fn partition(rules: &BTreeMap<Verdict, Vec<Region>>, default: Verdict) -> Result<Vec<Piece>, TooManyPieces> {
@@ -157,17 +217,12 @@ fn partition(rules: &BTreeMap<Verdict, Vec<Region>>, default: Verdict) -> Result
     Ok(pieces)
 }
 
-fn stricter_pieces(ours: &[Piece], theirs: &[Piece]) -> Vec<Piece> {
-    let verdicts = ours.iter().chain(theirs).map(|piece| piece.verdict);
-    multiply(ours, theirs).unwrap_or_else(|TooManyPieces| stopped(verdicts))
-}
-
 /// Regions of one verdict while two profiles are combined. Far above what is written in the end.
 const MAX_PRODUCT: usize = 512;
 
-fn multiply(ours: &[Piece], theirs: &[Piece]) -> Result<Vec<Piece>, TooManyPieces> {
+fn multiply(ours: &Pieces, theirs: &Pieces) -> Result<Vec<Piece>, TooManyPieces> {
     let mut found: BTreeMap<Verdict, Vec<Region>> = BTreeMap::new();
-    for (a, b) in ours.iter().flat_map(|a| theirs.iter().map(move |b| (a, b))) {
+    for (a, b) in ours.each().flat_map(|a| theirs.each().map(move |b| (a, b))) {
         let regions = found.entry(a.verdict.max(b.verdict)).or_default();
         regions.extend(a.region.intersect(&b.region)?);
         // Two long profiles have a product that would take minutes to simplify at the end, with the shim waiting.
@@ -184,10 +239,10 @@ fn multiply(ours: &[Piece], theirs: &[Piece]) -> Result<Vec<Piece>, TooManyPiece
     Ok(pieces.collect())
 }
 
-/// One piece that stops every call: where regions cannot be worked out.
-fn stopped(verdicts: impl Iterator<Item = Verdict>) -> Vec<Piece> {
+/// What stops every call: where regions cannot be worked out.
+fn stopped(verdicts: impl Iterator<Item = Verdict>) -> Pieces {
     let verdict = verdicts.filter(|verdict| !verdict.runs()).max().unwrap_or(Verdict::Errno(EPERM));
-    vec![Piece { region: Region::ALL, verdict }]
+    Pieces::Whole(verdict)
 }
 
 /// Logging if one wants it; the mitigation stays off only if both profiles ask for that.

@@ -29,5 +29,5 @@ pub use compile::{CompileError, CompiledFilter, CorruptFilter, compile};
 pub use filter::verdict;
 pub use profile::{BuiltinProfile, ProfileError, UnknownProfile, profile_for};
 pub use refused::RefusedProfile;
-pub use tighten::{TightenError, tighten};
+pub use tighten::{TightenError, tighten, tighten_to};
 pub use verdict::Verdict;

@@ -1,8 +1,8 @@
 //! From the OCI profile to regions, refusing what is not understood.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompArg, LinuxSeccompFilterFlag, LinuxSeccompOperator, LinuxSyscall};
+use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompArg, LinuxSeccompFilterFlag, LinuxSeccompOperator};
 
 use crate::argument::ArgumentSet;
 use crate::filter::Flag;
@@ -10,8 +10,35 @@ use crate::refused::RefusedProfile;
 use crate::region::{self, ARGUMENTS, Region, TooManyPieces};
 use crate::verdict::Verdict;
 
-/// The regions of each verdict, for each named system call.
-pub(crate) type RulesByName = BTreeMap<String, BTreeMap<Verdict, Vec<Region>>>;
+/// The entries of a profile, and which of them name each system call.
+#[derive(Default)]
+pub(crate) struct Rules<'a> {
+    entries: Vec<(Verdict, Vec<Region>)>,
+    /// (name, index of the entry).
+    named: Vec<(&'a str, usize)>,
+}
+
+impl<'a> Rules<'a> {
+    /// Adds an entry that decides the calls in `regions`.
+    pub(crate) fn add(&mut self, verdict: Verdict, regions: Vec<Region>, names: impl Iterator<Item = &'a str>) {
+        let at = self.entries.len();
+        self.entries.push((verdict, regions));
+        self.named.extend(names.map(|name| (name, at)));
+    }
+
+    /// Each name, in order, with what the entries that name it decide.
+    pub(crate) fn by_name(
+        &mut self,
+    ) -> impl Iterator<Item = (&'a str, impl Iterator<Item = (Verdict, &[Region])> + Clone)> {
+        self.named.sort_unstable();
+        let entries = &self.entries;
+        self.named.chunk_by(|(one, _), (next, _)| one == next).filter_map(move |named| {
+            let (name, _) = named.first()?;
+            let decided = named.iter().filter_map(|(_, at)| entries.get(*at));
+            Some((*name, decided.map(|(verdict, regions)| (*verdict, regions.as_slice()))))
+        })
+    }
+}
 
 /// How many entries a profile may have. Docker's default has about 60, a profile with one entry a call about 400.
 const MAX_ENTRIES: usize = 2048;
@@ -44,7 +71,7 @@ pub(crate) fn flags(profile: &LinuxSeccomp) -> Result<Option<BTreeSet<Flag>>, Re
     read.collect::<Result<_, _>>().map(Some)
 }
 
-pub(crate) fn rules_by_name(profile: &LinuxSeccomp) -> Result<RulesByName, RefusedProfile> {
+pub(crate) fn rules(profile: &LinuxSeccomp) -> Result<Rules<'_>, RefusedProfile> {
     let entries = profile.syscalls().as_deref().unwrap_or_default();
     let names = entries.iter().map(|entry| entry.names().len()).sum();
     for (count, max) in [(entries.len(), MAX_ENTRIES), (names, MAX_NAMES)] {
@@ -52,24 +79,17 @@ pub(crate) fn rules_by_name(profile: &LinuxSeccomp) -> Result<RulesByName, Refus
             return Err(RefusedProfile::TooLarge { place: "/syscalls".to_owned(), count, max });
         }
     }
-    let mut rules = RulesByName::new();
+    let mut rules = Rules::default();
     for (at, entry) in entries.iter().enumerate() {
-        read_entry(entry, &format!("/syscalls/{at}"), &mut rules)?;
+        let place = format!("/syscalls/{at}");
+        if entry.names().is_empty() {
+            return Err(RefusedProfile::NoNames { place: format!("{place}/names") });
+        }
+        let verdict = Verdict::read(entry.action(), entry.errno_ret(), &format!("{place}/action"))?;
+        let regions = regions(entry.args().as_deref().unwrap_or_default(), verdict, &place)?;
+        rules.add(verdict, regions, entry.names().iter().map(String::as_str));
     }
     Ok(rules)
-}
-
-fn read_entry(entry: &LinuxSyscall, place: &str, rules: &mut RulesByName) -> Result<(), RefusedProfile> {
-    if entry.names().is_empty() {
-        return Err(RefusedProfile::NoNames { place: format!("{place}/names") });
-    }
-    let verdict = Verdict::read(entry.action(), entry.errno_ret(), &format!("{place}/action"))?;
-    let regions = regions(entry.args().as_deref().unwrap_or_default(), verdict, place)?;
-    for name in entry.names() {
-        let by_verdict = rules.entry(name.clone()).or_default();
-        by_verdict.entry(verdict).or_default().extend_from_slice(&regions);
-    }
-    Ok(())
 }
 
 /// The union of regions in which an entry with these conditions decides.

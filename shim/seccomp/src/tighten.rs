@@ -1,10 +1,11 @@
 //! Combining the policy's profile with the container's own.
 
 use oci_spec::OciSpecError;
-use oci_spec::runtime::LinuxSeccomp;
+use oci_spec::runtime::{Capabilities, LinuxSeccomp};
 
 use crate::architecture::{self, UnsupportedArchitecture};
 use crate::filter::Filter;
+use crate::profile::{self, BuiltinProfile, ProfileError};
 use crate::refused::RefusedProfile;
 
 /// Why two profiles could not be combined. The container must then not be created.
@@ -14,6 +15,9 @@ pub enum TightenError {
     /// The policy's profile is refused.
     #[error("the policy's seccomp profile is refused")]
     Ours(#[source] RefusedProfile),
+    /// The policy's profile is built in, and broken.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
     /// The container's own profile is refused.
     #[error("the container's own seccomp profile is refused")]
     Own(#[source] RefusedProfile),
@@ -45,6 +49,22 @@ pub enum TightenError {
 /// entries.
 pub fn tighten(ours: &LinuxSeccomp, own: &LinuxSeccomp) -> Result<LinuxSeccomp, TightenError> {
     let ours = Filter::read(ours).map_err(TightenError::Ours)?;
+    let own = Filter::read(own).map_err(TightenError::Own)?;
+    ours.stricter(&own).write(architecture::native()?).map_err(TightenError::Write)
+}
+
+/// [`tighten`] with a built-in profile, for a container that is left with these capabilities in its bounding set.
+///
+/// # Errors
+///
+/// Those of [`tighten`], and a broken profile file.
+pub fn tighten_to(
+    profile: BuiltinProfile,
+    bounding: &Capabilities,
+    own: &LinuxSeccomp,
+) -> Result<LinuxSeccomp, TightenError> {
+    let file = profile::load(profile)?;
+    let ours = file.resolve(bounding)?;
     let own = Filter::read(own).map_err(TightenError::Own)?;
     ours.stricter(&own).write(architecture::native()?).map_err(TightenError::Write)
 }

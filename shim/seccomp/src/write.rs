@@ -6,7 +6,7 @@ use oci_spec::OciSpecError;
 use oci_spec::runtime::{LinuxSeccompArg, LinuxSeccompArgBuilder, LinuxSeccompOperator, LinuxSyscall};
 
 use crate::argument::ArgumentSet;
-use crate::filter::Piece;
+use crate::filter::{Piece, Pieces};
 use crate::region::{ARGUMENTS, Region};
 use crate::verdict::{EPERM, Verdict};
 
@@ -35,14 +35,11 @@ enum Operator {
 type Rule = (Verdict, Vec<Comparison>);
 
 /// The entries that say what the pieces say, system calls with equal rules together.
-pub(crate) fn entries(
-    default: Verdict,
-    syscalls: &BTreeMap<String, Vec<Piece>>,
-) -> Result<Vec<LinuxSyscall>, OciSpecError> {
+pub(crate) fn entries(default: Verdict, syscalls: &[(&str, Pieces)]) -> Result<Vec<LinuxSyscall>, OciSpecError> {
     let mut names_by_rule: BTreeMap<Rule, Vec<String>> = BTreeMap::new();
     for (name, pieces) in syscalls {
         for rule in rules(pieces, default) {
-            names_by_rule.entry(rule).or_default().push(name.clone());
+            names_by_rule.entry(rule).or_default().push((*name).to_owned());
         }
     }
     names_by_rule.into_iter().map(|(rule, names)| entry(rule, names)).collect()
@@ -50,18 +47,21 @@ pub(crate) fn entries(
 
 /// The rules of one system call, narrowed to [`MAX_RULES`]: first the rules that let calls run whose argument does not
 /// fit 32 bits are left out, then all calls are stopped.
-fn rules(pieces: &[Piece], default: Verdict) -> Vec<Rule> {
-    let exact = spell(pieces.iter(), default);
+fn rules(pieces: &Pieces, default: Verdict) -> Vec<Rule> {
+    if let Pieces::Whole(verdict) = pieces {
+        return if *verdict == default { Vec::new() } else { vec![(*verdict, Vec::new())] };
+    }
+    let exact = spell(pieces.each(), default);
     if let Some(rules) = exact {
         return rules;
     }
     if !default.runs() {
-        let narrowed = pieces.iter().filter(|piece| !piece.verdict.runs() || fits_32_bits(&piece.region));
+        let narrowed = pieces.each().filter(|piece| !piece.verdict.runs() || fits_32_bits(&piece.region));
         if let Some(rules) = spell(narrowed, default) {
             return rules;
         }
     }
-    let strictest = pieces.iter().map(|piece| piece.verdict).filter(|verdict| !verdict.runs()).max();
+    let strictest = pieces.each().map(|piece| piece.verdict).filter(|verdict| !verdict.runs()).max();
     vec![(strictest.unwrap_or(Verdict::Errno(EPERM)), Vec::new())]
 }
 
@@ -69,7 +69,7 @@ fn fits_32_bits(region: &Region) -> bool {
     region.arguments().iter().all(|set| set.bounds().0 <= u64::from(u32::MAX))
 }
 
-fn spell<'a>(pieces: impl Iterator<Item = &'a Piece>, default: Verdict) -> Option<Vec<Rule>> {
+fn spell(pieces: impl Iterator<Item = Piece>, default: Verdict) -> Option<Vec<Rule>> {
     let mut rules = Vec::new();
     for piece in pieces.filter(|piece| piece.verdict != default) {
         rules.extend(conjunctions(&piece.region)?.into_iter().map(|conditions| (piece.verdict, conditions)));

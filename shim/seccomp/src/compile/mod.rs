@@ -16,7 +16,7 @@ use seccompiler::BpfProgram;
 use syscalls::Sysno;
 
 use crate::architecture::UnsupportedArchitecture;
-use crate::filter::{Filter, Flag, Piece};
+use crate::filter::{Filter, Flag, Pieces};
 use crate::refused::RefusedProfile;
 use crate::region::{self, Region};
 use crate::verdict::Verdict;
@@ -119,7 +119,7 @@ impl CompiledFilter {
     }
 }
 
-fn flags(filter: &Filter) -> u32 {
+fn flags(filter: &Filter<'_>) -> u32 {
     let bit = |flag: &Flag| match flag {
         Flag::Log => FLAG_LOG,
         Flag::SpecAllow => FLAG_SPEC_ALLOW,
@@ -128,7 +128,7 @@ fn flags(filter: &Filter) -> u32 {
 }
 
 /// The calls whose verdict is not the default, by verdict.
-fn calls_by_verdict(filter: &Filter) -> Result<BTreeMap<Verdict, Calls>, CompileError> {
+fn calls_by_verdict(filter: &Filter<'_>) -> Result<BTreeMap<Verdict, Calls>, CompileError> {
     let default = filter.default_verdict();
     let mut calls: BTreeMap<Verdict, Calls> = BTreeMap::new();
     for (name, pieces) in filter.syscalls() {
@@ -136,15 +136,15 @@ fn calls_by_verdict(filter: &Filter) -> Result<BTreeMap<Verdict, Calls>, Compile
             refuse_unknown(name, pieces, default)?;
             continue;
         };
-        for piece in pieces.iter().filter(|piece| piece.verdict != default) {
+        for piece in pieces.each().filter(|piece| piece.verdict != default) {
             calls.entry(piece.verdict).or_default().entry(number).or_default().push(piece.region);
         }
     }
     Ok(calls)
 }
 
-fn refuse_unknown(name: &str, pieces: &[Piece], default: Verdict) -> Result<(), CompileError> {
-    if pieces.iter().any(|piece| piece.verdict > default) {
+fn refuse_unknown(name: &str, pieces: &Pieces, default: Verdict) -> Result<(), CompileError> {
+    if pieces.each().any(|piece| piece.verdict > default) {
         return Err(CompileError::UnknownSyscall { syscall: name.to_owned() });
     }
     Ok(())

@@ -9,6 +9,7 @@
 //!
 //! `refused` lists calls that no entry allows, each group with its reason; it is checked by a test to be complete.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use oci_spec::runtime::{Capabilities, Capability, LinuxSeccompAction, LinuxSeccompArg};
@@ -17,36 +18,39 @@ use serde::Deserialize;
 use super::ProfileError;
 use super::low32::Low32;
 use crate::filter::Filter;
-use crate::read::{self, RulesByName};
+use crate::read::{self, Rules};
 use crate::region::Region;
 use crate::verdict::Verdict;
 
 /// One file as it is written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Written {
-    #[serde(rename = "comment")]
-    _comment: String,
-    #[serde(default)]
-    include: Vec<String>,
+struct Written<'a> {
+    #[serde(rename = "comment", borrow)]
+    _comment: Cow<'a, str>,
+    #[serde(default, borrow)]
+    include: Vec<&'a str>,
     default_action: Option<LinuxSeccompAction>,
     default_errno_ret: Option<u32>,
-    syscalls: Vec<Entry>,
-    #[serde(default)]
-    refused: Vec<RefusedGroup>,
+    #[serde(borrow)]
+    syscalls: Vec<Entry<'a>>,
+    #[serde(default, borrow)]
+    refused: Vec<RefusedGroup<'a>>,
 }
 
 /// Calls that get one answer, for one reason.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Entry {
-    comment: String,
-    names: Vec<String>,
+struct Entry<'a> {
+    #[serde(borrow)]
+    comment: Cow<'a, str>,
+    names: Vec<&'a str>,
     action: LinuxSeccompAction,
     errno_ret: Option<u32>,
     #[serde(default)]
     args: Vec<LinuxSeccompArg>,
-    low32: Option<Low32>,
+    #[serde(borrow)]
+    low32: Option<Low32<'a>>,
     #[serde(default)]
     includes: Gate,
     #[serde(default)]
@@ -63,30 +67,31 @@ struct Gate {
 /// Calls that the default action answers, and why.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RefusedGroup {
-    comment: String,
-    names: Vec<String>,
+struct RefusedGroup<'a> {
+    #[serde(borrow)]
+    comment: Cow<'a, str>,
+    names: Vec<&'a str>,
 }
 
 /// A profile file with what it includes, checked.
 #[derive(Debug)]
-pub(super) struct ProfileFile {
-    name: String,
+pub(crate) struct ProfileFile<'a> {
+    name: &'a str,
     default: Verdict,
-    entries: Vec<Entry>,
-    refused: Vec<RefusedGroup>,
+    entries: Vec<Entry<'a>>,
+    refused: Vec<RefusedGroup<'a>>,
 }
 
-impl ProfileFile {
+impl<'a> ProfileFile<'a> {
     /// Loads the file of that name out of `files`, pairs of name and text.
-    pub(super) fn load(name: &str, files: &[(&str, &str)]) -> Result<Self, ProfileError> {
+    pub(super) fn load(name: &'a str, files: &[(&str, &'a str)]) -> Result<Self, ProfileError> {
         let written = parse(name, name, files)?;
         let refuse = |source| ProfileError::Refused { file: name.to_owned(), source };
         let Some(action) = written.default_action else {
             return Err(wrong(name, "", "a profile needs a defaultAction"));
         };
         let default = Verdict::read(action, written.default_errno_ret, "/defaultAction").map_err(refuse)?;
-        let mut file = Self { name: name.to_owned(), default, entries: written.syscalls, refused: written.refused };
+        let mut file = Self { name, default, entries: written.syscalls, refused: written.refused };
         for include in &written.include {
             let included = parse(name, include, files)?;
             if included.default_action.is_some() || !included.include.is_empty() {
@@ -100,14 +105,11 @@ impl ProfileFile {
     }
 
     /// The filter for a container with these capabilities.
-    pub(super) fn resolve(&self, bounding: &Capabilities) -> Result<Filter, ProfileError> {
-        let mut rules = RulesByName::new();
+    pub(crate) fn resolve(&self, bounding: &Capabilities) -> Result<Filter<'_>, ProfileError> {
+        let mut rules = Rules::default();
         for entry in self.entries.iter().filter(|entry| entry.counts(bounding)) {
-            let (verdict, regions) = entry.read(&self.name)?;
-            for name in &entry.names {
-                let by_verdict = rules.entry(name.clone()).or_default();
-                by_verdict.entry(verdict).or_default().extend_from_slice(&regions);
-            }
+            let (verdict, regions) = entry.read(self.name)?;
+            rules.add(verdict, regions, entry.names.iter().copied());
         }
         Ok(Filter::new(self.default, rules))
     }
@@ -115,30 +117,30 @@ impl ProfileFile {
     /// The calls that no entry names, for the reasons in the file.
     #[cfg(test)]
     pub(super) fn refused(&self) -> impl Iterator<Item = &str> {
-        self.refused.iter().flat_map(|group| group.names.iter().map(String::as_str))
+        self.refused.iter().flat_map(|group| group.names.iter().copied())
     }
 
     /// The calls that an entry names.
     #[cfg(test)]
     pub(super) fn named(&self) -> impl Iterator<Item = &str> {
-        self.entries.iter().flat_map(|entry| entry.names.iter().map(String::as_str))
+        self.entries.iter().flat_map(|entry| entry.names.iter().copied())
     }
 
     /// The names of each group.
     #[cfg(test)]
-    pub(super) fn groups(&self) -> impl Iterator<Item = &[String]> {
+    pub(super) fn groups(&self) -> impl Iterator<Item = &[&'a str]> {
         let entries = self.entries.iter().map(|entry| entry.names.as_slice());
         entries.chain(self.refused.iter().map(|group| group.names.as_slice()))
     }
 
     fn check(&self) -> Result<(), ProfileError> {
         if self.default.runs() {
-            return Err(wrong(&self.name, "", "the defaultAction must stop the call: a profile is an allow-list"));
+            return Err(wrong(self.name, "", "the defaultAction must stop the call: a profile is an allow-list"));
         }
         let mut seen: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
         for entry in &self.entries {
             if entry.comment.is_empty() || entry.names.is_empty() {
-                return Err(wrong(&self.name, &entry.comment, "an entry needs a comment and names"));
+                return Err(wrong(self.name, &entry.comment, "an entry needs a comment and names"));
             }
             for syscall in &entry.names {
                 let others = seen.entry(syscall).or_default();
@@ -158,11 +160,11 @@ impl ProfileFile {
     }
 
     fn duplicate(&self, syscall: &str, comment: &str) -> ProfileError {
-        ProfileError::Duplicate { file: self.name.clone(), syscall: syscall.to_owned(), comment: comment.to_owned() }
+        ProfileError::Duplicate { file: self.name.to_owned(), syscall: syscall.to_owned(), comment: comment.to_owned() }
     }
 }
 
-impl Entry {
+impl Entry<'_> {
     fn counts(&self, bounding: &Capabilities) -> bool {
         self.includes.caps.iter().all(|capability| bounding.contains(capability))
             && !self.excludes.caps.iter().any(|capability| bounding.contains(capability))
@@ -183,16 +185,16 @@ impl Entry {
     }
 
     /// Whether one of the two entries makes the other void where both count.
-    fn voids(&self, other: &Self) -> bool {
-        let always = |entry: &Self| entry.includes.caps.is_empty() && entry.excludes.caps.is_empty();
-        let whole = |entry: &Self| entry.args.is_empty() && entry.low32.is_none();
+    fn voids(&self, other: &Entry<'_>) -> bool {
+        let always = |entry: &Entry<'_>| entry.includes.caps.is_empty() && entry.excludes.caps.is_empty();
+        let whole = |entry: &Entry<'_>| entry.args.is_empty() && entry.low32.is_none();
         let together =
             always(self) || always(other) || (&self.includes, &self.excludes) == (&other.includes, &other.excludes);
         together && (whole(self) || whole(other))
     }
 }
 
-fn parse(file: &str, name: &str, files: &[(&str, &str)]) -> Result<Written, ProfileError> {
+fn parse<'a>(file: &str, name: &str, files: &[(&str, &'a str)]) -> Result<Written<'a>, ProfileError> {
     let found = files.iter().find(|(known, _)| *known == name);
     let Some((_, text)) = found else {
         return Err(ProfileError::Include { file: file.to_owned(), include: name.to_owned() });

@@ -9,15 +9,15 @@ use crate::region::{self, Region};
 /// Values of the lower 32 bits of one argument; the kernel reads no more of an `int`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Low32 {
+pub(super) struct Low32<'a> {
     index: usize,
-    #[serde(default)]
-    r#in: Vec<String>,
-    #[serde(default)]
-    except: Vec<String>,
+    #[serde(default, borrow)]
+    r#in: Vec<&'a str>,
+    #[serde(default, borrow)]
+    except: Vec<&'a str>,
 }
 
-impl Low32 {
+impl Low32<'_> {
     /// The calls that are meant.
     pub(super) fn regions(&self, file: &str) -> Result<Vec<Region>, ProfileError> {
         let wrong = |reason| ProfileError::Entry {

@@ -146,10 +146,14 @@ pub enum ProfileError {
 ///
 /// A broken profile file, or an architecture without filters. The container must then not be created.
 pub fn profile_for(profile: BuiltinProfile, bounding: &Capabilities) -> Result<LinuxSeccomp, ProfileError> {
-    let file = file::ProfileFile::load(profile.name(), &FILES)?;
+    let file = load(profile)?;
     let filter = file.resolve(bounding)?;
     let unwritten = |source| ProfileError::Write { file: profile.name().to_owned(), source };
     filter.write(architecture::native()?).map_err(unwritten)
+}
+
+pub(crate) fn load(profile: BuiltinProfile) -> Result<file::ProfileFile<'static>, ProfileError> {
+    file::ProfileFile::load(profile.name(), &FILES)
 }
 
 #[cfg(test)]

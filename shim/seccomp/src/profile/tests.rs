@@ -7,8 +7,8 @@ use super::{BuiltinProfile, FILES, ProfileError, profile_for};
 
 const TOP: &str = r#""comment": "c", "defaultAction": "SCMP_ACT_ERRNO""#;
 
-fn load(syscalls: &str) -> Result<ProfileFile, ProfileError> {
-    ProfileFile::load("x", &[("x", &format!(r#"{{ {TOP}, "syscalls": [{syscalls}] }}"#))])
+fn load(syscalls: &str) -> Result<ProfileFile<'static>, ProfileError> {
+    ProfileFile::load("x", &[("x", format!(r#"{{ {TOP}, "syscalls": [{syscalls}] }}"#).leak())])
 }
 
 fn entry(rest: &str) -> String {
@@ -91,7 +91,7 @@ fn entries_that_contradict_themselves_are_errors() {
         r#""names": ["socket"], "args": [{ "index": 6, "value": 1, "op": "SCMP_CMP_EQ" }]"#,
         r#""names": ["socket"], "errnoRet": 1"#,
     ] {
-        let result = load(&entry(rest)).and_then(|file| file.resolve(&Capabilities::new()));
+        let result = load(&entry(rest)).and_then(|file| file.resolve(&Capabilities::new()).map(drop));
         assert!(result.is_err(), "{rest}");
     }
 }
