@@ -45,6 +45,11 @@ impl Region {
         }
         let mut found = vec![Self::ALL];
         for (index, (ours, theirs)) in self.0.iter().zip(other.0).enumerate() {
+            // Most arguments are free on one side.
+            if let (ArgumentSet::ALL, set) | (set, ArgumentSet::ALL) = (*ours, theirs) {
+                found.iter_mut().for_each(|region| *region = region.with(index, set));
+                continue;
+            }
             let sets = ours.intersect(theirs);
             found = bounded(found.iter().flat_map(|region| sets.iter().map(|set| region.with(index, *set))))?;
         }
@@ -56,11 +61,13 @@ impl Region {
         if *other == Self::ALL {
             return Vec::new();
         }
-        if self.0.iter().zip(other.0).any(|(ours, theirs)| ours.intersect(theirs).is_empty()) {
+        // An argument that is free in `other` takes nothing away.
+        let bound = || self.0.iter().zip(other.0).enumerate().filter(|(_, (_, theirs))| *theirs != ArgumentSet::ALL);
+        if bound().any(|(_, (ours, theirs))| *ours != ArgumentSet::ALL && ours.intersect(theirs).is_empty()) {
             return vec![*self];
         }
         let mut found = Vec::new();
-        for (index, (ours, theirs)) in self.0.iter().zip(other.0).enumerate() {
+        for (index, (ours, theirs)) in bound() {
             let left = theirs.complement().into_iter().flat_map(|outside| ours.intersect(outside));
             found.extend(left.map(|set| self.with(index, set)));
         }
@@ -113,6 +120,9 @@ pub(crate) fn intersect(a: &[Region], b: &[Region]) -> Result<Vec<Region>, TooMa
 
 /// The same union in fewer regions, in a fixed order.
 pub(crate) fn simplify(mut regions: Vec<Region>) -> Vec<Region> {
+    if regions.len() < 2 {
+        return regions;
+    }
     regions.sort_unstable();
     regions.dedup();
     let mut kept: Vec<Region> = Vec::with_capacity(regions.len());

@@ -9,8 +9,10 @@
 //!
 //! `refused` lists calls that no entry allows, each group with its reason; it is checked by a test to be complete.
 
+#[cfg(test)]
+mod check;
+
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use oci_spec::runtime::{Capabilities, Capability, LinuxSeccompAction, LinuxSeccompArg};
 use serde::Deserialize;
@@ -67,6 +69,7 @@ struct Gate {
 /// Calls that the default action answers, and why.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(not(test), expect(dead_code, reason = "only tests look at what is not there"))]
 struct RefusedGroup<'a> {
     #[serde(borrow)]
     comment: Cow<'a, str>,
@@ -100,7 +103,9 @@ impl<'a> ProfileFile<'a> {
             file.entries.extend(included.syscalls);
             file.refused.extend(included.refused);
         }
-        file.check()?;
+        if file.default.runs() {
+            return Err(wrong(name, "", "the defaultAction must stop the call: a profile is an allow-list"));
+        }
         Ok(file)
     }
 
@@ -112,55 +117,6 @@ impl<'a> ProfileFile<'a> {
             rules.add(verdict, regions, entry.names.iter().copied());
         }
         Ok(Filter::new(self.default, rules))
-    }
-
-    /// The calls that no entry names, for the reasons in the file.
-    #[cfg(test)]
-    pub(super) fn refused(&self) -> impl Iterator<Item = &str> {
-        self.refused.iter().flat_map(|group| group.names.iter().copied())
-    }
-
-    /// The calls that an entry names.
-    #[cfg(test)]
-    pub(super) fn named(&self) -> impl Iterator<Item = &str> {
-        self.entries.iter().flat_map(|entry| entry.names.iter().copied())
-    }
-
-    /// The names of each group.
-    #[cfg(test)]
-    pub(super) fn groups(&self) -> impl Iterator<Item = &[&'a str]> {
-        let entries = self.entries.iter().map(|entry| entry.names.as_slice());
-        entries.chain(self.refused.iter().map(|group| group.names.as_slice()))
-    }
-
-    fn check(&self) -> Result<(), ProfileError> {
-        if self.default.runs() {
-            return Err(wrong(self.name, "", "the defaultAction must stop the call: a profile is an allow-list"));
-        }
-        let mut seen: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
-        for entry in &self.entries {
-            if entry.comment.is_empty() || entry.names.is_empty() {
-                return Err(wrong(self.name, &entry.comment, "an entry needs a comment and names"));
-            }
-            for syscall in &entry.names {
-                let others = seen.entry(syscall).or_default();
-                if others.iter().any(|other| entry.voids(other)) {
-                    return Err(self.duplicate(syscall, &entry.comment));
-                }
-                others.push(entry);
-            }
-        }
-        let groups = self.refused.iter().flat_map(|group| group.names.iter().map(move |name| (group, name)));
-        for (group, syscall) in groups {
-            if seen.insert(syscall, Vec::new()).is_some() {
-                return Err(self.duplicate(syscall, &group.comment));
-            }
-        }
-        Ok(())
-    }
-
-    fn duplicate(&self, syscall: &str, comment: &str) -> ProfileError {
-        ProfileError::Duplicate { file: self.name.to_owned(), syscall: syscall.to_owned(), comment: comment.to_owned() }
     }
 }
 
@@ -182,15 +138,6 @@ impl Entry<'_> {
             Some(low32) => low32.regions(file)?,
         };
         Ok((verdict, regions))
-    }
-
-    /// Whether one of the two entries makes the other void where both count.
-    fn voids(&self, other: &Entry<'_>) -> bool {
-        let always = |entry: &Entry<'_>| entry.includes.caps.is_empty() && entry.excludes.caps.is_empty();
-        let whole = |entry: &Entry<'_>| entry.args.is_empty() && entry.low32.is_none();
-        let together =
-            always(self) || always(other) || (&self.includes, &self.excludes) == (&other.includes, &other.excludes);
-        together && (whole(self) || whole(other))
     }
 }
 

@@ -8,7 +8,8 @@ use super::{BuiltinProfile, FILES, ProfileError, profile_for};
 const TOP: &str = r#""comment": "c", "defaultAction": "SCMP_ACT_ERRNO""#;
 
 fn load(syscalls: &str) -> Result<ProfileFile<'static>, ProfileError> {
-    ProfileFile::load("x", &[("x", format!(r#"{{ {TOP}, "syscalls": [{syscalls}] }}"#).leak())])
+    let file = ProfileFile::load("x", &[("x", format!(r#"{{ {TOP}, "syscalls": [{syscalls}] }}"#).leak())])?;
+    file.check().map(|()| file)
 }
 
 fn entry(rest: &str) -> String {
