@@ -43,16 +43,17 @@ pub(crate) struct LinuxDraft {
 
 impl Draft {
     /// The draft of a specification. `ParsedSpec` has made sure that the three sections are there.
-    pub(crate) fn read(spec: oci::Spec) -> Self {
-        let process = spec.process().clone().unwrap_or_default();
-        let linux = spec.linux().clone().unwrap_or_default();
+    pub(crate) fn read(mut spec: oci::Spec) -> Self {
+        // Moved, not copied: `write` puts every one of these back.
+        let process = spec.process_mut().take().unwrap_or_default();
+        let linux = spec.linux_mut().take().unwrap_or_default();
         Self {
             process: ProcessDraft::read(&process),
             root: spec.root().as_ref().map(|root| root.path().clone()).unwrap_or_default(),
             root_read_only: spec.root().as_ref().and_then(oci::Root::readonly).unwrap_or_default(),
-            mounts: spec.mounts().clone().unwrap_or_default(),
-            hooks: spec.hooks().clone().unwrap_or_default(),
-            annotations: spec.annotations().clone().unwrap_or_default().into_iter().collect(),
+            mounts: spec.mounts_mut().take().unwrap_or_default(),
+            hooks: spec.hooks_mut().take().unwrap_or_default(),
+            annotations: spec.annotations_mut().take().unwrap_or_default().into_iter().collect(),
             linux: LinuxDraft::read(linux),
             base: spec,
         }
@@ -84,20 +85,20 @@ impl Draft {
 }
 
 impl LinuxDraft {
-    fn read(base: oci::Linux) -> Self {
+    fn read(mut base: oci::Linux) -> Self {
         Self {
-            namespaces: base.namespaces().clone().unwrap_or_default(),
-            uid_mappings: base.uid_mappings().clone().unwrap_or_default(),
-            gid_mappings: base.gid_mappings().clone().unwrap_or_default(),
-            devices: base.devices().clone().unwrap_or_default(),
-            resources: base.resources().clone().unwrap_or_default(),
-            seccomp: base.seccomp().clone(),
-            sysctl: base.sysctl().clone().unwrap_or_default().into_iter().collect(),
-            masked_paths: base.masked_paths().clone().unwrap_or_default(),
-            readonly_paths: base.readonly_paths().clone().unwrap_or_default(),
-            rootfs_propagation: base.rootfs_propagation().clone().unwrap_or_default(),
-            mount_label: base.mount_label().clone().unwrap_or_default(),
-            cgroups_path: base.cgroups_path().clone().unwrap_or_default(),
+            namespaces: base.namespaces_mut().take().unwrap_or_default(),
+            uid_mappings: base.uid_mappings_mut().take().unwrap_or_default(),
+            gid_mappings: base.gid_mappings_mut().take().unwrap_or_default(),
+            devices: base.devices_mut().take().unwrap_or_default(),
+            resources: base.resources_mut().take().unwrap_or_default(),
+            seccomp: base.seccomp_mut().take(),
+            sysctl: base.sysctl_mut().take().unwrap_or_default().into_iter().collect(),
+            masked_paths: base.masked_paths_mut().take().unwrap_or_default(),
+            readonly_paths: base.readonly_paths_mut().take().unwrap_or_default(),
+            rootfs_propagation: base.rootfs_propagation_mut().take().unwrap_or_default(),
+            mount_label: base.mount_label_mut().take().unwrap_or_default(),
+            cgroups_path: base.cgroups_path_mut().take().unwrap_or_default(),
             base,
         }
     }

@@ -145,8 +145,16 @@ impl Pieces {
     }
 
     fn stricter(&self, other: &Self) -> Self {
-        if let (Self::Whole(ours), Self::Whole(theirs)) = (self, other) {
-            return Self::Whole(*ours.max(theirs));
+        match (self, other) {
+            (Self::Whole(ours), Self::Whole(theirs)) => return Self::Whole(*ours.max(theirs)),
+            // What says yes to everything changes nothing.
+            (Self::Whole(Verdict::Allow), parts) | (parts, Self::Whole(Verdict::Allow)) => return parts.clone(),
+            (Self::Whole(whole), parts) | (parts, Self::Whole(whole))
+                if parts.each().all(|part| part.verdict <= *whole) =>
+            {
+                return Self::Whole(*whole);
+            }
+            _ => {}
         }
         let verdicts = self.each().chain(other.each()).map(|piece| piece.verdict);
         multiply(self, other).map_or_else(|TooManyPieces| stopped(verdicts), Self::of)

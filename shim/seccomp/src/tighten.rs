@@ -63,8 +63,7 @@ pub fn tighten_to(
     bounding: &Capabilities,
     own: &LinuxSeccomp,
 ) -> Result<LinuxSeccomp, TightenError> {
-    let file = profile::load(profile)?;
-    let ours = file.resolve(bounding)?;
+    let ours = profile::filter_for(profile, bounding)?;
     let own = Filter::read(own).map_err(TightenError::Own)?;
     ours.stricter(&own).write(architecture::native()?).map_err(TightenError::Write)
 }

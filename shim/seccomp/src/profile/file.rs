@@ -110,7 +110,7 @@ impl<'a> ProfileFile<'a> {
     }
 
     /// The filter for a container with these capabilities.
-    pub(crate) fn resolve(&self, bounding: &Capabilities) -> Result<Filter<'_>, ProfileError> {
+    pub(super) fn resolve(&self, bounding: &Capabilities) -> Result<Filter<'a>, ProfileError> {
         let mut rules = Rules::default();
         for entry in self.entries.iter().filter(|entry| entry.counts(bounding)) {
             let (verdict, regions) = entry.read(self.name)?;

@@ -5,11 +5,13 @@ mod low32;
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{Capabilities, LinuxSeccomp};
 
 use crate::architecture::{self, UnsupportedArchitecture};
+use crate::filter::Filter;
 use crate::refused::RefusedProfile;
 
 /// The profile files, by the name that `include` uses.
@@ -146,14 +148,28 @@ pub enum ProfileError {
 ///
 /// A broken profile file, or an architecture without filters. The container must then not be created.
 pub fn profile_for(profile: BuiltinProfile, bounding: &Capabilities) -> Result<LinuxSeccomp, ProfileError> {
-    let file = load(profile)?;
-    let filter = file.resolve(bounding)?;
+    let filter = filter_for(profile, bounding)?;
     let unwritten = |source| ProfileError::Write { file: profile.name().to_owned(), source };
     filter.write(architecture::native()?).map_err(unwritten)
 }
 
-pub(crate) fn load(profile: BuiltinProfile) -> Result<file::ProfileFile<'static>, ProfileError> {
-    file::ProfileFile::load(profile.name(), &FILES)
+/// The last answer of [`filter_for`]: the containers of a pod mostly get the same.
+type Remembered = (BuiltinProfile, Capabilities, Arc<Filter<'static>>);
+
+pub(crate) fn filter_for(
+    profile: BuiltinProfile,
+    bounding: &Capabilities,
+) -> Result<Arc<Filter<'static>>, ProfileError> {
+    static LAST: Mutex<Option<Remembered>> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((same, capabilities, filter)) = last.as_ref()
+        && (*same, capabilities) == (profile, bounding)
+    {
+        return Ok(Arc::clone(filter));
+    }
+    let filter = Arc::new(file::ProfileFile::load(profile.name(), &FILES)?.resolve(bounding)?);
+    *last = Some((profile, bounding.clone(), Arc::clone(&filter)));
+    Ok(filter)
 }
 
 #[cfg(test)]
