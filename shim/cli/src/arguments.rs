@@ -98,6 +98,8 @@ pub(crate) enum PolicyCommand {
         #[arg(long)]
         profile: Option<String>,
     },
+    /// Print the JSON Schema of the policy file, for editors and for checks before a file reaches a node.
+    Schema,
     /// Print what two policy files treat differently, and whether the new one is looser. Exit code 1 if it is.
     Diff {
         /// The policy as it is.

@@ -8,6 +8,7 @@ mod explain;
 mod policy;
 mod replay;
 mod report;
+mod schema;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::Verdict;
 use crate::arguments::{PolicyCommand, PolicyFile};
 use crate::error::CliError;
+use crate::schema;
 
 /// The policy that a command is about.
 pub(crate) fn load(file: &PolicyFile) -> Result<LoadedPolicy, CliError> {
@@ -30,6 +31,11 @@ pub(crate) fn run(command: PolicyCommand, out: &mut Vec<u8>) -> Result<Verdict, 
             Ok(Verdict::Fine)
         }
         PolicyCommand::Show { policy, profile } => show(load(&policy)?.policy(), profile.as_deref(), out),
+        PolicyCommand::Schema => {
+            serde_json::to_writer_pretty(&mut *out, &schema::schema())?;
+            writeln!(out)?;
+            Ok(Verdict::Fine)
+        }
         PolicyCommand::Diff { old, new } => {
             let (old, new) = (load(&PolicyFile { file: Some(old) })?, load(&PolicyFile { file: Some(new) })?);
             diff(old.policy(), new.policy(), out)

@@ -279,6 +279,7 @@ mod commands {
         palisade explain 4f1c...                          # what was changed in a container that runs\n\
         palisade explain 4f1c... --format patch           # as an RFC 6902 patch\n\
         palisade policy validate && palisade policy show --profile restricted\n\
+        palisade policy schema > policy.schema.json       # for an editor: forms, rules and their settings\n\
         palisade policy diff /etc/palisade/policy.toml new.toml\n\
         palisade replay /var/log/palisade/audit.jsonl --policy new.toml\n\
         ```\n\n\
@@ -293,9 +294,18 @@ mod commands {
     fn the_documentation_is_the_help() {
         let scratch = Scratch::new("docs");
         let mut page = INTRODUCTION.to_owned();
-        for command in
-            ["", "check", "explain", "policy", "policy validate", "policy show", "policy diff", "replay", "completion"]
-        {
+        for command in [
+            "",
+            "check",
+            "explain",
+            "policy",
+            "policy validate",
+            "policy show",
+            "policy schema",
+            "policy diff",
+            "replay",
+            "completion",
+        ] {
             let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
             let help = text(&scratch.run(&args).stdout);
             let title = format!("palisade {command}");

@@ -33,9 +33,12 @@ pub struct ExemptionUse {
 /// Rules that guard the node itself. Who needs one of them off selects a profile that says so openly.
 const NEVER: &[&str] = &["caps.never", "mount.deny-always", "priv.heuristic"];
 
-/// Whether a rule can be exempted from.
-pub(crate) fn is_exemptable(rule: &Rule) -> bool {
-    !rule.essential && !NEVER.contains(&rule.id.as_str())
+impl Rule {
+    /// Whether an `[[exempt]]` entry can name it.
+    #[must_use]
+    pub fn is_exemptable(&self) -> bool {
+        !self.essential && !NEVER.contains(&self.id.as_str())
+    }
 }
 
 impl Exemption {

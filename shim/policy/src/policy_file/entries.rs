@@ -8,7 +8,7 @@ use super::closest;
 use super::error::{Place, PolicyError};
 use super::shape::{Date, ExemptTable, SelectTable};
 use crate::day::Day;
-use crate::exemption::{Exemption, is_exemptable};
+use crate::exemption::Exemption;
 use crate::policy::Policy;
 use crate::rules::RuleId;
 use crate::scope::{Pattern, Scope};
@@ -63,7 +63,7 @@ pub(super) fn exemption(table: &Spanned<ExemptTable>, name: String, place: &Plac
     let Some(rule) = RuleId::named(entry.rule.get_ref()) else {
         return wrong(entry.rule.span(), "rule", "is no rule", closest(entry.rule.get_ref()));
     };
-    if !is_exemptable(rule) {
+    if !rule.is_exemptable() {
         let mend = "select a profile that says so openly".to_owned();
         return wrong(entry.rule.span(), "rule", "cannot be exempted from", mend);
     }

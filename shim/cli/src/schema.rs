@@ -1,0 +1,167 @@
+//! `palisade policy schema`: the policy file's format as a JSON Schema, for editors and for checks before a file reaches a node.
+//!
+//! Made from the table of rules, so it names just those that this version has, each with the keys that it takes. It describes
+//! forms; what only the whole file can show (a profile that extends itself, a selector that loosens) `policy validate` tells.
+
+use palisade_policy::{RULES, Rule, Setting};
+use serde_json::{Map, Value, json};
+
+/// The number of Kubernetes' and OCI's user and group ids that are neither root nor negative as 32 bits.
+const LAST_ID: i32 = i32::MAX;
+
+/// Draft 2020-12.
+pub(crate) fn schema() -> Value {
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "palisade policy file",
+        "description": "The file itself is TOML; docs/policy.md explains it.",
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "version": described("The format's version.", &json!({"const": 1})),
+            "profile": described("The profile of containers that no selector covers; restricted if absent.", &name()),
+            "runtime": runtime(),
+            "audit": audit(),
+            "node": node(),
+            "profiles": {"type": "object", "additionalProperties": profile()},
+            "select": {"type": "array", "items": select()},
+            "exempt": {"type": "array", "items": exempt()},
+        },
+    })
+}
+
+fn table(properties: Value) -> Value {
+    json!({"type": "object", "additionalProperties": false, "properties": properties})
+}
+
+fn described(text: &str, schema: &Value) -> Value {
+    let mut schema = schema.clone();
+    schema["description"] = json!(text);
+    schema
+}
+
+fn name() -> Value {
+    json!({"type": "string", "minLength": 1})
+}
+
+/// Absolute, without `.` and `..`, and not the root.
+fn path() -> Value {
+    json!({"type": "string", "pattern": r"^(/(?!\.{1,2}(/|$))[^/]+)+$"})
+}
+
+fn list(item: &Value) -> Value {
+    json!({"type": "array", "items": item})
+}
+
+fn bytes() -> Value {
+    json!({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[0-9]*[1-9][0-9]*[KMGT]iB?$"}]})
+}
+
+fn cpus() -> Value {
+    json!({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[0-9]*[1-9][0-9]*m$"}]})
+}
+
+fn runtime() -> Value {
+    table(json!({"binary": described("An OCI runtime in place of the embedded one.", &path())}))
+}
+
+fn audit() -> Value {
+    table(json!({
+        "path": described("The audit log.", &path()),
+        "max_bytes": described("Size at which it is rotated.", &bytes()),
+    }))
+}
+
+fn node() -> Value {
+    table(json!({
+        "containerd_roots": described("containerd's root and state directories.", &list(&path())),
+        "kubelet_roots": described("The kubelet's directories.", &list(&path())),
+    }))
+}
+
+fn profile() -> Value {
+    let rules: Map<String, Value> = RULES.iter().map(|rule| (rule.id.as_str().to_owned(), rule_table(rule))).collect();
+    table(json!({
+        "extends": described("A built-in profile with its version (restricted@1), or another one of this policy.", &name()),
+        "mode": described("Whether decisions are carried out, or only recorded.", &json!({"enum": ["enforce", "audit"]})),
+        "rules": table(Value::Object(rules)),
+    }))
+}
+
+fn rule_table(rule: &Rule) -> Value {
+    let actions: &[&str] = match (rule.essential, rule.mutable) {
+        (true, _) => &["deny"],
+        (false, true) => &["deny", "mutate", "audit", "off"],
+        (false, false) => &["deny", "audit", "off"],
+    };
+    let mut properties = Map::from_iter([("action".to_owned(), json!({"enum": actions}))]);
+    properties.extend(rule.settings.iter().map(|setting| (setting.key().to_owned(), setting_of(rule, *setting))));
+    described(rule.source, &table(Value::Object(properties)))
+}
+
+fn setting_of(rule: &Rule, setting: Setting) -> Value {
+    match setting {
+        Setting::Allow => list(&allowed(rule)),
+        Setting::Uid | Setting::Gid => json!({"type": "integer", "minimum": 1, "maximum": LAST_ID}),
+        Setting::Capabilities => list(&json!({"type": "string", "pattern": "^CAP_[A-Z_]+$"})),
+        Setting::Default | Setting::Max => amount(rule),
+        Setting::Profile => json!({"enum": ["restricted", "baseline"]}),
+        // A setting of a later version: `policy validate` knows it.
+        _ => json!({}),
+    }
+}
+
+fn amount(rule: &Rule) -> Value {
+    match rule.id.as_str() {
+        "res.cpu" => cpus(),
+        "res.pids" => json!({"type": "integer", "minimum": 1}),
+        _ => bytes(),
+    }
+}
+
+fn allowed(rule: &Rule) -> Value {
+    match rule.id.as_str() {
+        "task.rootfs" | "task.stdio" | "hooks" => path(),
+        "mount.host-path" => described("A path, with :ro at its end for read-only mounts alone.", &path()),
+        "linux.devices" => json!({
+            "type": "string",
+            "pattern": "^(/dev/(fuse|kvm|net/tun|vhost-net)|/[^ ]+ [bc] [0-9]+:[0-9]+)$",
+            "description": "Path, type and numbers, such as \"/dev/nvidia0 c 195:0\".",
+        }),
+        _ => json!({"type": "string", "pattern": r"^(?!\*$)\S+$"}),
+    }
+}
+
+fn conditions() -> Map<String, Value> {
+    let pattern = || json!({"type": "string", "pattern": r"^[^*]*\*?$", "minLength": 1});
+    let texts = ["namespace", "pod", "container", "image"]
+        .map(|key| (key.to_owned(), described("The whole name, or its beginning and *.", &pattern())));
+    let sandbox = ("sandbox".to_owned(), json!({"type": "boolean"}));
+    texts.into_iter().chain([sandbox]).collect()
+}
+
+fn select() -> Value {
+    let mut properties = conditions();
+    properties.insert("profile".to_owned(), name());
+    let mut select = table(Value::Object(properties));
+    select["required"] = json!(["profile"]);
+    // A condition beside the profile.
+    select["minProperties"] = json!(2);
+    select
+}
+
+fn exempt() -> Value {
+    let rules: Vec<&str> = RULES.iter().filter(|rule| rule.is_exemptable()).map(|rule| rule.id.as_str()).collect();
+    let mut properties = conditions();
+    properties.insert("rule".to_owned(), json!({"enum": rules}));
+    properties.insert("reason".to_owned(), json!({"type": "string", "pattern": r"\S"}));
+    properties.insert("expires".to_owned(), json!({"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}));
+    let mut exempt = table(Value::Object(properties));
+    exempt["required"] = json!(["rule", "reason", "expires"]);
+    // Pod, container and image are names that a pod's author chooses.
+    exempt["anyOf"] = json!([
+        {"required": ["namespace"]},
+        {"required": ["sandbox"], "properties": {"sandbox": {"const": true}}},
+    ]);
+    exempt
+}

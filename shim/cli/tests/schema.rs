@@ -1,0 +1,108 @@
+//! The schema and the shim's own reader take and refuse the same files.
+
+#[cfg(test)]
+mod schema {
+    use std::fs;
+    use std::path::Path;
+    use std::process::Command;
+
+    use palisade_policy::{Policy, RULES};
+    use serde_json::Value;
+
+    fn schema() -> Value {
+        let output = Command::new(env!("CARGO_BIN_EXE_palisade")).args(["policy", "schema"]).output().unwrap();
+        assert!(output.status.success());
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    fn takes(schema: &Value, file: &str) -> bool {
+        let validator = jsonschema::draft202012::new(schema).unwrap();
+        let file: toml::Value = toml::from_str(file).unwrap();
+        validator.is_valid(&serde_json::to_value(file).unwrap())
+    }
+
+    /// Each with whether it is a policy file.
+    const FILES: &[(bool, &str)] = &[
+        (true, ""),
+        (true, "version = 1"),
+        (false, "version = 2"),
+        (false, "profil = 'restricted'"),
+        (true, "runtime.binary = '/usr/sbin/runc'"),
+        (false, "runtime.binary = 'runc'"),
+        (false, "runtime.binary = '/usr/../sbin/runc'"),
+        (false, "runtime.binary = '/'"),
+        (false, "runtime.root = '/run/runc'"),
+        (true, "audit.max_bytes = '64MiB'"),
+        (true, "audit.max_bytes = 1000000"),
+        (false, "audit.max_bytes = '64MB'"),
+        (false, "audit.max_bytes = 0"),
+        (false, "audit.max_bytes = '0MiB'"),
+        (true, "node.kubelet_roots = ['/var/lib/kubelet', '/mnt/kubelet']"),
+        (false, "node.kubelet_roots = '/var/lib/kubelet'"),
+        (true, "[profiles.own]\nextends = 'restricted@1'\nmode = 'audit'"),
+        (false, "[profiles.restricted]\nmode = 'warn'"),
+        (true, "[profiles.restricted.rules.'res.memory']\ndefault = '1GiB'\nmax = '2Gi'"),
+        (false, "[profiles.restricted.rules.'res.memory']\ndefault = '1500m'"),
+        (true, "[profiles.restricted.rules.'res.cpu']\nmax = 2\ndefault = '1500m'"),
+        (false, "[profiles.restricted.rules.'res.cpu']\nmax = '2GiB'"),
+        (true, "[profiles.restricted.rules.'res.pids']\nmax = 100"),
+        (false, "[profiles.restricted.rules.'res.pids']\nmax = '100'"),
+        (false, "[profiles.restricted.rules.'res.pids']\nuid = 100"),
+        (true, "[profiles.restricted.rules.'user.non-root']\nuid = 1000\ngid = 2147483647"),
+        (false, "[profiles.restricted.rules.'user.non-root']\nuid = 0"),
+        (false, "[profiles.restricted.rules.'user.non-root']\nuid = 2147483648"),
+        (true, "[profiles.restricted.rules.'caps.allow-list']\ncapabilities = ['CAP_CHOWN']"),
+        (false, "[profiles.restricted.rules.'caps.allow-list']\ncapabilities = ['chown']"),
+        (true, "[profiles.restricted.rules.'linux.seccomp']\nprofile = 'baseline'"),
+        (false, "[profiles.restricted.rules.'linux.seccomp']\nprofile = 'unconfined'"),
+        (true, "[profiles.restricted.rules.'mount.host-path']\nallow = ['/srv/data:ro', '/srv/more']"),
+        (false, "[profiles.restricted.rules.'mount.host-path']\nallow = ['srv']"),
+        (true, "[profiles.restricted.rules.'linux.devices']\nallow = ['/dev/fuse', '/dev/nvidia0 c 195:0']"),
+        (false, "[profiles.restricted.rules.'linux.devices']\nallow = ['/dev/nvidia0']"),
+        (true, "[profiles.restricted.rules.'linux.sysctl']\nallow = ['kernel.msgmax']"),
+        (false, "[profiles.restricted.rules.'annotations']\nallow = ['*']"),
+        (false, "[profiles.restricted.rules.'annotations']\nallow = ['a b']"),
+        (true, "[[select]]\nnamespace = 'kube-*'\nprofile = 'baseline'"),
+        (false, "[[select]]\nprofile = 'baseline'"),
+        (false, "[[select]]\nnamespace = 'a*b'\nprofile = 'baseline'"),
+        (false, "[[select]]\nnamespace = 'a'"),
+        (true, "[[exempt]]\nrule = 'linux.sysctl'\nnamespace = 'db'\nreason = 'T-1'\nexpires = '2027-03-01'"),
+        (true, "[[exempt]]\nrule = 'linux.sysctl'\nsandbox = true\nreason = 'T-1'\nexpires = '2027-03-01'"),
+        (false, "[[exempt]]\nrule = 'linux.sysctl'\npod = 'db'\nreason = 'T-1'\nexpires = '2027-03-01'"),
+        (false, "[[exempt]]\nrule = 'caps.never'\nnamespace = 'db'\nreason = 'T-1'\nexpires = '2027-03-01'"),
+        (false, "[[exempt]]\nrule = 'linux.sysctl'\nnamespace = 'db'\nreason = ' '\nexpires = '2027-03-01'"),
+        (false, "[[exempt]]\nrule = 'linux.sysctl'\nnamespace = 'db'\nreason = 'T-1'\nexpires = 'soon'"),
+    ];
+
+    #[test]
+    fn it_takes_what_the_shim_takes() {
+        let schema = schema();
+        for (valid, file) in FILES {
+            assert_eq!(Policy::from_toml(file).is_ok(), *valid, "the shim: {file}");
+            assert_eq!(takes(&schema, file), *valid, "the schema: {file}");
+        }
+    }
+
+    #[test]
+    fn every_action_of_every_rule() {
+        let schema = schema();
+        for rule in RULES {
+            for action in ["deny", "mutate", "audit", "off", "warn"] {
+                let file = format!("[profiles.restricted.rules.\"{}\"]\naction = \"{action}\"\n", rule.id);
+                assert_eq!(takes(&schema, &file), Policy::from_toml(&file).is_ok(), "{file}");
+            }
+        }
+    }
+
+    #[test]
+    fn it_takes_the_examples_of_the_documentation() {
+        let schema = schema();
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/policy.md");
+        let page = fs::read_to_string(page).unwrap();
+        let examples: Vec<&str> = page.split("```toml").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert!(examples.len() >= 3, "the page has examples");
+        for example in examples {
+            assert!(takes(&schema, example), "{example}");
+        }
+    }
+}
