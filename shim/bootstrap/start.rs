@@ -9,6 +9,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use rustix::process::getpid;
+use rustix::thread::{CoreSchedulingScope, create_core_scheduling_cookie};
 use thiserror::Error;
 
 use super::flags::Flags;
@@ -37,6 +39,9 @@ pub enum StartError {
     /// The socket can't be made.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// The kernel does not do core scheduling, which the admin has switched on.
+    #[error("put the pod into a core scheduling group of its own, as containerd's sched_core demands")]
+    CoreScheduling(#[source] io::Error),
     /// The daemon can't be started.
     #[error("start the shim's daemon")]
     Spawn(#[source] io::Error),
@@ -53,6 +58,9 @@ pub(crate) const TTRPC_VARIABLE: &str = "TTRPC_ADDRESS";
 /// What the daemon keeps of containerd's environment. Above all not `NOTIFY_SOCKET` and `LISTEN_FDS`:
 /// libcontainer hands the latter on to containers.
 const KEPT_VARIABLES: [&str; 2] = ["PATH", CONFIG_VARIABLE];
+
+/// Environment variable by which containerd's `sched_core = true` arrives.
+const SCHED_CORE_VARIABLE: &str = "SCHED_CORE";
 
 pub(super) fn run(flags: &Flags) -> Result<Vec<u8>, StartError> {
     let params = StartParams::decide(&read_stdin()?, flags, |name| env::var(name).unwrap_or_default())?;
@@ -81,6 +89,12 @@ fn spawn_daemon(
     listener: UnixListener,
     bundle: &Path,
 ) -> Result<(), StartError> {
+    if env::var_os(SCHED_CORE_VARIABLE).is_some_and(|value| !value.is_empty()) {
+        // The daemon inherits the cookie, and from it the pod's processes: they share a core with each other alone.
+        // Source: kernel `Documentation/admin-guide/hw-vuln/core-scheduling.rst`.
+        create_core_scheduling_cookie(getpid(), CoreSchedulingScope::ProcessGroup)
+            .map_err(|errno| StartError::CoreScheduling(errno.into()))?;
+    }
     // The descriptor is open until the execve, and no longer.
     let binary = read_only_mount();
     let mut command = match &binary {

@@ -75,6 +75,13 @@ fn cpu_ceiling(spec: &ParsedSpec) -> Option<u64> {
     })
 }
 
+/// Whether a program is root's, and nobody else can put another one in its place.
+#[must_use]
+pub fn is_roots_program(path: &Path) -> bool {
+    let fact = hook(String::new(), path);
+    fact.trusted && fact.real_path == path
+}
+
 /// A hook runs on the host as root, so nobody else may be able to put another program in its place.
 fn hook(pointer: String, path: &Path) -> HookFact {
     let real_path = path.canonicalize().unwrap_or_else(|_| path.into());

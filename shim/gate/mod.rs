@@ -13,6 +13,6 @@ mod rootfs;
 mod source;
 
 pub use decide::{CreateTask, ExecTask, Gate, GateError, UpdateTask, today};
-pub use host::{PodFacts, facts_of};
+pub use host::{PodFacts, facts_of, is_roots_program};
 pub use pins::Pins;
 pub use source::{CONFIG_VARIABLE, LoadedPolicy, PolicyFileError, PolicySource};

@@ -14,7 +14,7 @@ use palisade_policy::{RootfsMount as RootfsFact, TaskFacts};
 
 use super::container::{Container, Created};
 use super::error::TaskError;
-use super::io::{ConsoleSocket, Owner, ProcessIo, Stdio, TerminalEnds};
+use super::io::{ConsoleSocket, Owner, ProcessIo, Stdio, Streams, TerminalEnds};
 use super::mount::{self, RootfsMount};
 use super::off_loop::off_loop;
 use super::process::Process;
@@ -190,7 +190,8 @@ async fn run_create(
     let systemd = is_systemd_path(hardened.spec().cgroups_path());
     let create =
         |child, console: Option<&Path>| runtime.create(dir, id, child, console, &pid_file, systemd).seeing(view);
-    let made = connect(service, dir.path(), CONSOLE_SOCKET, stdio, owner_of(hardened.grant()), &pid_file, create).await;
+    let streams = streams(service, stdio, owner_of(hardened.grant()), id);
+    let made = connect(&streams, dir.path(), CONSOLE_SOCKET, &pid_file, create).await;
     // The runtime has ended, and with it the mounts.
     dir.remove_view()?;
     made
@@ -198,28 +199,31 @@ async fn run_create(
 
 /// Runs a call that leaves a process behind, connected to pipes or a terminal.
 pub(super) async fn connect(
-    service: &TaskService,
+    streams: &Streams<'_>,
     dir: &Path,
     socket_name: &str,
-    stdio: &Stdio,
-    owner: Owner,
     pid_file: &Path,
     call: impl FnOnce(ChildStdio, Option<&Path>) -> Call,
 ) -> Result<(u32, ProcessIo), TaskError> {
-    if stdio.terminal {
-        let ends = TerminalEnds::open(stdio)?;
+    if streams.stdio.terminal {
+        let ends = TerminalEnds::open(streams).await?;
         let socket = ConsoleSocket::listen(dir, socket_name)?;
         let call = call(ChildStdio::default(), Some(socket.path_for_runtime()));
-        let terminal = tokio::spawn(socket.receive(owner));
+        let terminal = tokio::spawn(socket.receive(streams.owner));
         // The call is always waited for: whoever cleans up after a failure must not race it.
-        let pid = call.run_for_pid(service.reaper(), pid_file).await.inspect_err(|_| terminal.abort())?;
+        let pid = call.run_for_pid(streams.reaper, pid_file).await.inspect_err(|_| terminal.abort())?;
         let console =
             terminal.await.map_err(|error| TaskError::System { action: "take the terminal", source: error.into() })?;
         return Ok((pid, ProcessIo::terminal(ends, console?)?));
     }
-    let (io, child) = ProcessIo::pipes(stdio, owner)?;
-    let pid = call(child, None).run_for_pid(service.reaper(), pid_file).await?;
+    let (io, child) = ProcessIo::pipes(streams).await?;
+    let pid = call(child, None).run_for_pid(streams.reaper, pid_file).await?;
     Ok((pid, io))
+}
+
+/// `id` is the container's, or the exec's.
+pub(super) fn streams<'a>(service: &'a TaskService, stdio: &'a Stdio, owner: Owner, id: &'a str) -> Streams<'a> {
+    Streams { stdio, owner, id, namespace: service.namespace(), reaper: service.reaper() }
 }
 
 /// Pipes belong to the user that the process runs as.

@@ -9,7 +9,7 @@ use containerd_shim_protos::events::task::{TaskExecAdded, TaskExecStarted};
 use palisade_policy::ExecRequest;
 
 use super::container::Container;
-use super::create::{connect, owner_of};
+use super::create::{connect, owner_of, streams};
 use super::error::TaskError;
 use super::io::Stdio;
 use super::process::Process;
@@ -102,7 +102,8 @@ async fn run(service: &TaskService, container: &Container, process: &Process) ->
     let call = |child, console: Option<&Path>| {
         created.runtime.exec(&created.dir, &created.id, &process_path, child, console, &pid_file)
     };
-    let connected = connect(service, created.dir.path(), &socket, process.stdio(), owner, &pid_file, call).await;
+    let streams = streams(service, process.stdio(), owner, name);
+    let connected = connect(&streams, created.dir.path(), &socket, &pid_file, call).await;
     let spawned = connected.and_then(|(pid, io)| process.spawned(pid, io).map(|()| pid));
     if spawned.is_err() {
         kill_untracked(&pid_file);

@@ -10,6 +10,8 @@ use crate::unsafe_syscalls::pidfd_send_signal;
 
 /// SIGKILL's number.
 pub(super) const SIGKILL: u32 = 9;
+/// SIGTERM's number.
+pub(super) const SIGTERM: u32 = 15;
 /// Highest signal number: SIGRTMAX.
 const MAX_SIGNAL: u32 = 64;
 

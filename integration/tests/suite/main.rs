@@ -20,6 +20,7 @@ mod exec;
 mod isolation;
 mod lifecycle;
 mod limits;
+mod logger;
 mod mutations;
 mod phases;
 mod pods;

@@ -34,10 +34,15 @@ fn table(properties: Value) -> Value {
     json!({"type": "object", "additionalProperties": false, "properties": properties})
 }
 
-fn described(text: &str, schema: &Value) -> Value {
-    let mut schema = schema.clone();
-    schema["description"] = json!(text);
+fn with(mut schema: Value, key: &str, value: Value) -> Value {
+    if let Some(keys) = schema.as_object_mut() {
+        keys.insert(key.to_owned(), value);
+    }
     schema
+}
+
+fn described(text: &str, schema: &Value) -> Value {
+    with(schema.clone(), "description", json!(text))
 }
 
 fn name() -> Value {
@@ -46,7 +51,11 @@ fn name() -> Value {
 
 /// Absolute, without `.` and `..`, and not the root.
 fn path() -> Value {
-    json!({"type": "string", "pattern": r"^(/(?!\.{1,2}(/|$))[^/]+)+$"})
+    path_after("")
+}
+
+fn path_after(beginning: &str) -> Value {
+    json!({"type": "string", "pattern": format!(r"^{beginning}(/(?!\.{{1,2}}(/|$))[^/]+)+$")})
 }
 
 fn list(item: &Value) -> Value {
@@ -121,7 +130,10 @@ fn amount(rule: &Rule) -> Value {
 
 fn allowed(rule: &Rule) -> Value {
     match rule.id.as_str() {
-        "task.rootfs" | "task.stdio" | "hooks" => path(),
+        "task.rootfs" | "hooks" => path(),
+        "task.stdio" => {
+            described("A directory, or a logging program with binary:// before its path.", &path_after("(binary://)?"))
+        }
         "mount.host-path" => described("A path, with :ro at its end for read-only mounts alone.", &path()),
         "linux.devices" => json!({
             "type": "string",
@@ -143,11 +155,9 @@ fn conditions() -> Map<String, Value> {
 fn select() -> Value {
     let mut properties = conditions();
     properties.insert("profile".to_owned(), name());
-    let mut select = table(Value::Object(properties));
-    select["required"] = json!(["profile"]);
+    let select = with(table(Value::Object(properties)), "required", json!(["profile"]));
     // A condition beside the profile.
-    select["minProperties"] = json!(2);
-    select
+    with(select, "minProperties", json!(2))
 }
 
 fn exempt() -> Value {
@@ -156,12 +166,11 @@ fn exempt() -> Value {
     properties.insert("rule".to_owned(), json!({"enum": rules}));
     properties.insert("reason".to_owned(), json!({"type": "string", "pattern": r"\S"}));
     properties.insert("expires".to_owned(), json!({"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}));
-    let mut exempt = table(Value::Object(properties));
-    exempt["required"] = json!(["rule", "reason", "expires"]);
+    let exempt = with(table(Value::Object(properties)), "required", json!(["rule", "reason", "expires"]));
     // Pod, container and image are names that a pod's author chooses.
-    exempt["anyOf"] = json!([
+    let beyond_author = json!([
         {"required": ["namespace"]},
         {"required": ["sandbox"], "properties": {"sandbox": {"const": true}}},
     ]);
-    exempt
+    with(exempt, "anyOf", beyond_author)
 }

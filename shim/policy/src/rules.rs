@@ -76,6 +76,7 @@ use crate::task::TaskFacts;
 pub(crate) use capabilities::CONTAINERD_DEFAULTS;
 pub(crate) use cgroups_path::own_cgroup;
 pub use table::RULES;
+pub(crate) use task_stdio::LOGGER;
 
 /// Stable name of a rule, as in the policy file and in records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,5 +1,7 @@
 //! A policy as an admin looks at it: what every profile does, rule by rule.
 
+use std::path::Path;
+
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -9,7 +11,7 @@ use crate::decision::Taken;
 use crate::identity::Identity;
 use crate::policy::Policy;
 use crate::profile::{AllowedDevice, AllowedPath, Ceiling, Profile, Settings};
-use crate::rules::RuleId;
+use crate::rules::{LOGGER, RuleId};
 use crate::scope::Candidate;
 
 /// One profile, complete.
@@ -116,7 +118,12 @@ fn setting(settings: &Settings, rule: &str, key: &str) -> Value {
         ("process.apparmor", "allow") => json!(settings.apparmor),
         ("process.selinux" | "linux.mount-label", "allow") => json!(settings.selinux),
         ("task.rootfs", "allow") => json!(settings.rootfs),
-        ("task.stdio", "allow") => json!(settings.stdio),
+        ("task.stdio", "allow") => settings
+            .loggers
+            .iter()
+            .map(|program| logger(program))
+            .chain(settings.stdio.iter().map(|d| json!(d)))
+            .collect(),
         _ => Value::Null,
     }
 }
@@ -127,6 +134,10 @@ fn ceiling(ceiling: Ceiling, key: &str) -> Value {
 
 fn host_path(allowed: &AllowedPath) -> Value {
     json!(format!("{}{}", allowed.path.display(), if allowed.read_only { ":ro" } else { "" }))
+}
+
+fn logger(program: &Path) -> Value {
+    json!(format!("{LOGGER}{}", program.display()))
 }
 
 fn device(allowed: &AllowedDevice) -> Value {

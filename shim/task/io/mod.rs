@@ -7,6 +7,7 @@
 mod console;
 mod copy;
 mod fifo;
+mod logger;
 mod target;
 
 use std::io;
@@ -21,15 +22,17 @@ use tokio::task::JoinHandle;
 
 pub(super) use console::{Console, ConsoleSocket};
 use copy::Sink;
+use logger::{Logger, LoggerEnds};
 use target::Target;
 
+use super::reaper::Reaper;
 use crate::runtime::ChildStdio;
 
 /// Why stdio can't be set up.
 #[derive(Debug, Error)]
 pub enum StdioError {
     /// The URI's scheme is not one that a process may be connected to.
-    #[error("stdio {uri:?}: scheme {scheme:?} is not offered; known: a FIFO's path, file://")]
+    #[error("stdio {uri:?}: scheme {scheme:?} is not offered; known: a FIFO's path, file://, binary://")]
     Scheme {
         /// The URI.
         uri: String,
@@ -58,6 +61,17 @@ pub enum StdioError {
         #[source]
         source: io::Error,
     },
+    /// Others than root could have put the program there.
+    #[error("logging program {0:?} is a link, or others than root can write it")]
+    NotRoots(PathBuf),
+    /// The logging program ended, or did not say in time that it is ready.
+    #[error("logging program {program:?} {problem}")]
+    Logger {
+        /// The program.
+        program: PathBuf,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// A pipe can't be made.
     #[error("make a pipe")]
     Pipe(#[source] io::Error),
@@ -82,6 +96,17 @@ pub(super) struct Owner {
     pub(super) gid: u32,
 }
 
+/// Everything that connecting a process's streams takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Streams<'a> {
+    pub(super) stdio: &'a Stdio,
+    pub(super) owner: Owner,
+    /// The container's id, or the exec's, and containerd's namespace: what a logging program is told.
+    pub(super) id: &'a str,
+    pub(super) namespace: &'a str,
+    pub(super) reaper: &'a Reaper,
+}
+
 /// The shim's side of a process's stdio.
 #[derive(Debug, Default)]
 pub(super) struct ProcessIo {
@@ -90,11 +115,13 @@ pub(super) struct ProcessIo {
     input: Vec<JoinHandle<()>>,
     output: Vec<JoinHandle<()>>,
     console: Option<Console>,
+    logger: Option<Logger>,
 }
 
 impl ProcessIo {
     /// Pipes for a process without a terminal, and the copies between them and the targets.
-    pub(super) fn pipes(stdio: &Stdio, owner: Owner) -> Result<(Self, ChildStdio), StdioError> {
+    pub(super) async fn pipes(streams: &Streams<'_>) -> Result<(Self, ChildStdio), StdioError> {
+        let Streams { stdio, owner, .. } = *streams;
         let mut io = Self::default();
         let mut child = ChildStdio::default();
         if let Target::Fifo(path) = Target::parse(&stdio.stdin)? {
@@ -102,8 +129,14 @@ impl ProcessIo {
             io.connect_input(&path, Sink::pipe(write)?)?;
             child.stdin = Some(read);
         }
-        child.stdout = io.output_pipe(&stdio.stdout, owner)?;
-        child.stderr = io.output_pipe(&stdio.stderr, owner)?;
+        if let Target::Logger(command) = Target::parse(&stdio.stdout)? {
+            let (logger, ends) = command.start(streams).await?;
+            io.logger = Some(logger);
+            (child.stdout, child.stderr) = (Some(ends.stdout), Some(ends.stderr));
+        } else {
+            child.stdout = io.output_pipe(&stdio.stdout, owner)?;
+            child.stderr = io.output_pipe(&stdio.stderr, owner)?;
+        }
         Ok((io, child))
     }
 
@@ -137,6 +170,7 @@ impl ProcessIo {
         if let Some(sink) = ends.output {
             io.output.push(tokio::spawn(copy::copy(console.source(), sink)));
         }
+        io.logger = ends.logger;
         io.console = Some(console);
         Ok(io)
     }
@@ -151,8 +185,10 @@ impl ProcessIo {
         self.stdin_hold = None;
     }
 
-    /// Waits until all output was copied, at most `limit`: a background process may hold the pipe for good.
+    /// Waits until all output was copied or taken by the logging program, at most `limit`: a background process may
+    /// hold the pipe for good.
     pub(super) async fn drain(&mut self, limit: Duration) {
+        let logger = self.logger.take();
         let copies = std::mem::take(&mut self.output);
         let aborts: Vec<_> = copies.iter().map(JoinHandle::abort_handle).collect();
         let all = async {
@@ -161,8 +197,12 @@ impl ProcessIo {
                 drop(copy.await);
             }
         };
-        if tokio::time::timeout(limit, all).await.is_err() {
+        let end = tokio::time::Instant::now() + limit;
+        if tokio::time::timeout_at(end, all).await.is_err() {
             aborts.iter().for_each(tokio::task::AbortHandle::abort);
+        }
+        if let Some(logger) = logger {
+            logger.end(end).await;
         }
     }
 }
@@ -172,15 +212,22 @@ impl ProcessIo {
 pub(super) struct TerminalEnds {
     input: Option<(OwnedFd, OwnedFd)>,
     output: Option<Sink>,
+    logger: Option<Logger>,
 }
 
 impl TerminalEnds {
-    pub(super) fn open(stdio: &Stdio) -> Result<Self, StdioError> {
-        let input = match Target::parse(&stdio.stdin)? {
+    pub(super) async fn open(streams: &Streams<'_>) -> Result<Self, StdioError> {
+        let input = match Target::parse(&streams.stdio.stdin)? {
             Target::Fifo(path) => Some(fifo::open_input(&path)?),
-            Target::Null | Target::File(_) => None,
+            Target::Null | Target::File(_) | Target::Logger(_) => None,
         };
-        Ok(Self { input, output: Target::parse(&stdio.stdout)?.open_sink()? })
+        let target = Target::parse(&streams.stdio.stdout)?;
+        if let Target::Logger(command) = target {
+            // A terminal has one output.
+            let (logger, LoggerEnds { stdout, .. }) = command.start(streams).await?;
+            return Ok(Self { input, output: Some(Sink::pipe(stdout)?), logger: Some(logger) });
+        }
+        Ok(Self { input, output: target.open_sink()?, logger: None })
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::StdioError;
 use super::copy::Sink;
 use super::fifo;
+use super::logger::LoggerCommand;
 
 /// A parsed stdio URI.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,11 +18,12 @@ pub(super) enum Target {
     Fifo(PathBuf),
     /// `file://`: appended to.
     File(PathBuf),
+    /// `binary://`: a program that takes the output.
+    Logger(LoggerCommand),
 }
 
 impl Target {
-    /// `binary://` runs a program of the caller's choice as root, so it is no target here; the gate says
-    /// which paths are allowed.
+    /// Which paths and programs are allowed, the gate has said.
     pub(super) fn parse(uri: &str) -> Result<Self, StdioError> {
         if uri.is_empty() {
             return Ok(Self::Null);
@@ -33,14 +35,15 @@ impl Target {
         match scheme {
             "fifo" => Ok(Self::Fifo(path.into())),
             "file" => Ok(Self::File(path.into())),
+            "binary" => Ok(Self::Logger(LoggerCommand::parse(path))),
             other => Err(StdioError::Scheme { uri: uri.into(), scheme: other.into() }),
         }
     }
 
-    /// Opens it for output; `None` for nowhere.
+    /// Opens it for output; `None` for nowhere. A program is started for both outputs together, by whoever has both.
     pub(super) fn open_sink(&self) -> Result<Option<Sink>, StdioError> {
         match self {
-            Self::Null => Ok(None),
+            Self::Null | Self::Logger(_) => Ok(None),
             Self::Fifo(path) => Sink::pipe(fifo::open_output(path)?).map(Some),
             Self::File(path) => open_file(path).map(|file| Some(Sink::File(file))),
         }
@@ -76,8 +79,9 @@ mod tests {
         assert_eq!(Target::parse("/run/a").unwrap(), Target::Fifo("/run/a".into()));
         assert_eq!(Target::parse("fifo:///run/a").unwrap(), Target::Fifo("/run/a".into()));
         assert_eq!(Target::parse("file:///var/log/a").unwrap(), Target::File("/var/log/a".into()));
+        assert!(matches!(Target::parse("binary:///bin/log?x=y").unwrap(), Target::Logger(_)));
         assert!(
-            matches!(Target::parse("binary:///bin/sh?x=y"), Err(StdioError::Scheme { scheme, .. }) if scheme == "binary")
+            matches!(Target::parse("binary-v2:///bin/sh"), Err(StdioError::Scheme { scheme, .. }) if scheme == "binary-v2")
         );
         assert!(matches!(Target::parse("a/b"), Err(StdioError::Relative(_))));
     }

@@ -41,6 +41,11 @@ fn owner() -> Owner {
     Owner { uid: rustix::process::getuid().as_raw(), gid: rustix::process::getgid().as_raw() }
 }
 
+async fn connected(stdio: &Stdio) -> Result<(ProcessIo, ChildStdio), StdioError> {
+    let reaper = Reaper::default();
+    ProcessIo::pipes(&Streams { stdio, owner: owner(), id: "c1", namespace: "default", reaper: &reaper }).await
+}
+
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
@@ -51,7 +56,7 @@ fn output_larger_than_all_pipes_arrives_whole_and_in_order() {
     let sent: Vec<u8> = (0..1_000_000_u32).flat_map(|n| n.to_le_bytes()).collect();
     let expected = sent.clone();
     block_on(async {
-        let (mut io, child) = ProcessIo::pipes(&fifos.stdio(), owner()).unwrap();
+        let (mut io, child) = connected(&fifos.stdio()).await.unwrap();
         let mut reader = fifos.reader("out");
         let writer = std::thread::spawn(move || File::from(child.stdout.unwrap()).write_all(&sent));
         let received = tokio::task::spawn_blocking(move || {
@@ -77,7 +82,7 @@ fn output_larger_than_all_pipes_arrives_whole_and_in_order() {
 fn stdin_ends_with_close_and_not_before() {
     let fifos = Fifos::new("stdin");
     block_on(async {
-        let (mut io, child) = ProcessIo::pipes(&fifos.stdio(), owner()).unwrap();
+        let (mut io, child) = connected(&fifos.stdio()).await.unwrap();
         let mut client = OpenOptions::new().write(true).open(fifos.0.join("in")).unwrap();
         client.write_all(b"hello").unwrap();
         drop(client);
@@ -105,7 +110,7 @@ fn many_small_writes_to_stdin_arrive() {
     let fifos = Fifos::new("small");
     let path = fifos.0.join("in");
     block_on(async {
-        let (mut io, child) = ProcessIo::pipes(&fifos.stdio(), owner()).unwrap();
+        let (mut io, child) = connected(&fifos.stdio()).await.unwrap();
         let writer = std::thread::spawn(move || {
             let mut client = OpenOptions::new().write(true).open(path).unwrap();
             (0..60_000).try_for_each(|turn| {
@@ -134,7 +139,7 @@ fn many_small_writes_to_stdin_arrive() {
 fn drain_does_not_wait_for_a_background_process_for_good() {
     let fifos = Fifos::new("drain");
     block_on(async {
-        let (mut io, child) = ProcessIo::pipes(&fifos.stdio(), owner()).unwrap();
+        let (mut io, child) = connected(&fifos.stdio()).await.unwrap();
         io.drain(Duration::from_millis(20)).await;
         drop(child);
     });
@@ -146,7 +151,7 @@ fn a_path_that_is_no_fifo_is_refused() {
     std::fs::write(fifos.0.join("file"), "kept").unwrap();
     let stdio = Stdio { stdout: fifos.path("file"), ..Stdio::default() };
     block_on(async {
-        let refused = ProcessIo::pipes(&stdio, owner());
+        let refused = connected(&stdio).await;
         assert!(matches!(refused, Err(StdioError::WrongKind { expected: "FIFO", .. })), "{refused:?}");
     });
     assert_eq!(std::fs::read(fifos.0.join("file")).unwrap(), b"kept");
@@ -158,9 +163,23 @@ fn a_file_is_appended_to() {
     std::fs::write(fifos.0.join("log"), "old ").unwrap();
     let stdio = Stdio { stdout: format!("file://{}", fifos.path("log")), ..Stdio::default() };
     block_on(async {
-        let (mut io, child) = ProcessIo::pipes(&stdio, owner()).unwrap();
+        let (mut io, child) = connected(&stdio).await.unwrap();
         File::from(child.stdout.unwrap()).write_all(b"new").unwrap();
         io.drain(Duration::from_secs(5)).await;
     });
     assert_eq!(std::fs::read(fifos.0.join("log")).unwrap(), b"old new");
+}
+
+#[test]
+fn a_logging_program_that_is_not_roots_is_not_started() {
+    let fifos = Fifos::new("logger");
+    let program = fifos.0.join("logger");
+    std::fs::write(&program, "#!/bin/sh\ntouch started\n").unwrap();
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let stdio = Stdio { stdout: format!("binary://{}", program.display()), ..Stdio::default() };
+    block_on(async {
+        // The temporary directory above it is for everybody to write.
+        let refused = connected(&stdio).await;
+        assert!(matches!(refused, Err(StdioError::NotRoots(_))), "{refused:?}");
+    });
 }

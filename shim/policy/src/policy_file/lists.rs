@@ -8,7 +8,7 @@ use super::error::{Place, PolicyError};
 use crate::capability::{CapabilityName, CapabilitySet};
 use crate::node::is_clean;
 use crate::profile::{AllowedDevice, AllowedPath, Profile};
-use crate::rules::Rule;
+use crate::rules::{LOGGER, Rule};
 
 /// Takes the `allow` list of a rule.
 pub(super) fn set_allow(
@@ -28,7 +28,7 @@ pub(super) fn set_allow(
             settings.host_paths = entries.collect::<Result<_, _>>()?;
         }
         "task.rootfs" => settings.rootfs = paths()?,
-        "task.stdio" => settings.stdio = paths()?,
+        "task.stdio" => (settings.loggers, settings.stdio) = loggers_and_directories(allow, &key, place)?,
         "linux.devices" => {
             let entries = allow.get_ref().iter().map(|entry| allowed_device(entry, &key, place));
             settings.devices = entries.collect::<Result<_, _>>()?;
@@ -66,6 +66,23 @@ pub(super) fn clean_path(path: &Spanned<String>, key: &str, place: &Place) -> Re
         return Ok(given.to_owned());
     }
     Err(place.wrong(path.span(), key, "is not an absolute path", "write it from / on, without . and .."))
+}
+
+/// Logging programs, `binary:///usr/bin/logger`, and directories of fifos and logs.
+fn loggers_and_directories(
+    allow: &Spanned<Vec<Spanned<String>>>,
+    key: &str,
+    place: &Place,
+) -> Result<(Vec<PathBuf>, Vec<PathBuf>), PolicyError> {
+    let (mut loggers, mut directories) = (Vec::new(), Vec::new());
+    for entry in allow.get_ref() {
+        let (list, path) = match entry.get_ref().strip_prefix(LOGGER) {
+            Some(path) => (&mut loggers, Spanned::new(entry.span(), path.to_owned())),
+            None => (&mut directories, entry.clone()),
+        };
+        list.push(clean_path(&path, key, place)?);
+    }
+    Ok((loggers, directories))
 }
 
 /// A path, followed by `:ro` where only reading is allowed.

@@ -26,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) selinux: Vec<String>,
     pub(crate) rootfs: Vec<PathBuf>,
     pub(crate) stdio: Vec<PathBuf>,
+    /// Programs that may take a container's output.
+    pub(crate) loggers: Vec<PathBuf>,
     /// Bytes.
     pub(crate) memory: Ceiling,
     /// Thousandths of a CPU.
@@ -98,6 +100,7 @@ impl Settings {
             selinux: Vec::new(),
             rootfs: Vec::new(),
             stdio: Vec::new(),
+            loggers: Vec::new(),
             memory: Ceiling { default: 4 * GIB, max: 64 * GIB },
             cpu: Ceiling { default: 8_000, max: 8_000 },
             pids: Ceiling { default: 2_048, max: 4_096 },

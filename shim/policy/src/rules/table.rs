@@ -94,7 +94,7 @@ pub static RULES: &[Rule] = &[
     },
     Rule {
         id: RuleId("task.stdio"),
-        source: "Streams are containerd's fifos or pod logs; no binary:// URI. CVE-2026-53488",
+        source: "Streams are containerd's fifos or pod logs; no program that the admin has not listed. CVE-2026-53488",
         restricted: Deny,
         baseline: Deny,
         mutable: false,

@@ -296,6 +296,7 @@ fn fields_of_the_request() {
         ("task.stdio", "a host file", Denied, |t| t.stdout = "file:///etc/cron.d/x".to_owned()),
         ("task.stdio", "a fifo elsewhere", Denied, |t| t.stdout = "/tmp/fifo".to_owned()),
         ("task.stdio", "dots", Denied, |t| t.stdout = "/run/containerd/fifo/../../../etc/x".to_owned()),
+        ("task.stdio", "a program that takes errors alone", Denied, |t| t.stderr = LOGGER.to_owned()),
         ("task.rootfs", "layers", Clean, |_| {}),
         ("task.rootfs", "the host", Denied, |t| t.rootfs = vec![("bind".to_owned(), "/".to_owned(), vec![])]),
         ("task.rootfs", "two options in one", Denied, |t| {
@@ -324,6 +325,38 @@ fn fields_of_the_request() {
         edit(&mut task);
         let record = support::create_task(&spec, &task, &Policy::builtin()).record;
         assert_eq!(verdict_of(rule, &record), *verdict, "{rule}: {name}");
+    }
+}
+
+const LOGGER: &str = "binary:///usr/bin/nerdctl?_NERDCTL_INTERNAL_LOGGING=/var/lib/nerdctl";
+
+/// The admin lists programs; which of a process's streams they get, and that it is those very programs, the rule sees to.
+#[test]
+fn a_logging_program_passes_where_it_is_listed() {
+    let policy = "[profiles.restricted.rules.\"task.stdio\"]\nallow = [\"binary:///usr/bin/nerdctl\", \"/srv/logs\"]\n";
+    let policy = Policy::from_toml(policy).unwrap();
+    let rows: &[(&str, Verdict, [&str; 3])] = &[
+        ("both outputs", Clean, ["", LOGGER, LOGGER]),
+        ("stdout, as for a terminal", Clean, ["", LOGGER, ""]),
+        ("a listed directory", Clean, ["", "/srv/logs/fifo", "file:///srv/logs/log"]),
+        ("stderr alone", Denied, ["", "", LOGGER]),
+        ("two programs", Denied, ["", LOGGER, "binary:///usr/bin/nerdctl"]),
+        ("stdin", Denied, [LOGGER, LOGGER, LOGGER]),
+        ("another program", Denied, ["", "binary:///usr/bin/sh?-c=id", ""]),
+        ("a program below the listed one", Denied, ["", "binary:///usr/bin/nerdctl/x", ""]),
+        ("a program in a listed directory", Denied, ["", "binary:///srv/logs/x", ""]),
+        ("dots", Denied, ["", "binary:///usr/bin/nerdctl/../sh", ""]),
+        ("an encoded path", Denied, ["", "binary:///usr/bin/nerd%63tl", ""]),
+        ("a fragment", Denied, ["", "binary:///usr/bin/nerdctl#x", ""]),
+        ("a host", Denied, ["", "binary://host/usr/bin/nerdctl", ""]),
+        ("another scheme", Denied, ["", "binary-v2:///usr/bin/nerdctl", ""]),
+    ];
+    let spec = support::golden("cri-app");
+    for (name, verdict, [stdin, stdout, stderr]) in rows {
+        let mut task = Task::of(&support::id_of(&spec));
+        (task.stdin, task.stdout, task.stderr) = ((*stdin).to_owned(), (*stdout).to_owned(), (*stderr).to_owned());
+        let record = support::create_task(&spec, &task, &policy).record;
+        assert_eq!(verdict_of("task.stdio", &record), *verdict, "{name}");
     }
 }
 

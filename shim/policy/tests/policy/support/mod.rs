@@ -63,7 +63,9 @@ fn source(mount: usize, path: &Path, watched: &[PathBuf]) -> SourceFact {
 /// The fields of a create request that a test may want to change.
 pub(crate) struct Task {
     pub(crate) id: String,
+    pub(crate) stdin: String,
     pub(crate) stdout: String,
+    pub(crate) stderr: String,
     pub(crate) checkpoint: String,
     pub(crate) rootfs: Vec<(String, String, Vec<String>)>,
     pub(crate) options: RuntimeOptions,
@@ -83,7 +85,9 @@ impl Task {
         ];
         Self {
             id: id.to_owned(),
+            stdin: String::new(),
             stdout: format!("/run/containerd/fifo/12/{id}-stdout"),
+            stderr: String::new(),
             checkpoint: String::new(),
             rootfs: vec![("overlay".to_owned(), "overlay".to_owned(), options)],
             options: RuntimeOptions::default(),
@@ -118,9 +122,9 @@ pub(crate) fn create_with(
         id: &task.id,
         namespace: "default",
         bundle: &bundle,
-        stdin: "",
+        stdin: &task.stdin,
         stdout: &task.stdout,
-        stderr: "",
+        stderr: &task.stderr,
         terminal: false,
         checkpoint: &task.checkpoint,
         parent_checkpoint: "",
