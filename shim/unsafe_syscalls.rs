@@ -239,6 +239,102 @@ pub(crate) fn forget_inheritance() -> io::Result<()> {
     close_inherited()
 }
 
+/// Starts a copy of this process: the child's pid, or `None` in the child. Only for a process with one thread.
+///
+/// # Errors
+///
+/// The kernel's errno: `EAGAIN` at a limit of processes.
+pub(crate) fn fork() -> io::Result<Option<i32>> {
+    // JUSTIFICATION: joining a pid namespace takes a child that goes on with what its parent has decided; nix marks its own
+    // fork unsafe, and a new program in between would be visible to the container.
+    // SAFETY: the runtime's process has one thread, so no lock is held by a thread that the child does not have.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(None),
+        pid => Ok(Some(pid)),
+    }
+}
+
+/// Ends a forked process. Nothing that its parent would clean up is cleaned up by it.
+pub(crate) fn end_now(code: i32) -> ! {
+    // JUSTIFICATION: std's exit runs what the parent has registered for its own end.
+    // SAFETY: _exit(2) does not return, and touches nothing of this process.
+    unsafe { libc::_exit(code) }
+}
+
+/// Marks all descriptors from `first` on to be closed at the execve.
+///
+/// # Errors
+///
+/// The kernel's errno: `EINVAL` before Linux 5.11.
+pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
+    // JUSTIFICATION: neither nix nor rustix wraps close_range(2).
+    // SAFETY: no descriptor is closed by this call, so no owner is left with a closed one.
+    let status = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Sets the disk class and level of this thread: ioprio_set(2).
+///
+/// # Errors
+///
+/// The kernel's errno: `EPERM` for a class that takes a privilege.
+pub(crate) fn set_own_io_priority(priority: u16) -> io::Result<()> {
+    const IOPRIO_WHO_PROCESS: libc::c_int = 1;
+    // JUSTIFICATION: nobody wraps ioprio_set(2).
+    // SAFETY: three numbers; the kernel reads and writes no memory of ours.
+    let status = unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, libc::c_int::from(priority)) };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A scheduling class with its values. Source: sched_setattr(2).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SchedAttr {
+    pub(crate) policy: u32,
+    pub(crate) flags: u64,
+    pub(crate) nice: i32,
+    pub(crate) priority: u32,
+    /// Nanoseconds, as the next two.
+    pub(crate) runtime: u64,
+    pub(crate) deadline: u64,
+    pub(crate) period: u64,
+}
+
+/// Sets the scheduling class of this thread: sched_setattr(2).
+///
+/// # Errors
+///
+/// The kernel's errno: `EPERM` for a class that takes a privilege, `EINVAL` for values that do not fit the class.
+pub(crate) fn set_own_scheduler(attributes: &SchedAttr) -> io::Result<()> {
+    /// `struct sched_attr` of linux/sched/types.h, first version.
+    #[repr(C)]
+    struct KernelSchedAttr {
+        size: u32,
+        sched_policy: u32,
+        sched_flags: u64,
+        sched_nice: i32,
+        sched_priority: u32,
+        sched_runtime: u64,
+        sched_deadline: u64,
+        sched_period: u64,
+    }
+    const SIZE: u32 = 48;
+    let given = KernelSchedAttr {
+        size: SIZE,
+        sched_policy: attributes.policy,
+        sched_flags: attributes.flags,
+        sched_nice: attributes.nice,
+        sched_priority: attributes.priority,
+        sched_runtime: attributes.runtime,
+        sched_deadline: attributes.deadline,
+        sched_period: attributes.period,
+    };
+    // JUSTIFICATION: nobody wraps sched_setattr(2).
+    // SAFETY: the struct has the kernel's layout and says its own size; the kernel reads it during the call.
+    let status = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const given, 0) };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Closes all descriptors but the first three. For a process that has only just begun.
 ///
 /// # Errors

@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod credentials;
 #[cfg(test)]
+mod exec;
+#[cfg(test)]
 mod failures;
 #[cfg(test)]
 mod isolation;

@@ -17,6 +17,7 @@ use super::error::RuntimeFailure;
 use super::executor::ContainerExecutor;
 use super::filter::Filter;
 use super::init_process::InitProcess;
+use super::program::Program;
 use super::spec::{self, EnforceableSpec};
 use super::state::{Record, StateDir};
 use super::{cgroup_mounts, clock, devices, report, update};
@@ -74,9 +75,9 @@ impl NewContainer {
         let mut record = self.record();
         state.save(&record)?;
         self.filter.save(&state.filter())?;
-        let executor = ContainerExecutor::new(self.spec.process(), self.credentials, self.filter.clone());
-        self.write_specs(state, &executor)?;
-        let pid = self.run_libcontainer(state, executor)?;
+        let program = Program::new(self.spec.process(), self.credentials, self.filter.clone());
+        self.write_specs(state, &program)?;
+        let pid = self.run_libcontainer(state, ContainerExecutor::new(program))?;
         let init = InitProcess::observe(pid).map_err(RuntimeFailure::kernel("look at the init process"))?;
         self.limit(init)?;
         cgroup_mounts::force_read_only(pid, self.spec.spec())
@@ -99,23 +100,22 @@ impl NewContainer {
             created: clock::now(),
             annotations: spec.annotations().clone().unwrap_or_default(),
             cgroup: self.cgroup.clone(),
-            user_namespace: self.spec.has_user_namespace(),
             poststart: hooks.as_ref().and_then(|hooks| hooks.poststart().clone()).unwrap_or_default(),
             poststop: hooks.as_ref().and_then(|hooks| hooks.poststop().clone()).unwrap_or_default(),
             init: None,
         }
     }
 
-    fn write_specs(&self, state: &StateDir, executor: &ContainerExecutor) -> Result<(), RuntimeFailure> {
+    fn write_specs(&self, state: &StateDir, program: &Program) -> Result<(), RuntimeFailure> {
         let mut process = self.spec.process().clone();
-        self.credentials.write_out(&mut process, executor.loads_with_privilege());
+        self.credentials.write_out(&mut process, program.loads_with_privilege());
         let rules = self.spec.linux().resources().as_ref().and_then(|resources| resources.devices().as_ref());
         let cgroup = self.cgroup.spec_path();
         let for_init = self.spec.for_init(process, cgroup, devices::starting_from_nothing(rules), self.hook_limit);
         write_spec(state.path(), &for_init)?;
         let exec = state.exec_bundle();
         fs::create_dir(&exec).map_err(RuntimeFailure::file("make", &exec))?;
-        write_spec(&exec, &self.spec.for_exec(cgroup))
+        write_spec(&exec, &self.spec.for_exec())
     }
 
     fn run_libcontainer(&self, state: &StateDir, executor: ContainerExecutor) -> Result<i32, RuntimeFailure> {

@@ -2,6 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
+use std::io::Read as _;
+
+use rustix::fs::{Mode, OFlags};
+
+/// Most bytes of `/etc/passwd` that are looked at.
+const MAX_PASSWD: u64 = 1 << 20;
 
 /// The list for execve. Of a name that occurs twice the last value counts, as in runc.
 ///
@@ -32,6 +38,27 @@ pub(super) fn value<'a>(spec: &'a [String], wanted: &str) -> Option<&'a str> {
         .map(|(_, value)| value)
 }
 
+/// The home directory of a user by the container's own `/etc/passwd`. The file is the image's, so no more of it is believed, or
+/// waited for, than that.
+pub(super) fn home_of(uid: u32) -> Option<String> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = rustix::fs::open("/etc/passwd", flags, Mode::empty()).map(std::fs::File::from).ok()?;
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut text = Vec::new();
+    file.take(MAX_PASSWD).read_to_end(&mut text).ok()?;
+    home_in(&String::from_utf8_lossy(&text), uid)
+}
+
+/// Source: passwd(5).
+fn home_in(passwd: &str, uid: u32) -> Option<String> {
+    let fields = |line: &str| line.split(':').map(str::to_owned).collect::<Vec<_>>();
+    let mut lines = passwd.lines().map(fields);
+    let entry = lines.find(|fields| fields.get(2).is_some_and(|id| id.parse() == Ok(uid)))?;
+    entry.into_iter().nth(5).filter(|home| !home.is_empty())
+}
+
 /// What libcontainer found out about `HOME`.
 pub(super) fn home(found: HashMap<String, String>) -> Option<String> {
     found.into_iter().find(|(name, _)| name == "HOME").map(|(_, value)| value)
@@ -59,6 +86,15 @@ mod tests {
         assert_eq!(composed(&["A=1", "B=2", "A=3"], None), ["B=2", "A=3", "HOME=/"]);
         assert_eq!(value(&spec, "A"), Some("3"));
         assert_eq!(value(&spec, "C"), None);
+    }
+
+    #[test]
+    fn home_is_what_passwd_has_for_the_user() {
+        let passwd = "root:x:0:0:root:/root:/bin/sh\nbroken\nweb:x:33:33::/srv/web:/bin/sh\nnone:x:34:34:::/bin/sh\nweb2:x:33:33::/other:/bin/sh\n";
+        assert_eq!(home_in(passwd, 0).as_deref(), Some("/root"));
+        assert_eq!(home_in(passwd, 33).as_deref(), Some("/srv/web"), "the first one counts");
+        assert_eq!(home_in(passwd, 34), None, "an empty field");
+        assert_eq!(home_in(passwd, 1), None);
     }
 
     #[test]

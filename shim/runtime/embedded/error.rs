@@ -48,6 +48,12 @@ pub(super) enum RuntimeFailure {
         /// What went wrong, innermost cause last.
         reason: String,
     },
+    /// A process that this runtime has started itself. It can tell no more than a text.
+    #[error("{reason}")]
+    Process {
+        /// What went wrong, innermost cause last.
+        reason: String,
+    },
     /// A part of libcontainer that runs in this process.
     #[error("{doing}")]
     Step {

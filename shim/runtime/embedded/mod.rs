@@ -8,9 +8,8 @@
 //! Invocation ─▶ protected binary ─▶ deadline ─▶ verb ─▶ exit code, one line on stderr, one JSON line in --log
 //! ```
 //!
-//! What libcontainer 0.7 does not do, or does wrong, is done here: the seccomp filter (for init and for exec
-//! alike), reading credentials back, device rules on cgroup v2, signals, delete, update, and the truth about a
-//! container's state. A spec that cannot be enforced is refused (see [`spec`]).
+//! What libcontainer 0.7 does not do, or does wrong, is done here: the seccomp filter, exec as a whole, reading credentials
+//! back, device rules on cgroup v2, signals, delete, update, and the truth about a container's state. A spec that cannot be enforced is refused (see [`spec`]).
 
 mod arguments;
 mod causes;
@@ -33,6 +32,7 @@ mod freeze;
 mod id;
 mod init_process;
 mod kill;
+mod program;
 mod ps;
 mod report;
 pub(crate) mod seal;

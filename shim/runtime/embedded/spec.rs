@@ -111,10 +111,6 @@ impl EnforceableSpec {
         &self.rootfs
     }
 
-    pub(super) fn has_user_namespace(&self) -> bool {
-        namespaces(&self.linux).iter().any(|namespace| namespace.typ() == LinuxNamespaceType::User)
-    }
-
     /// What libcontainer gets at create. The filter is left out: this runtime's own code loads it. A hook without a
     /// time limit gets `hook_limit`, since libcontainer would wait for it without an end.
     pub(super) fn for_init(
@@ -136,12 +132,11 @@ impl EnforceableSpec {
         spec
     }
 
-    /// What libcontainer needs for an exec: where to go, and nothing that it would do again.
-    pub(super) fn for_exec(&self, cgroup: &Path) -> Spec {
+    /// What an exec needs of it: the process to go by, and the personality.
+    pub(super) fn for_exec(&self) -> Spec {
         let mut linux = Linux::default();
         linux
-            .set_namespaces(self.linux.namespaces().clone())
-            .set_cgroups_path(Some(cgroup.to_owned()))
+            .set_namespaces(None)
             .set_personality(self.linux.personality().clone())
             .set_resources(None)
             .set_devices(None)
@@ -149,7 +144,7 @@ impl EnforceableSpec {
             .set_readonly_paths(None);
         let mut spec = Spec::default();
         spec.set_version(self.spec.version().clone())
-            .set_root(self.absolute_root())
+            .set_root(self.spec.root().clone())
             .set_process(Some(self.process.clone()))
             .set_linux(Some(linux))
             .set_hostname(None)

@@ -111,8 +111,6 @@ pub(super) struct Record {
     pub(super) created: String,
     pub(super) annotations: HashMap<String, String>,
     pub(super) cgroup: ContainerCgroup,
-    /// Whether the container has a user namespace of its own.
-    pub(super) user_namespace: bool,
     /// Hooks that run in the host's namespaces after `start` and after `delete`.
     pub(super) poststart: Vec<Hook>,
     pub(super) poststop: Vec<Hook>,

@@ -87,6 +87,10 @@ pub(super) fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Erro
     move |source| CgroupError::Io { doing, path, source }
 }
 
+fn is_busy(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ResourceBusy
+}
+
 /// Which interface the files have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -133,6 +137,25 @@ impl ContainerCgroup {
     /// The directory with `devices.allow` and `devices.deny`.
     pub(super) fn device_lists(&self) -> Option<&Path> {
         self.devices.as_deref()
+    }
+
+    /// Puts this process in.
+    ///
+    /// A v2 cgroup whose children have controllers takes no process itself: a container with an init system has made it so. Then
+    /// this process goes where `init` is, which can't be outside. Source: cgroup-v2.rst "No Internal Process Constraint".
+    pub(super) fn join(&self, init: i32) -> Result<(), CgroupError> {
+        for directory in &self.directories {
+            match processes::join(directory) {
+                Err(CgroupError::Io { source, .. }) if self.version == Version::V2 && is_busy(&source) => {
+                    processes::join(&processes::unified_of(init, directory)?)?;
+                }
+                // A v1 hierarchy that the container is not in.
+                Err(CgroupError::Io { source, .. })
+                    if self.version == Version::V1 && source.kind() == io::ErrorKind::NotFound => {}
+                joined => joined?,
+            }
+        }
+        Ok(())
     }
 
     /// Refuses a cgroup that is another container's: what is in it would be limited, frozen and killed with ours.

@@ -1,12 +1,32 @@
 //! Who is in a cgroup.
 
 use std::fs;
-use std::io;
-use std::path::Path;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 
 use super::super::init_process::InitProcess;
 use super::{CgroupError, io_error};
 use crate::unsafe_syscalls;
+
+/// Puts this process into the cgroup of a directory.
+pub(super) fn join(directory: &Path) -> Result<(), CgroupError> {
+    let file = directory.join("cgroup.procs");
+    // Never created: on a path that is no cgroup this must fail.
+    let opened = fs::OpenOptions::new().write(true).open(&file);
+    opened.and_then(|mut file| file.write_all(b"0")).map_err(io_error("join the cgroup of", &file))
+}
+
+/// The directory of v2 that a process is in, if that is `above` or below it. Source: proc_pid_cgroup(5).
+pub(super) fn unified_of(pid: i32, above: &Path) -> Result<PathBuf, CgroupError> {
+    let file = PathBuf::from(format!("/proc/{pid}/cgroup"));
+    let text = fs::read_to_string(&file).map_err(io_error("read", &file))?;
+    let path = text.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    let directory = Path::new("/sys/fs/cgroup").join(path);
+    if directory.starts_with(above) && !path.split('/').any(|part| part == "..") {
+        return Ok(directory);
+    }
+    Err(io_error("join the cgroup of", above)(io::ErrorKind::ResourceBusy.into()))
+}
 
 /// The processes of a directory and of all below it. A directory that is not there has none.
 pub(super) fn of_tree(directory: &Path) -> Result<Vec<i32>, CgroupError> {

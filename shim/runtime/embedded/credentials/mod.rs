@@ -4,6 +4,8 @@
 //! which is all of them. So the sets are always written out for it, and read back right before the execve.
 //! Reading is done by system calls: a container need not have a `/proc`, and could bring its own.
 
+mod apply;
+
 use std::io;
 
 use libcontainer::capabilities::CapabilityExt as _;

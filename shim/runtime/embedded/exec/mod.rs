@@ -1,30 +1,50 @@
 //! `exec`: another process in a running container.
+//!
+//! Three processes, as every runtime needs them, since a pid namespace takes in children only:
+//!
+//! ```text
+//! this one ──fork── the guide: joins cgroup and namespaces ──fork── the newcomer: takes on all that its process has, execve
+//!     ▲                                 │ its pid                        │ what went wrong, or nothing: the pipe closes at execve
+//!     └─────────────────────────────────┴────────────────────────────────┘
+//! ```
+//!
+//! The newcomer does nothing before this process knows its pid, so whatever fails, nothing of it stays behind. libcontainer's own exec
+//! would not join a user namespace, and would do the work of a create again.
 
-use std::fs;
-use std::io::Write as _;
-use std::os::fd::AsRawFd as _;
-use std::path::{Path, PathBuf};
+mod channel;
+mod guide;
+mod namespaces;
+mod newcomer;
+mod scheduling;
+mod terminal;
+
+use std::path::Path;
 use std::process::ExitCode;
 
-use libcontainer::container::builder::ContainerBuilder;
-use libcontainer::container::{ContainerStatus, State};
-use libcontainer::syscall::syscall::SyscallType;
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use oci_spec::runtime::{Process, Spec};
-use rustix::fs::MemfdFlags;
+use rustix::process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpable_behavior};
 
 use super::arguments::{ExecProcess, ExecRequest};
-use super::causes::Causes;
 use super::create::{set_oom_score, write_pid_file};
 use super::credentials::Credentials;
 use super::deadline;
 use super::error::RuntimeFailure;
-use super::executor::ContainerExecutor;
 use super::filter::Filter;
-use super::report;
+use super::program::Program;
 use super::spec::{self, SpecError};
-use super::state::{Record, StateDir, Status};
+use super::state::{StateDir, Status};
+use crate::unsafe_syscalls;
+use channel::Channels;
+use guide::Guide;
+use namespaces::ForeignNamespaces;
+use newcomer::Newcomer;
+use terminal::ConsoleConnection;
+
+/// Every failure of a container's process begins with these words, as with runc; kubelet shows them.
+const PREFIX: &str = "unable to start container process: ";
 
 /// Runs a process in a container.
 ///
@@ -34,39 +54,32 @@ pub(super) fn exec(root: &Path, request: ExecRequest) -> Result<ExitCode, Runtim
     let state = StateDir::open(root, &request.id)?;
     let record = state.record()?;
     let status = state.status(&record);
-    if status != Status::Running {
+    let (Status::Running, Some(init)) = (status, record.init) else {
         return Err(RuntimeFailure::WrongStatus { verb: "exec in", id: request.id, status });
-    }
-    if record.user_namespace {
-        let field = "linux.namespaces".into();
-        return Err(SpecError::Refused {
-            field,
-            reason: "the embedded runtime can't exec in a user namespace; use runc",
-        }
-        .into());
-    }
-    let process = process(&state, &request)?;
-    let credentials = Credentials::of(&process)?;
-    let executor = ContainerExecutor::new(&process, credentials, Filter::read(&state.filter())?);
-    set_oom_score(process.oom_score_adj())?;
-    let pid = {
-        let own = OwnDirectory::make(&state, &record)?;
-        let mut given = process;
-        credentials.write_out(&mut given, executor.loads_with_privilege());
-        run_libcontainer(&own, &request, &given, executor)?
     };
+    let container: Spec = spec::read_json(&state.exec_bundle().join("config.json"), "spec")?;
+    let process = process(&container, &request)?;
+    let program = Program::new(&process, Credentials::of(&process)?, Filter::read(&state.filter())?);
+    let personality = container.linux().as_ref().and_then(|linux| linux.personality().as_ref()).map(|one| one.domain());
+    set_oom_score(process.oom_score_adj())?;
+    let console = request.console_socket.as_deref().map(ConsoleConnection::to).transpose();
+    let console = console.map_err(RuntimeFailure::kernel("connect to the console socket"))?;
+    let namespaces =
+        ForeignNamespaces::of(init).map_err(RuntimeFailure::kernel("look at the container's namespaces"))?;
+    let newcomer = Newcomer { process: &process, program, personality, console };
+    let guide = Guide { process: &process, cgroup: &record.cgroup, init, namespaces };
+    let pid = start(guide, newcomer)?;
     if let Some(file) = &request.pid_file {
-        write_pid_file(file, pid)?;
+        write_pid_file(file, pid).inspect_err(|_| end(pid))?;
     }
     if request.detach { Ok(ExitCode::SUCCESS) } else { wait(pid) }
 }
 
-fn process(state: &StateDir, request: &ExecRequest) -> Result<Process, RuntimeFailure> {
+fn process(container: &Spec, request: &ExecRequest) -> Result<Process, RuntimeFailure> {
     let process = match &request.process {
         ExecProcess::File(file) => spec::read_json(file, "process")?,
         ExecProcess::Arguments { args, cwd, env, user } => {
-            let spec: Spec = spec::read_json(&state.exec_bundle().join("config.json"), "spec")?;
-            let mut process = spec.process().clone().ok_or(SpecError::Missing { field: "process" })?;
+            let mut process = container.process().clone().ok_or(SpecError::Missing { field: "process" })?;
             process.set_args(Some(args.clone())).set_terminal(Some(request.tty));
             let env = process.env().iter().flatten().chain(env).cloned().collect();
             process.set_env(Some(env));
@@ -82,63 +95,61 @@ fn process(state: &StateDir, request: &ExecRequest) -> Result<Process, RuntimeFa
         }
     };
     spec::check_process(&process)?;
+    if process.terminal().unwrap_or(false) != request.console_socket.is_some() {
+        let reason = "a terminal and a console socket go together";
+        return Err(SpecError::Refused { field: "process.terminal".into(), reason }.into());
+    }
     Ok(process)
 }
 
-fn run_libcontainer(
-    own: &OwnDirectory,
-    request: &ExecRequest,
-    process: &Process,
-    executor: ContainerExecutor,
-) -> Result<i32, RuntimeFailure> {
-    let text = serde_json::to_vec(process).map_err(|source| RuntimeFailure::Json { what: "the process", source })?;
-    // libcontainer wants a file; this one has no name and is gone with the process.
-    let file = rustix::fs::memfd_create("process.json", MemfdFlags::CLOEXEC)
-        .map_err(|errno| RuntimeFailure::kernel("make a file for the process")(errno.into()))?;
-    let mut file = fs::File::from(file);
-    file.write_all(&text).map_err(RuntimeFailure::kernel("write the process"))?;
-    let causes = Causes::keep();
-    let pid = ContainerBuilder::new(request.id.as_str().to_owned(), SyscallType::default())
-        .with_root_path(&own.path)
-        .map_err(RuntimeFailure::step("open the state directory"))?
-        .with_console_socket(request.console_socket.as_deref())
-        .with_executor(executor)
-        .as_tenant()
-        .with_process(Some(format!("/proc/self/fd/{}", file.as_raw_fd())))
-        .with_detach(true)
-        .build()
-        .map_err(|error| causes.of(&error))?;
-    Ok(pid.as_raw())
-}
-
-/// What libcontainer takes for its root directory during one exec. It leaves sockets and links there, which go with
-/// the directory, and it wants a state file that says `running`.
-struct OwnDirectory {
-    path: PathBuf,
-}
-
-impl OwnDirectory {
-    fn make(state: &StateDir, record: &Record) -> Result<Self, RuntimeFailure> {
-        let path = state.path().join(format!("exec-{}", std::process::id()));
-        let own = Self { path: path.clone() };
-        let directory = path.join(state.id());
-        fs::create_dir_all(&directory).map_err(RuntimeFailure::file("make", &directory))?;
-        let pid = record.init.map(|init| init.pid());
-        let mut given = State::new(state.id().as_str(), ContainerStatus::Running, pid, state.exec_bundle());
-        given.use_systemd = record.cgroup.is_systemd();
-        let text = serde_json::to_vec(&given).map_err(|source| RuntimeFailure::Json { what: "the state", source })?;
-        let file = directory.join("state.json");
-        fs::write(&file, text).map_err(RuntimeFailure::file("write", &file))?;
-        Ok(own)
-    }
-}
-
-impl Drop for OwnDirectory {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.path) {
-            report::note(&format!("remove {}: {error}", self.path.display()));
+/// Starts the process; its pid.
+fn start(guide: Guide<'_>, newcomer: Newcomer<'_>) -> Result<i32, RuntimeFailure> {
+    // What has no parent any more comes here, so that a newcomer can be waited for though the guide has gone.
+    set_child_subreaper(Some(getpid())).map_err(|errno| RuntimeFailure::kernel("become a subreaper")(errno.into()))?;
+    // Neither of them may be looked into from inside the container: their memory is the host's (CVE-2016-9962).
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(|errno| RuntimeFailure::kernel("become undumpable")(errno.into()))?;
+    let channels = Channels::open().map_err(RuntimeFailure::kernel("make pipes"))?;
+    let forked = unsafe_syscalls::fork().map_err(RuntimeFailure::kernel("start a process"))?;
+    let Some(guide_pid) = forked else { guide.lead(newcomer, channels.in_child()) };
+    let mut channels = channels.in_parent();
+    let newcomer_pid = channels.pid();
+    let guided = waitpid(Pid::from_raw(guide_pid), None);
+    let pid = match (newcomer_pid, guided) {
+        (Ok(pid), Ok(WaitStatus::Exited(_, 0))) => pid,
+        (found, _) => {
+            end(guide_pid);
+            if let Ok(pid) = found {
+                end(pid);
+            }
+            return Err(failure(channels.failure().unwrap_or_default()));
+        }
+    };
+    match channels.go().and_then(|()| channels.failure()) {
+        Ok(text) if text.is_empty() => Ok(pid),
+        Ok(text) => {
+            end(pid);
+            Err(failure(text))
+        }
+        Err(error) => {
+            end(pid);
+            Err(RuntimeFailure::kernel("wait for the process to start")(error))
         }
     }
+}
+
+fn failure(text: String) -> RuntimeFailure {
+    let text = if text.is_empty() { "the process ended before its program was started".to_owned() } else { text };
+    let reason = if text.starts_with(PREFIX) { text } else { format!("{PREFIX}{text}") };
+    RuntimeFailure::Process { reason }
+}
+
+/// Kills a process of ours that is not to go on, and waits for its end.
+fn end(pid: i32) {
+    let pid = Pid::from_raw(pid);
+    // ESRCH: it has ended by itself, and only the wait is left to do.
+    kill(pid, Signal::SIGKILL).unwrap_or_default();
+    while waitpid(pid, None) == Err(nix::errno::Errno::EINTR) {}
 }
 
 fn wait(pid: i32) -> Result<ExitCode, RuntimeFailure> {
