@@ -61,6 +61,12 @@ fn devices() {
         &[
             ("null", Clean, |s| rule(s, json!({"allow": true, "type": "c", "major": 1, "minor": 3, "access": "rwm"}))),
             ("terminals", Clean, |s| rule(s, json!({"allow": true, "type": "c", "major": 136, "access": "rwm"}))),
+            ("the host's console", Mutated, |s| {
+                rule(s, json!({"allow": true, "type": "c", "major": 5, "minor": 1, "access": "rwm"}))
+            }),
+            ("no console", Clean, |s| {
+                rule(s, json!({"allow": false, "type": "c", "major": 5, "minor": 1, "access": "rwm"}))
+            }),
             ("everything", Denied, |s| rule(s, json!({"allow": true, "access": "rwm"}))),
             ("every type", Denied, |s| {
                 rule(s, json!({"allow": true, "type": "a", "major": 1, "minor": 3, "access": "r"}))
