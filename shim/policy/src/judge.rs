@@ -254,11 +254,22 @@ fn hardened(
     let grant = Grant::of(&draft, profile.name(), identity, state);
     let pid = draft.linux.namespace(oci::LinuxNamespaceType::Pid);
     let pid_namespace_shared = pid.is_none_or(|namespace| namespace.path().is_some());
+    let has_hooks = spec::stages(&draft.hooks).iter().any(|(_, list)| !list.is_empty());
     let cgroups_path = draft.linux.cgroups_path.to_string_lossy().into_owned();
     let (terminal, annotations) = (draft.process.terminal, draft.annotations.clone());
     let places = rootfs::places(draft.mounts.iter().map(|mount| mount.destination().as_path()));
     let bytes = canonical(&draft.write(&root)?, "/process/capabilities")?;
-    Ok(HardenedSpec { bytes, grant, terminal, cgroups_path, pid_namespace_shared, annotations, root, places })
+    Ok(HardenedSpec {
+        bytes,
+        grant,
+        terminal,
+        cgroups_path,
+        pid_namespace_shared,
+        has_hooks,
+        annotations,
+        root,
+        places,
+    })
 }
 
 /// The decision that the findings make. What is handed on is written only if nothing was refused.
