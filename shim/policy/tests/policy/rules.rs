@@ -395,6 +395,9 @@ fn mappings_of_a_joined_user_namespace_are_only_a_claim() {
     for (confirmed, verdict) in [(true, Clean), (false, Mutated)] {
         let decision = support::create_with(&spec, &task, &policy, |host| host.joined_users_are_remapped = confirmed);
         assert_eq!(verdict_of("user.non-root", &decision.record), verdict, "confirmed: {confirmed}");
+        let grant = support::admitted(decision).0.grant().clone();
+        let exec = support::exec(&spec["process"], &grant, &policy);
+        assert_eq!(verdict_of("user.non-root", &exec.record), verdict, "exec, confirmed: {confirmed}");
     }
 }
 
