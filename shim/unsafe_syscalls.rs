@@ -123,12 +123,25 @@ pub(crate) fn interrupt_then_end(limit: Duration, grace: Duration) -> io::Result
     if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Makes a detached mount read-only: mount_setattr(2), Linux 5.12.
+/// Makes a mount read-only, given a descriptor of its root: mount_setattr(2), Linux 5.12.
 ///
 /// # Errors
 ///
 /// The kernel's errno: `ENOSYS` before 5.12.
 pub(crate) fn make_mount_read_only(mount: impl AsFd) -> io::Result<()> {
+    set_read_only(mount, 0)
+}
+
+/// Makes a mount and all that are mounted below it read-only.
+///
+/// # Errors
+///
+/// As [`make_mount_read_only`].
+pub(crate) fn make_tree_read_only(mount: impl AsFd) -> io::Result<()> {
+    set_read_only(mount, libc::AT_RECURSIVE)
+}
+
+fn set_read_only(mount: impl AsFd, recursive: libc::c_int) -> io::Result<()> {
     /// `struct mount_attr` of linux/mount.h, first version.
     #[repr(C)]
     struct MountAttr {
@@ -151,7 +164,7 @@ pub(crate) fn make_mount_read_only(mount: impl AsFd) -> io::Result<()> {
             libc::SYS_mount_setattr,
             mount.as_fd().as_raw_fd(),
             c"".as_ptr(),
-            libc::AT_EMPTY_PATH,
+            libc::AT_EMPTY_PATH | recursive,
             &raw const attr,
             size_of::<MountAttr>(),
         )

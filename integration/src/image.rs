@@ -132,6 +132,7 @@ fn workload_layer(assets: &Assets) -> Result<Vec<u8>, Failure> {
     // Device nodes that an image brings itself: only the device cgroup keeps them shut.
     layer.node("nodes/mem", 1, 1)?;
     layer.node("nodes/kmsg", 1, 11)?;
+    layer.node("nodes/console", 5, 1)?;
     layer.finish()
 }
 

@@ -6,6 +6,10 @@
 //!                                         config.json there names N ─▶ the runtime is started in it
 //! ```
 //!
+//! For the embedded runtime everything else is read-only: it needs the kernel's filesystems, its own directory and the root
+//! filesystem, and makes links and nodes below `<rootfs>/dev` by path, whatever a volume of the pod has put there meanwhile. A
+//! program that the admin chose, or a hook, may need more.
+//!
 //! The namespace belongs to the runtime's process alone and ends with it, so nothing is left on the host, and the
 //! `config.json` on disk keeps the real paths. A clone is a peer of the mount that it was made of, so propagation into and
 //! out of volumes stays as it was. Source: open_tree(2), move_mount(2), mount_namespaces(7).
@@ -20,7 +24,7 @@ use std::thread;
 
 use nix::sched::{CloneFlags, unshare};
 use palisade_policy::HardenedSpec;
-use rustix::fs::{CWD, FileType, fstat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, open};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount, mount_bind, mount_change, move_mount,
     open_tree,
@@ -28,9 +32,11 @@ use rustix::mount::{
 use tokio::sync::oneshot;
 
 use super::call::RuntimeError;
+use super::choice::OciRuntime;
 use crate::bundle::{CONFIG, PrivateDir};
 use crate::gate::Pins;
 use crate::task::{Child, Reaper};
+use crate::unsafe_syscalls;
 
 /// Enough for a few calls and the standard library's spawn.
 const STACK: usize = 256 << 10;
@@ -42,15 +48,22 @@ pub struct HostView {
     config: PathBuf,
     document: Vec<u8>,
     files: Vec<(PathBuf, OwnedFd)>,
+    /// What the runtime may write to; `None`: whatever the host lets root write to.
+    writable: Option<Vec<PathBuf>>,
 }
 
 impl HostView {
-    /// The view of a container whose private directory is `private` and whose judged files are `pins`.
+    /// The view of a container whose private directory is `private` and whose judged files are `pins`, for `runtime`.
     ///
     /// # Errors
     ///
     /// [`RuntimeError::View`] when the document does not name them or there is no place for them.
-    pub fn of(private: &PrivateDir, spec: &HardenedSpec, pins: Pins) -> Result<Self, RuntimeError> {
+    pub fn of(
+        private: &PrivateDir,
+        spec: &HardenedSpec,
+        pins: Pins,
+        runtime: &OciRuntime,
+    ) -> Result<Self, RuntimeError> {
         let directory = private.view();
         let (sources, source_files) = named(pins.sources, |mount| directory.join(mount.to_string()));
         let (namespaces, namespace_files) = named(pins.namespaces, |kind| directory.join(format!("{kind:?}")));
@@ -58,7 +71,9 @@ impl HostView {
             spec.with_paths(&sources, &namespaces).map_err(|error| failed("name the judged files")(error.into()))?;
         DirBuilder::new().mode(0o711).create(&directory).map_err(failed("make the directory of the judged files"))?;
         let files = source_files.chain(namespace_files).collect();
-        Ok(Self { directory, config: private.path().join(CONFIG), document, files })
+        let needs = || ["/proc".into(), "/sys".into(), private.path().into(), spec.root().into()].into();
+        let writable = (*runtime == OciRuntime::Embedded && !spec.has_hooks()).then(needs);
+        Ok(Self { directory, config: private.path().join(CONFIG), document, files, writable })
     }
 
     /// Starts a program that sees the view. Only the thread that starts it enters the new namespace.
@@ -96,6 +111,9 @@ impl HostView {
     fn furnish(&self, clones: Vec<(&Path, OwnedFd)>) -> io::Result<()> {
         // What is mounted from here on stays here; what the host unmounts is unmounted here too.
         mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
+        if let Some(writable) = &self.writable {
+            read_only_but(writable)?;
+        }
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         // A process in a user namespace looks its sources up itself, as nobody that the host knows.
         mount("palisade", &self.directory, "tmpfs", flags, c"mode=0711,size=8m")?;
@@ -131,6 +149,22 @@ fn clone(file: &OwnedFd) -> io::Result<OwnedFd> {
     Ok(open_tree(file, "", flags)?)
 }
 
+/// Makes all mounts of the calling thread's namespace read-only but those at and below `writable`, which are mounted over
+/// themselves as they were. Before Linux 5.12 everything stays as it is.
+fn read_only_but(writable: &[PathBuf]) -> io::Result<()> {
+    let opened = |path: &Path| open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let kept: Vec<(&PathBuf, OwnedFd)> =
+        writable.iter().map(|path| Ok((path, clone(&opened(path)?)?))).collect::<io::Result<_>>()?;
+    match unsafe_syscalls::make_tree_read_only(opened(Path::new("/"))?) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => return Ok(()),
+        outcome => outcome?,
+    }
+    for (path, tree) in kept {
+        move_mount(&tree, "", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    }
+    Ok(())
+}
+
 /// A directory is mounted on a directory, everything else on a file.
 fn place_for(name: &Path, source: &OwnedFd) -> io::Result<()> {
     let kind = FileType::from_raw_mode(fstat(source)?.st_mode);
@@ -139,4 +173,33 @@ fn place_for(name: &Path, source: &OwnedFd) -> io::Result<()> {
 
 fn failed(action: &'static str) -> impl Fn(io::Error) -> RuntimeError {
     move |source| RuntimeError::View { action, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn only_what_a_runtime_needs_can_be_written() {
+        let base = std::env::temp_dir().join(format!("palisade-view-{}", std::process::id()));
+        let (kept, other) = (base.join("kept"), base.join("other"));
+        fs::create_dir_all(&kept).unwrap();
+        fs::create_dir_all(&other).unwrap();
+        let writable = [PathBuf::from("/proc"), kept.clone()];
+        let in_namespace = move || {
+            unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).unwrap();
+            mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC).unwrap();
+            fs::write(other.join("before"), "").unwrap();
+            read_only_but(&writable).unwrap();
+            fs::write(kept.join("after"), "").unwrap();
+            fs::write("/proc/thread-self/comm", "kept").unwrap();
+            fs::write(other.join("after"), "").unwrap_err().kind()
+        };
+        assert_eq!(thread::spawn(in_namespace).join().unwrap(), ErrorKind::ReadOnlyFilesystem);
+        // On the host nothing has changed.
+        fs::write(base.join("other/host"), "").unwrap();
+        fs::remove_dir_all(base).unwrap();
+    }
 }

@@ -185,7 +185,7 @@ async fn run_create(
     pins: Pins,
 ) -> Result<(u32, ProcessIo), TaskError> {
     let dir = hardened.dir();
-    let view = HostView::of(dir, hardened.spec(), pins)?;
+    let view = HostView::of(dir, hardened.spec(), pins, runtime)?;
     let pid_file = dir.path().join(PID_FILE);
     let systemd = is_systemd_path(hardened.spec().cgroups_path());
     let create =

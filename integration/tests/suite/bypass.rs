@@ -4,7 +4,7 @@
 //! The table is the entries of the submodules; `docs/bypasses.md` and the count in the README are kept equal to it.
 
 mod binds;
-mod container;
+pub(crate) mod container;
 mod devices;
 mod document;
 mod exec;

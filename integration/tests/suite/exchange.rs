@@ -8,7 +8,11 @@ use std::path::PathBuf;
 use libtest_mimic::Trial;
 use palisade_integration::containerd::Runtime;
 use palisade_integration::ctr::Run;
+use palisade_integration::tasks::CreateOptions;
+use serde_json::json;
 
+use crate::bypass::container::Container;
+use crate::spec_edits::push;
 use crate::support::{Check, World, trial};
 
 /// Allows the folder that is to be mounted; the runtime is the embedded one.
@@ -56,6 +60,29 @@ pub(crate) fn policy(world: &World) -> String {
 
 pub(crate) fn trials(world: &'static World) -> Vec<Trial> {
     vec![trial(world, "a source exchanged before the mount is not mounted", exchanged_source)]
+}
+
+/// What a volume can do that gets over the root after `root.links` has looked, shown where that rule is off: the links that the
+/// embedded runtime makes in `/dev` then go where the volume says, and must not be made on the host.
+pub(crate) fn over_root(world: &World) -> Check {
+    let (volume, host) = (folder(world).join("volume"), folder(world).join("host"));
+    fs::create_dir_all(&volume)?;
+    fs::create_dir_all(&host)?;
+    symlink(&host, volume.join("dev"))?;
+    let container = Container::make(world, Runtime::Palisade, &["true"], |spec| {
+        let options = json!(["rbind", "rprivate", "nosuid", "nodev"]);
+        push(spec, "/mounts", json!({ "destination": "/data", "type": "bind", "source": volume, "options": options }));
+    })?;
+    symlink("/", container.upper()?.join("data"))?;
+    let answer = container.start(CreateOptions::default());
+    let made: Vec<_> =
+        fs::read_dir(&host)?.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<_, _>>()?;
+    drop(container);
+    fs::remove_dir_all(folder(world))?;
+    expect!(made.is_empty(), "the runtime made {made:?} on the host");
+    let said = format!("{answer:?}");
+    expect!(said.contains("failed to symlink"), "it got no further than to {said}");
+    Ok(())
 }
 
 fn folder(world: &World) -> PathBuf {

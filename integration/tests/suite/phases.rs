@@ -72,7 +72,10 @@ fn all(world: &'static World) -> Vec<Phase> {
         phase(
             "privileged",
             "profile = \"privileged\"\n",
-            vec![trial(world, "the privileged profile runs all and records it", privileged)],
+            vec![
+                trial(world, "the privileged profile runs all and records it", privileged),
+                trial(world, "a volume over the root makes the runtime write nothing on the host", exchange::over_root),
+            ],
         ),
         Phase { alone: true, ..phase("several profiles", selection::POLICY, selection::trials(world)) },
         phase(

@@ -47,6 +47,7 @@ const ENOENT: i32 = 2;
 const SIGSEGV: i32 = 11;
 const EIO: i32 = 5;
 const ENXIO: i32 = 6;
+const ENODEV: i32 = 19;
 const ENOSYS: i32 = 38;
 const EPROTONOSUPPORT: i32 = 93;
 const EAFNOSUPPORT: i32 = 97;
@@ -80,6 +81,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("mknod-char", Plain).baseline(),
     row("open-kmsg-node", Privileged),
     row("open-mem-node", Privileged).unless(ENXIO),
+    row("open-console-node", Plain).unless(ENODEV),
     row("iopl", Privileged).unless(ENOSYS),
     row("ioperm", Privileged).unless(ENOSYS),
     row("sethostname", Privileged),

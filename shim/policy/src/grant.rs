@@ -105,7 +105,8 @@ impl Grant {
         self.memory_limit
     }
 
-    pub(crate) fn of(draft: &Draft, profile: &str, identity: Identity, state: PathBuf) -> Self {
+    /// `user_remapped`: as create was judged, for a namespace that is joined says nothing of itself.
+    pub(crate) fn of(draft: &Draft, profile: &str, identity: Identity, state: PathBuf, user_remapped: bool) -> Self {
         let process = &draft.process;
         let linux = &draft.linux;
         Self {
@@ -117,7 +118,7 @@ impl Grant {
             uid: process.uid,
             gid: process.gid,
             additional_gids: process.additional_gids.clone(),
-            user_remapped: draft.linux.is_user_remapped(),
+            user_remapped,
             capabilities: process.capabilities.clone(),
             no_new_privileges: process.no_new_privileges,
             apparmor_profile: process.apparmor_profile.clone(),

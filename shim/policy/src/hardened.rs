@@ -19,6 +19,7 @@ pub struct HardenedSpec {
     pub(crate) terminal: bool,
     pub(crate) cgroups_path: String,
     pub(crate) pid_namespace_shared: bool,
+    pub(crate) has_hooks: bool,
     pub(crate) annotations: BTreeMap<String, String>,
     pub(crate) root: PathBuf,
     pub(crate) places: Vec<Place>,
@@ -81,6 +82,12 @@ impl HardenedSpec {
     #[must_use]
     pub fn pid_namespace_shared(&self) -> bool {
         self.pid_namespace_shared
+    }
+
+    /// Whether programs of the host run while the container is made.
+    #[must_use]
+    pub fn has_hooks(&self) -> bool {
+        self.has_hooks
     }
 
     /// The annotations that were kept.

@@ -129,7 +129,11 @@ fn create_under(court: &Court<'_>, spec: ParsedSpec, host: &HostFacts, task: &Ta
         draft.linux.cgroups_path = own_cgroup(task.namespace, task.id);
     }
     let root = task.bundle.join("rootfs");
-    conclude(Operation::Create, court, sheet, || hardened(draft, profile, identity, state, root))
+    let user_remapped = draft.linux.is_user_remapped_for_sure(host.joined_users_are_remapped);
+    conclude(Operation::Create, court, sheet, || {
+        let grant = Grant::of(&draft, profile.name(), identity, state, user_remapped);
+        hardened(draft, grant, root)
+    })
 }
 
 /// The decision about a container whose specification is not understood: refused in every profile.
@@ -244,21 +248,25 @@ fn sandbox_ceiling(identity: &Identity, draft: &Draft) -> Option<u64> {
     is_sandbox.then(|| Some(number("quota")?.saturating_mul(1000) / number("period")?))?
 }
 
-fn hardened(
-    draft: Draft,
-    profile: &Profile,
-    identity: Identity,
-    state: PathBuf,
-    root: PathBuf,
-) -> Result<HardenedSpec, serde_json::Error> {
-    let grant = Grant::of(&draft, profile.name(), identity, state);
+fn hardened(draft: Draft, grant: Grant, root: PathBuf) -> Result<HardenedSpec, serde_json::Error> {
     let pid = draft.linux.namespace(oci::LinuxNamespaceType::Pid);
     let pid_namespace_shared = pid.is_none_or(|namespace| namespace.path().is_some());
+    let has_hooks = spec::stages(&draft.hooks).iter().any(|(_, list)| !list.is_empty());
     let cgroups_path = draft.linux.cgroups_path.to_string_lossy().into_owned();
     let (terminal, annotations) = (draft.process.terminal, draft.annotations.clone());
     let places = rootfs::places(draft.mounts.iter().map(|mount| mount.destination().as_path()));
     let bytes = canonical(&draft.write(&root)?, "/process/capabilities")?;
-    Ok(HardenedSpec { bytes, grant, terminal, cgroups_path, pid_namespace_shared, annotations, root, places })
+    Ok(HardenedSpec {
+        bytes,
+        grant,
+        terminal,
+        cgroups_path,
+        pid_namespace_shared,
+        has_hooks,
+        annotations,
+        root,
+        places,
+    })
 }
 
 /// The decision that the findings make. What is handed on is written only if nothing was refused.

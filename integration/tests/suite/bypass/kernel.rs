@@ -83,6 +83,12 @@ pub(super) const ENTRIES: &[Bypass] = &[
         "to open a node of the memory that the image brings",
         "the device cgroup (res.devices)",
     ),
+    tries(
+        "open-console-node",
+        "§6.8",
+        "to open a node of the host's console that the image brings",
+        "the device cgroup (res.devices)",
+    ),
     tries("iopl", "controls §3", "access to the I/O ports", "linux.seccomp, caps.allow-list"),
     tries("ioperm", "controls §3", "access to one I/O port", "linux.seccomp, caps.allow-list"),
     tries("sethostname", "controls §3", "to change the host name", "linux.seccomp, caps.allow-list"),

@@ -186,9 +186,17 @@ pub(super) const ENTRIES: &[Bypass] = &[
         "image-link-volume",
         "§6.9, CVE-2021-30465",
         "a link that leads a volume into /proc",
-        Test(IMAGE, volume_into_proc),
+        Test(IMAGE, |world, runtime| volume_led(world, runtime, "/proc/self/attr")),
         "root.links",
     ),
+    refused(
+        "image-link-root",
+        "CVE-2026-41579, CVE-2019-16884",
+        "a link that leads a volume to the root, over all that is mounted there",
+        Test(IMAGE, |world, runtime| volume_led(world, runtime, "/")),
+        "root.links",
+    )
+    .stops_too("runc looks for the mount at a name that is covered then"),
 ];
 
 /// Mounts a filesystem by its type.
@@ -222,8 +230,8 @@ fn linked(world: &World, runtime: Runtime, place: &str) -> Meeting {
     Ok(container.start(CreateOptions::default()).map_or_else(Met::Refused, |_| Met::Through))
 }
 
-fn volume_into_proc(world: &World, runtime: Runtime) -> Meeting {
+fn volume_led(world: &World, runtime: Runtime, to: &str) -> Meeting {
     let container = Container::make(world, runtime, &["true"], |spec| over(spec, "/data"))?;
-    symlink("/proc/self/attr", container.upper()?.join("data"))?;
+    symlink(to, container.upper()?.join("data"))?;
     Ok(container.start(CreateOptions::default()).map_or_else(Met::Refused, |_| Met::Through))
 }

@@ -19,6 +19,7 @@ pub(super) fn judge(resources: &mut oci::LinuxResources, scope: &ResourceScope<'
     let mut settled = asked.clone();
     let period = asked.period().filter(|period| *period > 0).unwrap_or(DEFAULT_PERIOD);
     let quota = settle(&asked, period, scope);
+    let (quota, period) = unless_too_short(quota, period, scope);
     if let Some(quota) = quota {
         settled.set_quota(Some(quota)).set_period(Some(period));
     } else {
@@ -46,9 +47,8 @@ pub(super) fn judge(resources: &mut oci::LinuxResources, scope: &ResourceScope<'
 /// The quota in microseconds a period, or none where an update does not touch it.
 fn settle(asked: &oci::LinuxCpu, period: u64, scope: &ResourceScope<'_>) -> Option<i64> {
     let ceiling = scope.settings.cpu;
-    let highest = scope.cpu_ceiling.map_or(ceiling.max, |above| above.min(ceiling.max));
     let default = scope.cpu_ceiling.map_or(ceiling.default, |above| above.min(ceiling.default));
-    let most = quota_of(highest, period);
+    let most = quota_of(highest(scope), period);
     let quota = match asked.quota() {
         Some(quota) if quota > 0 => u64::try_from(quota).unwrap_or(most).min(most),
         Some(quota) if quota < 0 => most,
@@ -58,6 +58,23 @@ fn settle(asked: &oci::LinuxCpu, period: u64, scope: &ResourceScope<'_>) -> Opti
         _ => return None,
     };
     i64::try_from(quota).ok()
+}
+
+/// In a period in which the maximum is less than the least quota that the kernel takes, no quota keeps it.
+fn unless_too_short(quota: Option<i64>, period: u64, scope: &ResourceScope<'_>) -> (Option<i64>, u64) {
+    match quota {
+        Some(quota) if highest(scope).saturating_mul(period) / 1000 < LEAST_QUOTA => {
+            let longer = i128::from(quota) * i128::from(DEFAULT_PERIOD) / i128::from(period);
+            let most = i64::try_from(quota_of(highest(scope), DEFAULT_PERIOD)).unwrap_or(i64::MAX);
+            (Some(i64::try_from(longer).unwrap_or(most).min(most)), DEFAULT_PERIOD)
+        }
+        quota => (quota, period),
+    }
+}
+
+/// Thousandths of a CPU.
+fn highest(scope: &ResourceScope<'_>) -> u64 {
+    scope.cpu_ceiling.map_or(scope.settings.cpu.max, |above| above.min(scope.settings.cpu.max))
 }
 
 fn quota_of(millis: u64, period: u64) -> u64 {

@@ -13,8 +13,9 @@ use crate::sheet::{Found, Sheet};
 /// allows all minors.
 const PTS_MAJOR: i64 = 136;
 
-/// The host's console, which containerd's list allows. The node of that number is refused (`linux.devices`): a
-/// container's `/dev/console` is its own terminal.
+/// The host's console, which containerd's list allows for every container. No container needs it, as its
+/// `/dev/console` is its own terminal; but an image can bring a node of that number, and whoever opens it reads what is
+/// typed at the host's console and writes there.
 const CONSOLE: (i64, i64) = (5, 1);
 
 /// The last rule that matches decides, so the list starts with a denial of everything, and what it then
@@ -22,12 +23,14 @@ const CONSOLE: (i64, i64) = (5, 1);
 pub(super) fn judge(resources: &mut oci::LinuxResources, scope: &ResourceScope<'_>, sheet: &mut Sheet) {
     let rules = resources.devices().clone().unwrap_or_default();
     for (i, rule) in rules.iter().enumerate() {
-        if rule.allow() && !is_own(rule, scope.devices) {
+        if rule.allow() && !is_own(rule, scope.devices) && !is_console(rule) {
             let reason = format!("allows {rule}, which is not a device of the container");
             let found = Found::new(pointer::index("/linux/resources/devices", i), json!(rule), reason);
             sheet.refuses(found, "the container's own device nodes");
         }
     }
+    let rules = without_console(rules, scope, sheet);
+    resources.set_devices(resources.devices().is_some().then(|| rules.clone()));
     if scope.fills_in && !rules.first().is_some_and(denies_all) {
         let mut denial = oci::LinuxDeviceCgroup::default();
         denial.set_allow(false);
@@ -37,6 +40,29 @@ pub(super) fn judge(resources: &mut oci::LinuxResources, scope: &ResourceScope<'
             resources.set_devices(Some(std::iter::once(denial).chain(rules).collect()));
         }
     }
+}
+
+/// What containerd allows without being asked is no sign of intent, so it is taken out rather than refused.
+fn without_console(
+    rules: Vec<oci::LinuxDeviceCgroup>,
+    scope: &ResourceScope<'_>,
+    sheet: &mut Sheet,
+) -> Vec<oci::LinuxDeviceCgroup> {
+    let mut kept = Vec::with_capacity(rules.len());
+    for (i, rule) in rules.into_iter().enumerate() {
+        let found =
+            || Found::new(pointer::index("/linux/resources/devices", i), json!(rule), "allows the host's console");
+        let given = !rule.allow() || !is_console(&rule) || is_own(&rule, scope.devices);
+        if given || !sheet.mends(found(), json!(null)) {
+            kept.push(rule);
+        }
+    }
+    kept
+}
+
+fn is_console(rule: &oci::LinuxDeviceCgroup) -> bool {
+    let character = matches!(rule.typ(), Some(LinuxDeviceType::C | LinuxDeviceType::U));
+    character && rule.major().zip(rule.minor()) == Some(CONSOLE)
 }
 
 fn denies_all(rule: &oci::LinuxDeviceCgroup) -> bool {
@@ -54,7 +80,6 @@ fn is_own(rule: &oci::LinuxDeviceCgroup, nodes: &[GrantedDevice]) -> bool {
     };
     match (rule.major(), rule.minor()) {
         (Some(PTS_MAJOR), _) if !block => true,
-        (Some(major), Some(minor)) if !block && (major, minor) == CONSOLE => true,
         (Some(major), Some(minor)) => {
             let usual = !block && device_nodes::DEFAULTS.iter().any(|(_, a, b)| (*a, *b) == (major, minor));
             usual || nodes.contains(&GrantedDevice { block, major, minor })

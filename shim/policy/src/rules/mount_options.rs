@@ -6,7 +6,8 @@ use crate::rules::flags::{self, Flag};
 use crate::sheet::{Found, Sheet};
 use crate::spec::is_bind;
 
-/// Flags of mount(8) and of the OCI specification that any mount may carry.
+/// Flags of mount(8) and of the OCI specification that any mount may carry. `tmpcopyup` is not among them: a tmpfs filled
+/// from the image has the image's links, where `root.links` takes it for empty.
 const FLAGS: &[&str] = &[
     "async",
     "atime",
@@ -65,7 +66,6 @@ const FLAGS: &[&str] = &[
     "suid",
     "symfollow",
     "sync",
-    "tmpcopyup",
     "unbindable",
     "idmap",
     "ridmap",

@@ -1,5 +1,7 @@
 //! `root.links`.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use crate::rootfs::{PlaceFact, is_kernel_place, is_kernel_root};
@@ -7,8 +9,9 @@ use crate::sheet::{Found, Sheet};
 
 /// An image whose /dev, /proc or /sys is a symbolic link made runtimes mount, create and write elsewhere, on the host
 /// too (CVE-2025-54867, CVE-2026-41579, CVE-2026-47766); one that leads a volume's destination into /proc has it stand
-/// where the runtime writes labels and sysctls (CVE-2019-16884, CVE-2025-52881). A volume that is mounted before can hold
-/// such a link as well.
+/// where the runtime writes labels and sysctls (CVE-2019-16884, CVE-2025-52881). One that leads it to the root has it
+/// cover all of these together: the runtime goes on in a `/dev` of the volume's, which can be a link to a directory of the
+/// host. A volume that is mounted before can hold such a link as well.
 pub(super) fn judge(places: &[PlaceFact], sheet: &mut Sheet) {
     for place in places {
         let text = place.destination.to_string_lossy();
@@ -20,6 +23,7 @@ pub(super) fn judge(places: &[PlaceFact], sheet: &mut Sheet) {
             Some(end) if is_kernel_place(end) && !is_kernel_place(&place.destination) => {
                 format!("a link leads {text:?} to {:?}", end.to_string_lossy())
             }
+            Some(end) if *end == Path::new("/") => format!("a link leads {text:?} to the root itself"),
             Some(_) if is_kernel_root(&place.destination) && place.is_file => {
                 format!("the image has a file at {text:?}")
             }

@@ -58,8 +58,9 @@ fn ceiling_of(name: &str, value: &str, resources: &oci::LinuxResources, scope: &
             let (quota, period) = value.split_once(' ').unwrap_or((value, "100000"));
             let period = number(period).filter(|period| (1_000..=1_000_000).contains(period))?;
             let millis = scope.cpu_ceiling.map_or(settings.cpu.max, |above| above.min(settings.cpu.max));
-            let most =
-                typed_quota(resources, period).unwrap_or_else(|| millis.saturating_mul(period) / 1000).max(1_000);
+            let most = typed_quota(resources, period).unwrap_or_else(|| millis.saturating_mul(period) / 1000);
+            // The kernel takes no smaller quota, so in so short a period none keeps the maximum.
+            let most = Some(most).filter(|most| *most >= 1_000)?;
             Some(format!("{} {period}", lowered(quota, most)?))
         }
         _ if NUMBERS.contains(&name) => {

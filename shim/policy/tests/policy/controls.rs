@@ -348,6 +348,7 @@ fn links_of_the_image() {
         ("/sys", Some("/"), false, Denied),
         ("/data", Some("/proc/self/attr"), false, Denied),
         ("/data", Some("/dev/shm"), false, Denied),
+        ("/data", Some("/"), false, Denied),
         ("/data", None, false, Denied),
     ] {
         let policy = Policy::builtin();

@@ -289,12 +289,17 @@ fn what_is_checked_or_overwritten_says_by_what() {
 fn an_idmapped_mount_maps_to_nobody_of_the_host() {
     let mapping = |host: u32| json!([{"containerID": 0, "hostID": host, "size": 1000}]);
     for kind in ["uidMappings", "gidMappings"] {
-        for (host, denied) in [(0, true), (1000, true), (1_048_576, false)] {
+        for (host, denied) in [(0, true), (1000, true), (100_000, true), (1_114_000, true), (1_048_576, false)] {
             let mut spec = with("/root/path", json!("rootfs"));
+            crate::process::remap(&mut spec, 1_048_576);
             spec["mounts"][0][kind] = mapping(host);
             let record = support::create(&spec, &Policy::builtin()).record;
             let expected = if denied { support::Verdict::Denied } else { support::Verdict::Clean };
             assert_eq!(verdict_of("linux.userns", &record), expected, "{kind} {host}");
         }
+        let mut spec = with("/root/path", json!("rootfs"));
+        spec["mounts"][0][kind] = mapping(1_048_576);
+        let record = support::create(&spec, &Policy::builtin()).record;
+        assert_eq!(verdict_of("linux.userns", &record), support::Verdict::Denied, "{kind}, no user namespace");
     }
 }

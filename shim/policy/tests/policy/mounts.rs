@@ -85,6 +85,7 @@ fn mounts() {
             ("suid after nosuid", Mutated, |s| mount(s, "/t", "tmpfs", json!(["nosuid", "nodev", "suid"]))),
             ("dev after nodev", Mutated, |s| mount(s, "/t", "tmpfs", json!(["nosuid", "nodev", "dev"]))),
             ("unknown", Denied, |s| mount(s, "/t", "tmpfs", json!(["nosuid", "nodev", "remount"]))),
+            ("filled from the image", Denied, |s| mount(s, "/t", "tmpfs", json!(["nosuid", "nodev", "tmpcopyup"]))),
             ("two in one", Denied, |s| mount(s, "/t", "tmpfs", json!(["nosuid", "nodev", "size=1m,suid"]))),
         ],
     );

@@ -61,6 +61,12 @@ fn devices() {
         &[
             ("null", Clean, |s| rule(s, json!({"allow": true, "type": "c", "major": 1, "minor": 3, "access": "rwm"}))),
             ("terminals", Clean, |s| rule(s, json!({"allow": true, "type": "c", "major": 136, "access": "rwm"}))),
+            ("the host's console", Mutated, |s| {
+                rule(s, json!({"allow": true, "type": "c", "major": 5, "minor": 1, "access": "rwm"}))
+            }),
+            ("no console", Clean, |s| {
+                rule(s, json!({"allow": false, "type": "c", "major": 5, "minor": 1, "access": "rwm"}))
+            }),
             ("everything", Denied, |s| rule(s, json!({"allow": true, "access": "rwm"}))),
             ("every type", Denied, |s| {
                 rule(s, json!({"allow": true, "type": "a", "major": 1, "minor": 3, "access": "r"}))
@@ -409,6 +415,33 @@ fn a_list_of_the_file_takes_effect() {
 }
 
 #[test]
+fn no_period_is_too_short_for_the_maximum() {
+    let policy =
+        Policy::from_toml("[profiles.restricted.rules.\"res.cpu\"]\ndefault = \"100m\"\nmax = \"500m\"\n").unwrap();
+    // (quota and period that are asked for, what is given): the kernel takes no quota below 1000.
+    for (asked, given) in [
+        ((10_000, 100_000), (10_000, 100_000)),
+        ((1_000, 2_000), (1_000, 2_000)),
+        ((1_000, 1_000), (50_000, 100_000)),
+        ((-1, 1_000), (50_000, 100_000)),
+        ((300, 1_000), (30_000, 100_000)),
+    ] {
+        let mut spec = pod();
+        spec["root"]["path"] = json!("rootfs");
+        spec["linux"]["resources"]["cpu"] = json!({"quota": asked.0, "period": asked.1});
+        let hardened = support::json(support::admitted(support::create(&spec, &policy)).0.as_bytes());
+        let cpu = &hardened["linux"]["resources"]["cpu"];
+        assert_eq!((cpu["quota"].as_i64().unwrap(), cpu["period"].as_i64().unwrap()), given, "{asked:?}");
+    }
+    fn with(spec: &mut Value, file: &str) {
+        spec["linux"]["resources"]["unified"] = json!({ "cpu.max": file });
+    }
+    // The container's own quota is half a CPU.
+    assert_eq!(judged("res.unified", &policy, |s| with(s, "max 1000")), Denied);
+    assert_eq!(judged("res.unified", &policy, |s| with(s, "max 2000")), Mutated);
+}
+
+#[test]
 fn mappings_of_a_joined_user_namespace_are_only_a_claim() {
     let policy = Policy::builtin();
     let mut spec = pod();
@@ -422,6 +455,9 @@ fn mappings_of_a_joined_user_namespace_are_only_a_claim() {
     for (confirmed, verdict) in [(true, Clean), (false, Mutated)] {
         let decision = support::create_with(&spec, &task, &policy, |host| host.joined_users_are_remapped = confirmed);
         assert_eq!(verdict_of("user.non-root", &decision.record), verdict, "confirmed: {confirmed}");
+        let grant = support::admitted(decision).0.grant().clone();
+        let exec = support::exec(&spec["process"], &grant, &policy);
+        assert_eq!(verdict_of("user.non-root", &exec.record), verdict, "exec, confirmed: {confirmed}");
     }
 }
 

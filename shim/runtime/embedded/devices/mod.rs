@@ -5,7 +5,8 @@
 //! create and the container's start.
 //!
 //! On v1 libcontainer writes the lists, but always allows `/dev/net/tun`, which runc stopped doing (CVE-free, and yet
-//! a way to a raw network interface); that is taken back unless the spec allows it.
+//! a way to a raw network interface), and the host's console, of which an image can bring a node; both are taken back
+//! unless the spec allows them.
 
 mod program;
 mod rules;
@@ -22,8 +23,8 @@ use super::cgroup::{ContainerCgroup, Version};
 use crate::unsafe_syscalls;
 use rules::{DeviceType, Rules};
 
-/// Major and minor number of `/dev/net/tun`. Source: the kernel's devices.txt.
-const TUN: (u32, u32) = (10, 200);
+/// Major and minor numbers of `/dev/net/tun` and of the host's console. Source: the kernel's devices.txt.
+const NOT_BY_DEFAULT: [(u32, u32); 2] = [(10, 200), (5, 1)];
 
 /// Why the devices can't be limited.
 #[derive(Debug, Error)]
@@ -58,7 +59,7 @@ pub(super) fn starting_from_nothing(rules: Option<&Vec<LinuxDeviceCgroup>>) -> V
 pub(super) fn limit(cgroup: &ContainerCgroup, spec: Option<&Vec<LinuxDeviceCgroup>>) -> Result<(), DeviceFilterError> {
     let rules = Rules::of_spec(spec.map(Vec::as_slice).unwrap_or_default())?;
     match cgroup.version() {
-        Version::V1 => cgroup.device_lists().map_or(Ok(()), |lists| deny_tun(lists, &rules)),
+        Version::V1 => cgroup.device_lists().map_or(Ok(()), |lists| deny_what_libcontainer_adds(lists, &rules)),
         Version::V2 => {
             // v2 always has one; an empty path would fail to open.
             let directory = cgroup.directory().map(Path::to_owned).unwrap_or_default();
@@ -74,14 +75,14 @@ fn attach(directory: &Path, rules: &Rules) -> io::Result<()> {
     unsafe_syscalls::attach_device_program(&directory, &program::of(rules))
 }
 
-fn deny_tun(lists: &Path, rules: &Rules) -> Result<(), DeviceFilterError> {
-    let (major, minor) = TUN;
-    let denied = !rules.allowed(DeviceType::Character, major, minor);
-    let access = denied.letters();
-    if access.is_empty() {
-        return Ok(());
-    }
+fn deny_what_libcontainer_adds(lists: &Path, rules: &Rules) -> Result<(), DeviceFilterError> {
     let file = lists.join("devices.deny");
-    fs::write(&file, format!("c {major}:{minor} {access}"))
-        .map_err(|source| DeviceFilterError::Attach { path: file, source })
+    for (major, minor) in NOT_BY_DEFAULT {
+        let access = (!rules.allowed(DeviceType::Character, major, minor)).letters();
+        if !access.is_empty() {
+            fs::write(&file, format!("c {major}:{minor} {access}"))
+                .map_err(|source| DeviceFilterError::Attach { path: file.clone(), source })?;
+        }
+    }
+    Ok(())
 }
