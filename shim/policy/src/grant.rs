@@ -29,8 +29,8 @@ pub struct Grant {
     pub(crate) selinux_label: String,
     pub(crate) oom_score_adj: Option<i32>,
     pub(crate) rlimits: Vec<Rlimit>,
-    pub(crate) scheduled: bool,
-    pub(crate) io_prioritised: bool,
+    pub(crate) scheduler: Option<oci::Scheduler>,
+    pub(crate) io_priority: Option<oci::LinuxIOPriority>,
     pub(crate) devices: Vec<GrantedDevice>,
     pub(crate) memory_limit: i64,
 }
@@ -105,7 +105,8 @@ impl Grant {
         self.memory_limit
     }
 
-    pub(crate) fn of(draft: &Draft, profile: &str, identity: Identity, state: PathBuf) -> Self {
+    /// `user_remapped`: root in the container is an ordinary user of the host, and the host confirmed it.
+    pub(crate) fn of(draft: &Draft, profile: &str, identity: Identity, state: PathBuf, user_remapped: bool) -> Self {
         let process = &draft.process;
         let linux = &draft.linux;
         Self {
@@ -117,15 +118,15 @@ impl Grant {
             uid: process.uid,
             gid: process.gid,
             additional_gids: process.additional_gids.clone(),
-            user_remapped: draft.linux.is_user_remapped(),
+            user_remapped,
             capabilities: process.capabilities.clone(),
             no_new_privileges: process.no_new_privileges,
             apparmor_profile: process.apparmor_profile.clone(),
             selinux_label: process.selinux_label.clone(),
             oom_score_adj: process.oom_score_adj,
             rlimits: process.rlimits.clone(),
-            scheduled: process.scheduler.is_some(),
-            io_prioritised: process.io_priority.is_some(),
+            scheduler: process.scheduler.clone(),
+            io_priority: process.io_priority,
             devices: GrantedDevice::all(&draft.linux.devices),
             memory_limit: draft.linux.resources.memory().and_then(|memory| memory.limit()).unwrap_or(0),
         }

@@ -128,8 +128,12 @@ fn create_under(court: &Court<'_>, spec: ParsedSpec, host: &HostFacts, task: &Ta
         // The shim has to know the cgroup, also where no rule asks for one.
         draft.linux.cgroups_path = own_cgroup(task.namespace, task.id);
     }
+    let user_remapped = draft.linux.is_user_remapped_for_sure(host.joined_users_are_remapped);
     let root = task.bundle.join("rootfs");
-    conclude(Operation::Create, court, sheet, || hardened(draft, profile, identity, state, root))
+    conclude(Operation::Create, court, sheet, || {
+        let grant = Grant::of(&draft, profile.name(), identity, state, user_remapped);
+        hardened(draft, grant, root)
+    })
 }
 
 /// The decision about a container whose specification is not understood: refused in every profile.
@@ -244,14 +248,7 @@ fn sandbox_ceiling(identity: &Identity, draft: &Draft) -> Option<u64> {
     is_sandbox.then(|| Some(number("quota")?.saturating_mul(1000) / number("period")?))?
 }
 
-fn hardened(
-    draft: Draft,
-    profile: &Profile,
-    identity: Identity,
-    state: PathBuf,
-    root: PathBuf,
-) -> Result<HardenedSpec, serde_json::Error> {
-    let grant = Grant::of(&draft, profile.name(), identity, state);
+fn hardened(draft: Draft, grant: Grant, root: PathBuf) -> Result<HardenedSpec, serde_json::Error> {
     let pid = draft.linux.namespace(oci::LinuxNamespaceType::Pid);
     let pid_namespace_shared = pid.is_none_or(|namespace| namespace.path().is_some());
     let cgroups_path = draft.linux.cgroups_path.to_string_lossy().into_owned();
