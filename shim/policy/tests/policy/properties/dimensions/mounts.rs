@@ -106,9 +106,9 @@ fn on_last(document: &mut Value, change: impl Fn(&mut Value)) {
 /// The tests' host has links below /link/to; the policy writes down where they lead.
 fn sources(before: &Value, after: &Value) -> Option<String> {
     each(before, after, |old, new| {
-        let real = at(old, "/source").as_str().unwrap_or_default().replace("/link/to/", "/");
-        let new = at(new, "/source").as_str().unwrap_or_default();
-        seen(real != new, || format!("{real:?} became {new:?}"))
+        let of = |mount: &Value| at(mount, "/source").as_str().unwrap_or_default().to_owned();
+        let (old, new) = (of(old), of(new));
+        seen(new != old && new != old.replace("/link/to/", "/"), || format!("{old:?} became {new:?}"))
     })
 }
 

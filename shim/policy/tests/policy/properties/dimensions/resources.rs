@@ -171,7 +171,8 @@ fn files(before: &Value, after: &Value) -> Option<String> {
 
 /// How much a cgroup file lets through, as (amount, in how much).
 fn amount(name: &str, text: &str) -> (u128, u128) {
-    let number = |text: &str| text.parse::<u128>().unwrap_or(u128::from(u64::MAX));
+    const MOST: u128 = u64::MAX as u128;
+    let number = |text: &str| text.parse().unwrap_or(MOST);
     match (name, text.split_once(' ')) {
         ("cpu.max", Some((quota, period))) => (number(quota), number(period)),
         ("cpu.max", None) => (number(text), 100_000),
