@@ -97,6 +97,15 @@ build_probe() {
     PROBE=$BUILT
 }
 
+# Builds the program that reads OCI documents as runc does, with the newest types of runtime-spec that Debian has; sets GO_READER.
+build_go_reader() {
+    install_packages golang-go
+    unpack gospec golang-github-opencontainers-specs-dev/sid
+    GO_READER=$CACHE/gospec/reader
+    (cd "$ROOT/tests/gospec" && GO111MODULE=off GOFLAGS='' GOPATH=$CACHE/gospec/usr/share/gocode GOCACHE=$CACHE/go-build go build -o "$GO_READER" .) >&2 ||
+        die "the build of tests/gospec failed"
+}
+
 # static_build PROFILE CARGO_ARGUMENTS...: for musl, or with glibc linked in where that target can't be had; sets BUILT, the folder with the result.
 static_build() {
     local profile=$1 target=$MUSL folder

@@ -133,7 +133,7 @@ impl LinuxDraft {
 
     /// Whether the container gets or joins a user namespace in which nobody is a user of the host's
     /// reserved range. Kubernetes keeps 0 to 65535 of the host for itself (KEP-127).
-    pub(crate) fn is_user_remapped(&self) -> bool {
+    fn is_user_remapped(&self) -> bool {
         let outside = |mappings: &[oci::LinuxIdMapping]| !mappings.is_empty() && mappings.iter().all(is_outside_host);
         self.namespace(oci::LinuxNamespaceType::User).is_some()
             && outside(&self.uid_mappings)

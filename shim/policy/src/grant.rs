@@ -29,8 +29,8 @@ pub struct Grant {
     pub(crate) selinux_label: String,
     pub(crate) oom_score_adj: Option<i32>,
     pub(crate) rlimits: Vec<Rlimit>,
-    pub(crate) scheduled: bool,
-    pub(crate) io_prioritised: bool,
+    pub(crate) scheduler: Option<oci::Scheduler>,
+    pub(crate) io_priority: Option<oci::LinuxIOPriority>,
     pub(crate) devices: Vec<GrantedDevice>,
     pub(crate) memory_limit: i64,
 }
@@ -125,8 +125,8 @@ impl Grant {
             selinux_label: process.selinux_label.clone(),
             oom_score_adj: process.oom_score_adj,
             rlimits: process.rlimits.clone(),
-            scheduled: process.scheduler.is_some(),
-            io_prioritised: process.io_priority.is_some(),
+            scheduler: process.scheduler.clone(),
+            io_priority: process.io_priority,
             devices: GrantedDevice::all(&draft.linux.devices),
             memory_limit: draft.linux.resources.memory().and_then(|memory| memory.limit()).unwrap_or(0),
         }

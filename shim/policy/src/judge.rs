@@ -128,8 +128,8 @@ fn create_under(court: &Court<'_>, spec: ParsedSpec, host: &HostFacts, task: &Ta
         // The shim has to know the cgroup, also where no rule asks for one.
         draft.linux.cgroups_path = own_cgroup(task.namespace, task.id);
     }
-    let root = task.bundle.join("rootfs");
     let user_remapped = draft.linux.is_user_remapped_for_sure(host.joined_users_are_remapped);
+    let root = task.bundle.join("rootfs");
     conclude(Operation::Create, court, sheet, || {
         let grant = Grant::of(&draft, profile.name(), identity, state, user_remapped);
         hardened(draft, grant, root)

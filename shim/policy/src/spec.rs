@@ -122,6 +122,7 @@ where
     let typed = T::deserialize(value).map_err(|source| locate::error(value, sections, source))?;
     let back = serde_json::to_value(&typed).map_err(|source| locate::error(value, sections, source))?;
     closed::compare(value, &back, sections.base)?;
+    closed::refuse_negative(value, sections.base)?;
     Ok(typed)
 }
 

@@ -47,6 +47,15 @@ pub(crate) struct Filter<'a> {
     syscalls: Vec<(&'a str, Pieces)>,
 }
 
+/// Where the policy's profile is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// One of the program's own, whose system calls are known to be read as they are written.
+    BuiltIn,
+    /// Any other.
+    Given,
+}
+
 /// The filter flags that are understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Flag {
@@ -123,6 +132,22 @@ impl<'a> Filter<'a> {
     }
 }
 
+impl Filter<'_> {
+    /// The same, narrowed until it would come out the same if it were written, read and combined with `ours` anew: a
+    /// system call may take more pieces to read than to write, and would be stopped by the next reader only.
+    pub(crate) fn settled(mut self, ours: &Self, origin: Origin) -> Self {
+        let whole = Pieces::Whole(ours.default);
+        for (name, pieces) in &mut self.syscalls {
+            let own = ours.syscalls.binary_search_by_key(name, |(known, _)| *known);
+            let own = own.ok().and_then(|at| ours.syscalls.get(at)).map_or(&whole, |(_, own)| own);
+            if origin == Origin::Given || pieces != own {
+                *pieces = settle(std::mem::replace(pieces, Pieces::Whole(self.default)), own, self.default);
+            }
+        }
+        self
+    }
+}
+
 impl Pieces {
     fn of(pieces: Vec<Piece>) -> Self {
         match pieces.as_slice() {
@@ -195,7 +220,17 @@ impl Flag {
 ///
 /// What [`tighten`](crate::tighten) refuses.
 pub fn verdict(profile: &LinuxSeccomp, syscall: &str, arguments: [u64; 6]) -> Result<Verdict, RefusedProfile> {
-    Ok(Filter::read(profile)?.verdict(syscall, arguments))
+    Ok(verdicts(profile)?(syscall, arguments))
+}
+
+/// The same for many calls: the profile is read once.
+///
+/// # Errors
+///
+/// What [`tighten`](crate::tighten) refuses.
+pub fn verdicts(profile: &LinuxSeccomp) -> Result<impl Fn(&str, [u64; 6]) -> Verdict, RefusedProfile> {
+    let filter = Filter::read(profile)?;
+    Ok(move |syscall: &str, arguments| filter.verdict(syscall, arguments))
 }
 
 /// The pieces of one system call: the strictest entries first, each less strict one without what they took.
@@ -245,6 +280,32 @@ fn multiply(ours: &Pieces, theirs: &Pieces) -> Result<Vec<Piece>, TooManyPieces>
         region::simplify(regions).into_iter().map(move |region| Piece { region, verdict })
     });
     Ok(pieces.collect())
+}
+
+/// How often a system call is combined anew; each time it can only be narrowed.
+const TURNS: usize = 4;
+
+fn settle(pieces: Pieces, ours: &Pieces, default: Verdict) -> Pieces {
+    if matches!(pieces, Pieces::Whole(_)) {
+        return pieces;
+    }
+    let in_order = |pieces: &Pieces| {
+        let mut rules = write::rules(pieces, default);
+        rules.sort_unstable();
+        rules
+    };
+    let mut rules = in_order(&pieces);
+    for _ in 0..TURNS {
+        let regions: Vec<(Verdict, Region)> = rules.iter().map(|rule| (rule.0, write::region(rule))).collect();
+        let read = regions.iter().map(|(verdict, region)| (*verdict, std::slice::from_ref(region)));
+        let again = ours.stricter(&pieces_of(read, default));
+        let narrowed = in_order(&again);
+        if narrowed == rules {
+            return again;
+        }
+        rules = narrowed;
+    }
+    stopped(pieces.each().map(|piece| piece.verdict).chain([default]))
 }
 
 /// What stops every call: where regions cannot be worked out.

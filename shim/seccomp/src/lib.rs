@@ -26,7 +26,7 @@ mod write;
 pub use architecture::UnsupportedArchitecture;
 #[cfg(feature = "compile")]
 pub use compile::{CompileError, CompiledFilter, CorruptFilter, compile};
-pub use filter::verdict;
+pub use filter::{verdict, verdicts};
 pub use profile::{BuiltinProfile, ProfileError, UnknownProfile, profile_for};
 pub use refused::RefusedProfile;
 pub use tighten::{TightenError, tighten, tighten_to};

@@ -74,7 +74,8 @@ impl Region {
         found
     }
 
-    fn with(&self, index: usize, set: ArgumentSet) -> Self {
+    /// The same with another set for one argument.
+    pub(crate) fn with(&self, index: usize, set: ArgumentSet) -> Self {
         let mut sets = self.0;
         if let Some(place) = sets.get_mut(index) {
             *place = set;

@@ -4,7 +4,7 @@ use oci_spec::OciSpecError;
 use oci_spec::runtime::{Capabilities, LinuxSeccomp};
 
 use crate::architecture::{self, UnsupportedArchitecture};
-use crate::filter::Filter;
+use crate::filter::{Filter, Origin};
 use crate::profile::{self, BuiltinProfile, ProfileError};
 use crate::refused::RefusedProfile;
 
@@ -39,7 +39,8 @@ pub enum TightenError {
 /// killed or refused by the runtime.
 ///
 /// A system call whose common part would need more than 96 entries is narrowed to arguments below 2^32, and then
-/// to nothing. SECCOMP_FILTER_FLAG_LOG is kept if one profile has it, `_SPEC_ALLOW` only if both have.
+/// to nothing; so is one that would come out narrower if the result were combined with `ours` anew.
+/// SECCOMP_FILTER_FLAG_LOG is kept if one profile has it, `_SPEC_ALLOW` only if both have.
 ///
 /// # Errors
 ///
@@ -50,7 +51,7 @@ pub enum TightenError {
 pub fn tighten(ours: &LinuxSeccomp, own: &LinuxSeccomp) -> Result<LinuxSeccomp, TightenError> {
     let ours = Filter::read(ours).map_err(TightenError::Ours)?;
     let own = Filter::read(own).map_err(TightenError::Own)?;
-    ours.stricter(&own).write(architecture::native()?).map_err(TightenError::Write)
+    ours.stricter(&own).settled(&ours, Origin::Given).write(architecture::native()?).map_err(TightenError::Write)
 }
 
 /// [`tighten`] with a built-in profile, for a container that is left with these capabilities in its bounding set.
@@ -65,5 +66,5 @@ pub fn tighten_to(
 ) -> Result<LinuxSeccomp, TightenError> {
     let ours = profile::filter_for(profile, bounding)?;
     let own = Filter::read(own).map_err(TightenError::Own)?;
-    ours.stricter(&own).write(architecture::native()?).map_err(TightenError::Write)
+    ours.stricter(&own).settled(&ours, Origin::BuiltIn).write(architecture::native()?).map_err(TightenError::Write)
 }

@@ -15,7 +15,7 @@ pub(crate) const MAX_RULES: usize = 96;
 
 /// A comparison of one argument, in the order that entries are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Comparison {
+pub(crate) struct Comparison {
     index: usize,
     operator: Operator,
     /// The mask, if the operator is [`Operator::MaskedEqual`].
@@ -31,8 +31,8 @@ enum Operator {
     MaskedEqual(u64),
 }
 
-/// What makes two system calls share an entry.
-type Rule = (Verdict, Vec<Comparison>);
+/// What makes two system calls share an entry: a verdict, and the conditions under which it is given.
+pub(crate) type Rule = (Verdict, Vec<Comparison>);
 
 /// The entries that say what the pieces say, system calls with equal rules together.
 pub(crate) fn entries(default: Verdict, syscalls: &[(&str, Pieces)]) -> Result<Vec<LinuxSyscall>, OciSpecError> {
@@ -47,9 +47,10 @@ pub(crate) fn entries(default: Verdict, syscalls: &[(&str, Pieces)]) -> Result<V
 
 /// The rules of one system call, narrowed to [`MAX_RULES`]: first the rules that let calls run whose argument does not
 /// fit 32 bits are left out, then all calls are stopped.
-fn rules(pieces: &Pieces, default: Verdict) -> Vec<Rule> {
+pub(crate) fn rules(pieces: &Pieces, default: Verdict) -> Vec<Rule> {
+    let always = |verdict| if verdict == default { Vec::new() } else { vec![(verdict, Vec::new())] };
     if let Pieces::Whole(verdict) = pieces {
-        return if *verdict == default { Vec::new() } else { vec![(*verdict, Vec::new())] };
+        return always(*verdict);
     }
     let exact = spell(pieces.each(), default);
     if let Some(rules) = exact {
@@ -62,7 +63,21 @@ fn rules(pieces: &Pieces, default: Verdict) -> Vec<Rule> {
         }
     }
     let strictest = pieces.each().map(|piece| piece.verdict).filter(|verdict| !verdict.runs()).max();
-    vec![(strictest.unwrap_or(Verdict::Errno(EPERM)), Vec::new())]
+    always(strictest.unwrap_or(Verdict::Errno(EPERM)))
+}
+
+/// The calls that a rule decides about, as they are read.
+pub(crate) fn region((_, conditions): &Rule) -> Region {
+    conditions.iter().fold(Region::ALL, |region, comparison| {
+        let value = comparison.value;
+        let set = match comparison.operator {
+            Operator::Equal => ArgumentSet::masked(u64::MAX, value),
+            Operator::AtMost => ArgumentSet::Between { low: 0, high: value },
+            Operator::AtLeast => ArgumentSet::Between { low: value, high: u64::MAX },
+            Operator::MaskedEqual(wanted) => ArgumentSet::masked(value, wanted),
+        };
+        region.with(comparison.index, set)
+    })
 }
 
 fn fits_32_bits(region: &Region) -> bool {

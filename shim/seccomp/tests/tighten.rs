@@ -10,7 +10,9 @@ mod tests {
         Arch, Capabilities, LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg, LinuxSeccompArgBuilder,
         LinuxSeccompFilterFlag as Flag, LinuxSeccompOperator as Op, LinuxSyscall,
     };
-    use palisade_seccomp::{BuiltinProfile, RefusedProfile, TightenError, Verdict, profile_for, tighten, verdict};
+    use palisade_seccomp::{
+        BuiltinProfile, RefusedProfile, TightenError, Verdict, profile_for, tighten, tighten_to, verdict,
+    };
     use proptest::prelude::*;
 
     const NAMES: [&str; 4] = ["alpha", "beta", "gamma", "unnamed"];
@@ -121,7 +123,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
         fn never_looser_than_either(
@@ -139,15 +141,9 @@ mod tests {
         }
 
         #[test]
-        fn idempotent_even_where_it_narrows(
-            a in profile(), b in profile(), calls in prop::collection::vec(arguments(), 60),
-        ) {
+        fn idempotent_even_where_it_narrows(a in profile(), b in profile()) {
             let both = tighten(&a, &b).unwrap();
-            let again = tighten(&both, &b).unwrap();
-            for (name, call) in NAMES.iter().flat_map(|name| calls.iter().map(move |call| (name, *call))) {
-                let (first, second) = (answer(&both, name, call), answer(&again, name, call));
-                prop_assert!(first == second || !second.runs(), "{name} {call:x?}: {first:?} then {second:?}");
-            }
+            prop_assert_eq!(tighten(&a, &both).unwrap(), both);
         }
     }
 
@@ -311,6 +307,39 @@ mod tests {
         assert_eq!(call(&both, "socket", 0x1_0000_0026), Verdict::Errno(1));
         let rules = both.syscalls().iter().flatten().filter(|entry| entry.names().iter().any(|name| name == "socket"));
         assert!(rules.count() <= 10);
+    }
+
+    /// Some forty rules for openat, which took more pieces to read than to write: the next reader stopped it.
+    #[test]
+    fn what_is_written_in_many_rules_is_read_as_it_was_written() {
+        let own = json(
+            r#"{ "defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+                { "names": ["openat"], "action": "SCMP_ACT_ERRNO", "args": [
+                    { "index": 3, "value": 2114060288, "op": "SCMP_CMP_LT" },
+                    { "index": 2, "value": 0, "op": "SCMP_CMP_LE" }] },
+                { "names": ["openat", "read"], "action": "SCMP_ACT_ALLOW" }] }"#,
+        );
+        for ours in BuiltinProfile::ALL {
+            let ours = profile_for(ours, &Capabilities::new()).unwrap();
+            let once = tighten(&ours, &own).unwrap();
+            assert_eq!(tighten(&ours, &once).unwrap(), once);
+            assert_eq!(call(&once, "read", 0), Verdict::Allow);
+        }
+    }
+
+    /// `tighten_to` goes by it.
+    #[test]
+    fn the_built_in_profiles_are_read_as_they_are_written() {
+        let all = Capabilities::from_iter([oci_spec::runtime::Capability::SysAdmin]);
+        for (ours, bounding) in
+            BuiltinProfile::ALL.into_iter().flat_map(|one| [(one, Capabilities::new()), (one, all.clone())])
+        {
+            let profile = profile_for(ours, &bounding).unwrap();
+            assert_eq!(tighten(&profile, &profile).unwrap(), profile, "{ours}");
+            assert_eq!(tighten_to(ours, &bounding, &profile).unwrap(), profile, "{ours}");
+            let open = json(r#"{ "defaultAction": "SCMP_ACT_ALLOW" }"#);
+            assert_eq!(tighten_to(ours, &bounding, &open).unwrap(), profile, "{ours}");
+        }
     }
 
     #[test]

@@ -134,18 +134,21 @@ pub(super) fn oom_score(process: &mut ProcessDraft, grant: &Grant, sheet: &mut S
     }
 }
 
-/// No scheduling class or disk priority where the container has none.
+/// No other scheduling class or disk priority than the container's.
 pub(super) fn scheduling(process: &mut ProcessDraft, grant: &Grant, sheet: &mut Sheet) {
-    if process.scheduler.is_some() && !grant.scheduled {
-        let found = Found::new("/process/scheduler", json!(process.scheduler), "the container has none");
-        if sheet.mends(found, Value::Null) {
-            process.scheduler = None;
+    let reason = |granted: bool| if granted { "not the container's" } else { "the container has none" };
+    if process.scheduler.is_some() && process.scheduler != grant.scheduler {
+        let why = reason(grant.scheduler.is_some());
+        let found = Found::new("/process/scheduler", json!(process.scheduler), why);
+        if sheet.mends(found, json!(grant.scheduler)) {
+            process.scheduler.clone_from(&grant.scheduler);
         }
     }
-    if process.io_priority.is_some() && !grant.io_prioritised {
-        let found = Found::new("/process/ioPriority", json!(process.io_priority), "the container has none");
-        if sheet.mends(found, Value::Null) {
-            process.io_priority = None;
+    if process.io_priority.is_some() && process.io_priority != grant.io_priority {
+        let why = reason(grant.io_priority.is_some());
+        let found = Found::new("/process/ioPriority", json!(process.io_priority), why);
+        if sheet.mends(found, json!(grant.io_priority)) {
+            process.io_priority = grant.io_priority;
         }
     }
 }

@@ -33,6 +33,23 @@ pub(super) fn refuse_foreign(document: &Value, base: &str) -> Result<(), SpecErr
     Ok(())
 }
 
+/// Lists whose items have a field that is unsigned in the specification and signed in oci-spec.
+const UNSIGNED: &[(&str, &str)] = &[("/linux/resources/hugepageLimits", "limit")];
+
+/// Refuses numbers that runc's reader does not take, in the document that stands at `base` of a specification.
+pub(super) fn refuse_negative(document: &Value, base: &str) -> Result<(), SpecError> {
+    let inside = UNSIGNED.iter().filter_map(|(list, field)| Some((list, field, list.strip_prefix(base)?)));
+    for (list, field, rest) in inside {
+        let items = document.pointer(rest).and_then(Value::as_array).into_iter().flatten();
+        for (i, item) in items.enumerate() {
+            if item.get(field).and_then(Value::as_i64).is_some_and(i64::is_negative) {
+                return Err(SpecError::Negative { pointer: pointer::join(&pointer::index(list, i), field) });
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Refuses the first part of `raw` that `typed` lacks or writes differently.
 pub(super) fn compare(raw: &Value, typed: &Value, at: &str) -> Result<(), SpecError> {
     match (raw, typed) {

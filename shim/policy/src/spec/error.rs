@@ -67,6 +67,12 @@ pub enum SpecError {
         /// The value.
         pointer: String,
     },
+    /// A number below zero where the specification has an unsigned one, which not every reader takes.
+    #[error("{pointer} is negative")]
+    Negative {
+        /// The number.
+        pointer: String,
+    },
     /// A value of the wrong type, or a word that the specification does not define.
     #[error("{pointer} holds a wrong value ({source})")]
     Value {
@@ -105,6 +111,7 @@ impl SpecError {
             | Self::Foreign { pointer }
             | Self::CapabilityName { pointer, .. }
             | Self::Ambiguous { pointer }
+            | Self::Negative { pointer }
             | Self::Value { pointer, .. } => pointer,
         }
     }

@@ -43,6 +43,23 @@ fn a_key_that_the_type_would_drop_is_refused_where_it_stands() {
     }
 }
 
+/// oci-spec takes it, Go's reader does not.
+#[test]
+fn a_negative_limit_of_huge_pages_is_refused() {
+    let section = |limit: &str| format!(r#"{{"hugepageLimits":[{{"pageSize":"2MB","limit":{limit}}}]}}"#);
+    for (limit, refused) in [("0", false), ("9223372036854775807", false), ("-1", true), ("-9223372036854775808", true)]
+    {
+        let section = section(limit);
+        let whole = parse(r#""linux":{"#, &format!(r#""linux":{{"resources":{section},"#)).map(|_| ());
+        let alone = parse_section::<oci::LinuxResources>(section.as_bytes(), RESOURCES).map(|_| ());
+        for read in [whole, alone] {
+            let pointer = read.as_ref().err().map(SpecError::pointer);
+            assert_eq!(pointer, refused.then_some("/linux/resources/hugepageLimits/0/limit"), "{limit}");
+            assert!(read.err().is_none_or(|error| matches!(error, SpecError::Negative { .. })));
+        }
+    }
+}
+
 #[test]
 fn null_and_empty_are_absent_as_in_go() {
     for to in [r#""uid":1,"umask":null"#, r#""uid":1,"additionalGids":null"#] {

@@ -105,6 +105,50 @@ fn a_container_that_says_nothing_of_the_oom_killer_is_spared_by_no_exec() {
     }
 }
 
+/// A container that may have any scheduling class could otherwise be entered with a higher one than it chose.
+#[test]
+fn an_exec_has_no_other_scheduling_class_than_its_container() {
+    let policy = Policy::from_toml("[profiles.restricted.rules.\"process.sched\"]\naction = \"off\"\n").unwrap();
+    let mut spec = support::golden("cri-app");
+    spec["process"]["scheduler"] = json!({"policy": "SCHED_IDLE"});
+    spec["process"]["ioPriority"] = json!({"class": "IOPRIO_CLASS_IDLE", "priority": 0});
+    let grant = support::admitted(support::create(&spec, &policy)).0.grant().clone();
+    for (class, disk, expected) in [
+        ("SCHED_FIFO", "IOPRIO_CLASS_RT", Mutated),
+        ("SCHED_OTHER", "IOPRIO_CLASS_BE", Mutated),
+        ("SCHED_IDLE", "IOPRIO_CLASS_IDLE", Clean),
+    ] {
+        let mut process = spec["process"].clone();
+        process["scheduler"] = json!({"policy": class});
+        process["ioPriority"] = json!({"class": disk, "priority": 0});
+        let decision = support::exec(&process, &grant, &policy);
+        assert_eq!(verdict_of("exec.sched", &decision.record), expected, "{class}");
+        let process = support::json(support::admitted(decision).0.as_bytes());
+        assert_eq!(process["scheduler"], spec["process"]["scheduler"], "{class}");
+        assert_eq!(process["ioPriority"], spec["process"]["ioPriority"], "{disk}");
+    }
+}
+
+/// What a specification says of a user namespace that exists already counts for an exec no more than for the container.
+#[test]
+fn mappings_that_the_host_did_not_confirm_make_no_exec_root() {
+    let off = "[profiles.restricted.rules.\"exec.user\"]\naction = \"off\"\n";
+    let policy = Policy::from_toml(off).unwrap();
+    let mut spec = support::golden("cri-userns");
+    for namespace in spec["linux"]["namespaces"].as_array_mut().unwrap() {
+        if namespace["type"] == "user" {
+            namespace["path"] = json!("/proc/77/ns/user");
+        }
+    }
+    let task = support::Task::of(&support::id_of(&spec));
+    for (confirmed, expected) in [(true, Clean), (false, Mutated)] {
+        let decision = support::create_with(&spec, &task, &policy, |host| host.joined_users_are_remapped = confirmed);
+        let grant = support::admitted(decision).0.grant().clone();
+        let decision = support::exec(&unhardened("cri-userns"), &grant, &policy);
+        assert_eq!(verdict_of("user.non-root", &decision.record), expected, "confirmed: {confirmed}");
+    }
+}
+
 #[test]
 fn root_in_a_remapped_container_stays_root_there() {
     let policy = Policy::builtin();

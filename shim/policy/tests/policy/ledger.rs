@@ -153,6 +153,11 @@ fn covers(row: &str, field: &str) -> bool {
     }
 }
 
+/// Whether no document with this field is read at all.
+pub(crate) fn is_refused(field: &str) -> bool {
+    LEDGER.iter().any(|(row, class)| covers(row, field) && matches!(class, Refused))
+}
+
 #[test]
 fn every_field_has_one_row_and_every_row_a_field() {
     let (known, _) = fields::of::<oci::Spec>();

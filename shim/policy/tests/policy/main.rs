@@ -12,6 +12,8 @@ mod exempt;
 #[cfg(test)]
 mod fields;
 #[cfg(test)]
+mod generator;
+#[cfg(test)]
 mod ledger;
 #[cfg(test)]
 mod modes;
