@@ -44,6 +44,7 @@ fn nothing_goes_beyond_the_grant() {
         ("exec.labels", |p| drop(p.as_object_mut().unwrap().remove("apparmorProfile"))),
         ("exec.oom", |p| p["oomScoreAdj"] = json!(0)),
         ("exec.sched", |p| p["scheduler"] = json!({"policy": "SCHED_BATCH"})),
+        ("exec.sched", |p| p["ioPriority"] = json!({"class": "IOPRIO_CLASS_BE", "priority": 4})),
         ("process.nnp", |p| p["noNewPrivileges"] = json!(false)),
     ];
     for (rule, edit) in rows {
@@ -89,6 +90,55 @@ fn a_limit_listed_twice_is_held_twice() {
     assert_eq!(verdict_of("exec.rlimits", &decision.record), Mutated);
     let rlimits = support::json(support::admitted(decision).0.as_bytes())["rlimits"].clone();
     assert_eq!((&rlimits[0], &rlimits[1]), (&limit(512), &limit(1024)));
+}
+
+#[test]
+fn every_limit_of_the_container_is_there_again() {
+    let policy = Policy::builtin();
+    let mut spec = support::golden("cri-app");
+    let limit = |kind: &str, most: u64| json!({"type": kind, "soft": most, "hard": most});
+    let (core, files) = (limit("RLIMIT_CORE", 0), limit("RLIMIT_NOFILE", 1024));
+    spec["process"]["rlimits"] = json!([core, files]);
+    let grant = support::admitted(support::create(&spec, &policy)).0.grant().clone();
+    for (asked, verdict) in [(json!([core]), Mutated), (json!([core, files]), Clean), (json!([]), Mutated)] {
+        let mut process = unhardened("cri-app");
+        process["rlimits"] = asked.clone();
+        let decision = support::exec(&process, &grant, &policy);
+        assert_eq!(verdict_of("exec.rlimits", &decision.record), verdict, "{asked}");
+        let rlimits = support::json(support::admitted(decision).0.as_bytes())["rlimits"].clone();
+        assert_eq!(rlimits, json!([core, files]), "{asked}");
+    }
+}
+
+#[test]
+fn a_priority_that_the_container_has_an_exec_may_have() {
+    let policy = Policy::builtin();
+    let mut spec = support::golden("cri-app");
+    spec["process"]["scheduler"] = json!({"policy": "SCHED_BATCH"});
+    spec["process"]["ioPriority"] = json!({"class": "IOPRIO_CLASS_BE", "priority": 4});
+    let grant = support::admitted(support::create(&spec, &policy)).0.grant().clone();
+    let record = support::exec(&spec["process"], &grant, &policy).record;
+    assert_eq!(verdict_of("exec.sched", &record), Clean);
+}
+
+/// `process.nnp` sets the bit for every process. Where a profile only watches that, the container's own bit holds.
+#[test]
+fn no_new_privileges_is_not_taken_back_where_the_profile_does_not_set_it() {
+    let policy = Policy::from_toml("[profiles.restricted.rules.\"process.nnp\"]\naction = \"audit\"\n").unwrap();
+    for (container, exec, verdict) in
+        [(true, true, Clean), (true, false, Mutated), (false, false, Clean), (false, true, Clean)]
+    {
+        let mut spec = support::golden("cri-app");
+        spec["process"]["noNewPrivileges"] = json!(container);
+        let grant = support::admitted(support::create(&spec, &policy)).0.grant().clone();
+        assert_eq!(grant.no_new_privileges(), container);
+        let mut process = spec["process"].clone();
+        process["noNewPrivileges"] = json!(exec);
+        let decision = support::exec(&process, &grant, &policy);
+        assert_eq!(verdict_of("exec.nnp", &decision.record), verdict, "{container} {exec}");
+        let process = support::json(support::admitted(decision).0.as_bytes());
+        assert_eq!(process["noNewPrivileges"], json!(container || exec), "{container} {exec}");
+    }
 }
 
 #[test]

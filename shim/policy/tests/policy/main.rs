@@ -12,6 +12,8 @@ mod exempt;
 #[cfg(test)]
 mod fields;
 #[cfg(test)]
+mod handed_on;
+#[cfg(test)]
 mod ledger;
 #[cfg(test)]
 mod modes;
@@ -33,3 +35,5 @@ mod support;
 mod tables;
 #[cfg(test)]
 mod update;
+#[cfg(test)]
+mod values;

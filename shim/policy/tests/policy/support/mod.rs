@@ -63,7 +63,10 @@ fn source(mount: usize, path: &Path, watched: &[PathBuf]) -> SourceFact {
 /// The fields of a create request that a test may want to change.
 pub(crate) struct Task {
     pub(crate) id: String,
+    /// Where the bundle is, without the id.
+    pub(crate) bundles: String,
     pub(crate) stdout: String,
+    pub(crate) terminal: bool,
     pub(crate) checkpoint: String,
     pub(crate) rootfs: Vec<(String, String, Vec<String>)>,
     pub(crate) options: RuntimeOptions,
@@ -83,7 +86,9 @@ impl Task {
         ];
         Self {
             id: id.to_owned(),
+            bundles: BUNDLE.to_owned(),
             stdout: format!("/run/containerd/fifo/12/{id}-stdout"),
+            terminal: false,
             checkpoint: String::new(),
             rootfs: vec![("overlay".to_owned(), "overlay".to_owned(), options)],
             options: RuntimeOptions::default(),
@@ -110,7 +115,7 @@ pub(crate) fn create_with(
     let parsed = ParsedSpec::parse(spec.to_string().as_bytes()).unwrap();
     let mut host = facts_of(&parsed, policy);
     change(&mut host);
-    let bundle = Path::new(BUNDLE).join(&task.id);
+    let bundle = Path::new(&task.bundles).join(&task.id);
     let rootfs: Vec<RootfsMount<'_>> =
         task.rootfs.iter().map(|(kind, source, options)| RootfsMount { kind, source, options }).collect();
     let sandboxes = task.sandboxes.clone().unwrap_or_else(|| vec![parsed.identity()]);
@@ -121,7 +126,7 @@ pub(crate) fn create_with(
         stdin: "",
         stdout: &task.stdout,
         stderr: "",
-        terminal: false,
+        terminal: task.terminal,
         checkpoint: &task.checkpoint,
         parent_checkpoint: "",
         rootfs_mounts: &rootfs,
@@ -132,13 +137,17 @@ pub(crate) fn create_with(
 }
 
 pub(crate) fn exec(process: &Value, grant: &Grant, policy: &Policy) -> Decision<HardenedProcess> {
+    exec_with(process, grant, policy, false)
+}
+
+pub(crate) fn exec_with(process: &Value, grant: &Grant, policy: &Policy, terminal: bool) -> Decision<HardenedProcess> {
     let process = process.to_string();
     let request = ExecRequest {
         process: process.as_bytes(),
         stdin: "",
         stdout: "/run/containerd/fifo/13/exec-stdout",
         stderr: "",
-        terminal: false,
+        terminal,
         today: today(),
     };
     judge_exec(request, grant, policy)
