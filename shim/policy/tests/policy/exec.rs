@@ -1,6 +1,6 @@
 //! A further process is judged as any process, and then against what its container was given.
 
-use palisade_policy::{Grant, Policy};
+use palisade_policy::{ExecRequest, Grant, Policy, judge_exec};
 use serde_json::{Value, json};
 
 use crate::support::{self, Verdict::*, verdict_of};
@@ -153,6 +153,32 @@ fn a_container_that_says_nothing_of_the_oom_killer_is_spared_by_no_exec() {
         let (hardened, _) = support::admitted(support::exec(&process, &grant, &policy));
         assert_eq!(support::json(hardened.as_bytes())["oomScoreAdj"], expected, "{score}");
     }
+}
+
+#[test]
+fn each_stream_of_an_exec_is_judged() {
+    let policy = Policy::builtin();
+    let grant = grant_of("cri-app", &policy);
+    let process = unhardened("cri-app").to_string();
+    let plain = ExecRequest {
+        process: process.as_bytes(),
+        stdin: "",
+        stdout: "",
+        stderr: "",
+        terminal: false,
+        today: support::today(),
+    };
+    let program = "binary:///bin/sh?-c=x";
+    for (pointer, request) in [
+        ("/task/stdin", ExecRequest { stdin: program, ..plain.clone() }),
+        ("/task/stdout", ExecRequest { stdout: program, ..plain.clone() }),
+        ("/task/stderr", ExecRequest { stderr: program, ..plain.clone() }),
+    ] {
+        let decision = judge_exec(request, &grant, &policy);
+        assert_eq!(verdict_of("task.stdio", &decision.record), Denied, "{pointer}");
+        assert_eq!(decision.record.findings[0].pointer, pointer);
+    }
+    assert!(!support::is_denied(&judge_exec(plain, &grant, &policy)));
 }
 
 #[test]

@@ -87,6 +87,16 @@ fn paths_are_exchanged_where_they_stand() {
 }
 
 #[test]
+fn a_record_says_whether_something_was_changed() {
+    let policy = Policy::builtin();
+    assert!(!support::create(&app(), &policy).record.has_mutations());
+    let mut writable = app();
+    writable["process"]["oomScoreAdj"] = json!(-1);
+    assert!(!support::create(&writable, &policy).record.has_mutations(), "what was let pass is no change");
+    assert!(support::create(&support::golden("ctr-default"), &policy).record.has_mutations());
+}
+
+#[test]
 fn a_grant_is_what_the_container_was_given() {
     let mut spec = support::golden("cri-userns");
     spec["process"]["user"] = json!({"uid": 5, "gid": 7, "additionalGids": [2000, 3000]});
@@ -104,6 +114,11 @@ fn a_grant_is_what_the_container_was_given() {
     let kept = CapabilityName::exact("CAP_NET_BIND_SERVICE").unwrap();
     assert_eq!(grant.capabilities().bounding.iter().copied().collect::<Vec<_>>(), [kept]);
     assert_eq!(grant.identity().pod_name, spec["annotations"]["io.kubernetes.cri.sandbox-name"]);
+    assert_eq!(grant.identity().sandbox_id(), spec["annotations"]["io.kubernetes.cri.sandbox-id"]);
+    let size = u32::try_from(spec["linux"]["uidMappings"][0]["size"].as_u64().unwrap()).unwrap();
+    spec["process"]["user"]["uid"] = json!(size);
+    let beyond = support::admitted(support::create(&spec, &Policy::builtin())).0;
+    assert_eq!(beyond.grant().host_uid(), size, "an id that is not mapped is nobody else's");
     let without = support::admitted(support::create(&app(), &Policy::builtin())).0;
     assert_eq!(without.grant().host_uid(), without.grant().uid(), "without a user namespace they are the same");
 }

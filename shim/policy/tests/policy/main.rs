@@ -20,6 +20,8 @@ mod modes;
 #[cfg(test)]
 mod mounts;
 #[cfg(test)]
+mod offline;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod properties;

@@ -351,6 +351,10 @@ fn fields_of_the_request() {
             t.bundles = "/srv/bundles".to_owned();
             t.stdout = "/srv/state/fifo/1".to_owned();
         }),
+        ("task.stdio", "a fifo where that is the host's root", Denied, |t| {
+            t.bundles = "/io.containerd.runtime.v2.task/k8s.io".to_owned();
+            t.stdout = "/srv/state/fifo/1".to_owned();
+        }),
         ("task.stdio", "dots", Denied, |t| t.stdout = "/run/containerd/fifo/../../../etc/x".to_owned()),
         ("task.rootfs", "layers", Clean, |_| {}),
         ("task.rootfs", "the host", Denied, |t| t.rootfs = vec![("bind".to_owned(), "/".to_owned(), vec![])]),
@@ -495,6 +499,15 @@ fn baseline_lets_root_run_and_nothing_of_the_host() {
     for denied in ["ctr-net-host", "ctr-privileged", "cri-privileged", "cri-host-network", "cri-host-path"] {
         assert!(support::is_denied(&support::create(&support::golden(denied), &policy)), "{denied}");
     }
+}
+
+#[test]
+fn a_denial_by_what_always_holds_names_no_way_round() {
+    let mut spec = support::golden("cri-app");
+    spec["root"]["path"] = json!("/");
+    let decision = support::create(&spec, &Policy::builtin());
+    let line = decision.outcome.denial().unwrap().to_string();
+    assert!(line.ends_with("change: none, this rule holds in every profile"), "{line}");
 }
 
 #[test]

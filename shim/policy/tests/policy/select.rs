@@ -155,6 +155,7 @@ action = "audit"
         assert!(support::is_denied(&decision), "{annotation} = {value}");
         assert_eq!(verdict_of("task.annotations", &decision.record), Verdict::Denied, "{annotation} = {value}");
         let finding = &decision.record.findings[0];
+        assert_eq!(decision.record.findings.len(), 1, "nothing else was judged: {annotation} = {value}");
         if value == "nosuch" {
             let known = "baseline, privileged, restricted, data, more-memory, other-user, softer, watching";
             assert_eq!(sorted(&finding.allowed), sorted(known));
