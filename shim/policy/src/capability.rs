@@ -154,6 +154,20 @@ mod tests {
     }
 
     #[test]
+    fn sets_are_within_others_set_by_set() {
+        let of = |bounding: &[&str], ambient: &[&str]| CapabilitySets {
+            bounding: constant(bounding),
+            ambient: constant(ambient),
+            ..CapabilitySets::default()
+        };
+        let both = of(&["CAP_KILL", "CAP_BPF"], &["CAP_KILL"]);
+        assert!(both.within(&both) && of(&["CAP_BPF"], &[]).within(&both));
+        for beyond in [of(&["CAP_CHOWN"], &[]), of(&["CAP_BPF"], &["CAP_BPF"])] {
+            assert!(!beyond.within(&both), "{beyond:?}");
+        }
+    }
+
+    #[test]
     fn the_sets_survive_the_way_through_the_oci_type() {
         let sets = CapabilitySets {
             bounding: constant(&["CAP_KILL", "CAP_BPF"]),

@@ -124,10 +124,6 @@ impl<'de> Visitor<'de> for Node<'_> {
         Ok(Value::String(value.to_owned()))
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
-    }
-
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let inner = self.inner()?;
         let mut list = Vec::new();
@@ -205,6 +201,7 @@ mod tests {
     #[test]
     fn size_utf8_and_trailing_bytes_are_checked() {
         assert!(matches!(read(b"[1,2]", 4).unwrap_err(), JsonError::TooLarge { size: 5 }));
+        assert!(read(b"[1,2]", 5).is_ok());
         let invalid = read(b"{\"a\":\"\xff\"}", LIMIT).unwrap_err();
         assert!(matches!(invalid, JsonError::Syntax { pointer, .. } if pointer == "/a"));
         assert!(matches!(fault("{} {}"), JsonError::Syntax { .. }));

@@ -224,6 +224,7 @@ mod tests {
             "/var/lib/containerd/io.containerd.grpc.v1.cri/sandboxes/s1/hostname",
             "/run/containerd/io.containerd.grpc.v1.cri/sandboxes/s1/shm",
             "/var/lib/containerd/io.containerd.grpc.v1.cri/containers/c1/volumes/ab12",
+            "/run/containerd/io.containerd.cri.v1.runtime/image-volumes/s1/ab12",
         ] {
             assert!(node.is_own_volume(Path::new(path), &pod(), "c1"), "{path}");
         }
@@ -241,12 +242,15 @@ mod tests {
             "/var/lib/kubelet/pki/kubelet.key",
             "/run/containerd/io.containerd.grpc.v1.cri/sandboxes/s2/shm",
             "/run/containerd/io.containerd.grpc.v1.cri/containers/c2/volumes/ab12",
+            "/run/containerd/io.containerd.cri.v1.runtime/image-volumes/s2/ab12",
             "/home/me/io.containerd.grpc.v1.cri/sandboxes/s1/shm",
         ] {
             assert!(!node.is_own_volume(Path::new(path), &pod(), "c1"), "{path}");
         }
         let own = Path::new("/var/lib/kubelet/pods/uid-1/etc-hosts");
         assert!(!node.is_own_volume(own, &Identity::default(), "c1"), "no pod, no pod path");
+        let claiming = Identity { kind: ContainerKind::Standalone, ..pod() };
+        assert!(!node.is_own_volume(own, &claiming, "c1"), "a name alone makes no pod");
         let nameless = Identity { pod_uid: String::new(), ..pod() };
         assert!(!node.is_own_volume(Path::new("/var/lib/kubelet/pods//etc-hosts"), &nameless, "c1"));
     }

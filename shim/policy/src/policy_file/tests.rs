@@ -73,6 +73,8 @@ fn an_error_names_line_key_and_mend() {
             ["profiles.baseline", "extends nothing", "remove extends"],
         ),
         ("[profiles.restricted.rules.\"user.nonroot\"]\n", 1, ["user.nonroot", "is no rule", "user.non-root"]),
+        ("[profiles.restricted.rules.nosuch]\n", 1, ["nosuch", "is no rule", "see docs/policy.md"]),
+        ("[profiles.restricted.rules.\".user\"]\n", 1, [".user", "is no rule", "see docs/policy.md"]),
         (
             "[profiles.restricted.rules.hooks]\naction = \"mutate\"",
             2,
@@ -89,6 +91,11 @@ fn an_error_names_line_key_and_mend() {
             ["hooks", "does not belong", "this rule takes action, allow"],
         ),
         ("[profiles.restricted.rules.\"user.non-root\"]\nuid = 0", 2, ["uid", "not an ordinary user", "from 1 to"]),
+        (
+            "[profiles.restricted.rules.\"user.non-root\"]\nuid = 2147483648",
+            2,
+            ["uid", "not an ordinary user", "to 2147483647"],
+        ),
         ("[profiles.restricted.rules.\"res.memory\"]\nmax = \"1GB\"", 2, ["res.memory", "not an amount", "512MiB"]),
         ("[profiles.restricted.rules.\"res.pids\"]\nmax = 0", 2, ["res.pids", "not an amount", "above 0"]),
         ("[profiles.restricted.rules.\"res.pids\"]\nmax = 5\ndefault = 6", 3, ["default", "above max", "raise max"]),
@@ -118,6 +125,12 @@ fn an_error_names_line_key_and_mend() {
             assert!(line_text.contains(part), "{part:?} in {line_text}");
         }
     }
+}
+
+#[test]
+fn the_largest_ordinary_user_is_one() {
+    let policy = Policy::from_toml("[profiles.restricted.rules.\"user.non-root\"]\nuid = 2147483647").unwrap();
+    assert_eq!(policy.selected().settings.user.uid, 2_147_483_647);
 }
 
 #[test]

@@ -1,3 +1,5 @@
+use serde_json::json;
+
 use super::*;
 
 const SMALL: &str = r#"{"ociVersion":"1.2.1","process":{"user":{"uid":1},"cwd":"/",
@@ -124,4 +126,21 @@ fn the_three_sections_must_be_there() {
 fn the_size_is_bounded() {
     let padded = format!("{SMALL}{}", " ".repeat(MAX_SPEC_BYTES));
     assert!(matches!(ParsedSpec::parse(padded.as_bytes()), Err(SpecError::TooLarge { .. })));
+}
+
+/// What no type of oci-spec does today: it would be seen.
+#[test]
+fn what_comes_back_otherwise_than_it_went_in_is_refused() {
+    for (raw, typed, pointer) in [
+        (json!({"a": 1}), json!({"a": 2}), Some("/x/a")),
+        (json!({"a": [1, 2]}), json!({"a": [1]}), Some("/x/a")),
+        (json!({"a": [1, 2]}), json!({"a": [1, 3]}), Some("/x/a/1")),
+        (json!({"a": 1}), json!({"a": "1"}), Some("/x/a")),
+        (json!({"a": 1}), json!({}), Some("/x/a")),
+        (json!({"a": [1, {"b": "c"}]}), json!({"a": [1, {"b": "c", "d": 0}], "e": null}), None),
+        (json!({"a": null, "b": null}), json!({"a": []}), None),
+    ] {
+        let error = closed::compare(&raw, &typed, "/x").err();
+        assert_eq!(error.as_ref().map(SpecError::pointer), pointer, "{raw} {typed}");
+    }
 }

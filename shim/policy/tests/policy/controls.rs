@@ -32,6 +32,15 @@ fn umask() {
     );
     let hardened = after(&Policy::builtin(), |s| s["process"]["user"]["umask"] = json!(0o045));
     assert_eq!(hardened["process"]["user"]["umask"], json!(0o067), "bits are only added");
+    let mut spec = pod();
+    spec["process"]["user"]["umask"] = json!(0o002);
+    let (hardened, record) = support::admitted(support::create(&spec, &Policy::builtin()));
+    assert_eq!(
+        support::json(hardened.as_bytes())["process"]["user"]["umask"],
+        json!(0o022),
+        "those that are there stay"
+    );
+    assert_eq!(record.findings[0].after, json!(0o022));
 }
 
 #[test]
@@ -114,6 +123,8 @@ fn size_of_a_tmpfs() {
             ("a number that wraps", Denied, |s| mount(s, "/t", "tmpfs", json!(["size=18446744073709551615g"]))),
             ("octal", Denied, |s| mount(s, "/t", "tmpfs", json!(["size=010m"]))),
             ("hexadecimal", Denied, |s| mount(s, "/t", "tmpfs", json!(["size=0xffffffffff"]))),
+            ("a sign", Denied, |s| mount(s, "/t", "tmpfs", json!(["size=+5m"]))),
+            ("a unit alone", Denied, |s| mount(s, "/t", "tmpfs", json!(["size=m"]))),
         ],
     );
     let policy =

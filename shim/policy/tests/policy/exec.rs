@@ -1,6 +1,6 @@
 //! A further process is judged as any process, and then against what its container was given.
 
-use palisade_policy::{Grant, Policy};
+use palisade_policy::{ExecRequest, Grant, Policy, judge_exec};
 use serde_json::{Value, json};
 
 use crate::support::{self, Verdict::*, verdict_of};
@@ -44,6 +44,7 @@ fn nothing_goes_beyond_the_grant() {
         ("exec.labels", |p| drop(p.as_object_mut().unwrap().remove("apparmorProfile"))),
         ("exec.oom", |p| p["oomScoreAdj"] = json!(0)),
         ("exec.sched", |p| p["scheduler"] = json!({"policy": "SCHED_BATCH"})),
+        ("exec.sched", |p| p["ioPriority"] = json!({"class": "IOPRIO_CLASS_BE", "priority": 4})),
         ("process.nnp", |p| p["noNewPrivileges"] = json!(false)),
     ];
     for (rule, edit) in rows {
@@ -89,6 +90,55 @@ fn a_limit_listed_twice_is_held_twice() {
     assert_eq!(verdict_of("exec.rlimits", &decision.record), Mutated);
     let rlimits = support::json(support::admitted(decision).0.as_bytes())["rlimits"].clone();
     assert_eq!((&rlimits[0], &rlimits[1]), (&limit(512), &limit(1024)));
+}
+
+#[test]
+fn every_limit_of_the_container_is_there_again() {
+    let policy = Policy::builtin();
+    let mut spec = support::golden("cri-app");
+    let limit = |kind: &str, most: u64| json!({"type": kind, "soft": most, "hard": most});
+    let (core, files) = (limit("RLIMIT_CORE", 0), limit("RLIMIT_NOFILE", 1024));
+    spec["process"]["rlimits"] = json!([core, files]);
+    let grant = support::admitted(support::create(&spec, &policy)).0.grant().clone();
+    for (asked, verdict) in [(json!([core]), Mutated), (json!([core, files]), Clean), (json!([]), Mutated)] {
+        let mut process = unhardened("cri-app");
+        process["rlimits"] = asked.clone();
+        let decision = support::exec(&process, &grant, &policy);
+        assert_eq!(verdict_of("exec.rlimits", &decision.record), verdict, "{asked}");
+        let rlimits = support::json(support::admitted(decision).0.as_bytes())["rlimits"].clone();
+        assert_eq!(rlimits, json!([core, files]), "{asked}");
+    }
+}
+
+#[test]
+fn a_priority_that_the_container_has_an_exec_may_have() {
+    let policy = Policy::builtin();
+    let mut spec = support::golden("cri-app");
+    spec["process"]["scheduler"] = json!({"policy": "SCHED_BATCH"});
+    spec["process"]["ioPriority"] = json!({"class": "IOPRIO_CLASS_BE", "priority": 4});
+    let grant = support::admitted(support::create(&spec, &policy)).0.grant().clone();
+    let record = support::exec(&spec["process"], &grant, &policy).record;
+    assert_eq!(verdict_of("exec.sched", &record), Clean);
+}
+
+/// `process.nnp` sets the bit for every process. Where a profile only watches that, the container's own bit holds.
+#[test]
+fn no_new_privileges_is_not_taken_back_where_the_profile_does_not_set_it() {
+    let policy = Policy::from_toml("[profiles.restricted.rules.\"process.nnp\"]\naction = \"audit\"\n").unwrap();
+    for (container, exec, verdict) in
+        [(true, true, Clean), (true, false, Mutated), (false, false, Clean), (false, true, Clean)]
+    {
+        let mut spec = support::golden("cri-app");
+        spec["process"]["noNewPrivileges"] = json!(container);
+        let grant = support::admitted(support::create(&spec, &policy)).0.grant().clone();
+        assert_eq!(grant.no_new_privileges(), container);
+        let mut process = spec["process"].clone();
+        process["noNewPrivileges"] = json!(exec);
+        let decision = support::exec(&process, &grant, &policy);
+        assert_eq!(verdict_of("exec.nnp", &decision.record), verdict, "{container} {exec}");
+        let process = support::json(support::admitted(decision).0.as_bytes());
+        assert_eq!(process["noNewPrivileges"], json!(container || exec), "{container} {exec}");
+    }
 }
 
 #[test]
@@ -147,6 +197,32 @@ fn mappings_that_the_host_did_not_confirm_make_no_exec_root() {
         let decision = support::exec(&unhardened("cri-userns"), &grant, &policy);
         assert_eq!(verdict_of("user.non-root", &decision.record), expected, "confirmed: {confirmed}");
     }
+}
+
+#[test]
+fn each_stream_of_an_exec_is_judged() {
+    let policy = Policy::builtin();
+    let grant = grant_of("cri-app", &policy);
+    let process = unhardened("cri-app").to_string();
+    let plain = ExecRequest {
+        process: process.as_bytes(),
+        stdin: "",
+        stdout: "",
+        stderr: "",
+        terminal: false,
+        today: support::today(),
+    };
+    let program = "binary:///bin/sh?-c=x";
+    for (pointer, request) in [
+        ("/task/stdin", ExecRequest { stdin: program, ..plain.clone() }),
+        ("/task/stdout", ExecRequest { stdout: program, ..plain.clone() }),
+        ("/task/stderr", ExecRequest { stderr: program, ..plain.clone() }),
+    ] {
+        let decision = judge_exec(request, &grant, &policy);
+        assert_eq!(verdict_of("task.stdio", &decision.record), Denied, "{pointer}");
+        assert_eq!(decision.record.findings[0].pointer, pointer);
+    }
+    assert!(!support::is_denied(&judge_exec(plain, &grant, &policy)));
 }
 
 #[test]

@@ -14,11 +14,15 @@ mod fields;
 #[cfg(test)]
 mod generator;
 #[cfg(test)]
+mod handed_on;
+#[cfg(test)]
 mod ledger;
 #[cfg(test)]
 mod modes;
 #[cfg(test)]
 mod mounts;
+#[cfg(test)]
+mod offline;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
@@ -35,3 +39,5 @@ mod support;
 mod tables;
 #[cfg(test)]
 mod update;
+#[cfg(test)]
+mod values;

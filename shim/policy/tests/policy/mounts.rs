@@ -1,6 +1,6 @@
 //! Sources, destinations and options of mounts.
 
-use palisade_policy::Policy;
+use palisade_policy::{HostFacts, Policy, SourceKind};
 use serde_json::json;
 
 use crate::support::{self, Task, Verdict, Verdict::*, verdict_of};
@@ -69,6 +69,8 @@ fn mounts() {
             ("below proc", Denied, |s| mount(s, "/proc/sys", "proc", json!([]))),
             ("below sys", Denied, |s| mount(s, "/sys/kernel", "tmpfs", json!([]))),
             ("over a device", Denied, |s| mount(s, "/dev/null", "tmpfs", json!([]))),
+            ("a bind over a device", Denied, |s| bind_at(s, "/dev/null")),
+            ("huge pages", Clean, |s| bind_at(s, "/dev/hugepages-2Mi")),
             ("a second proc", Denied, |s| mount(s, "/foo", "proc", json!([]))),
             ("a second sysfs", Denied, |s| mount(s, "/foo", "sysfs", json!(["ro"]))),
             ("proc twice", Denied, |s| mount(s, "/proc", "proc", json!([]))),
@@ -115,6 +117,32 @@ fn mounts() {
             ("read-only", Clean, |s| *options_at(s, "/sys/fs/cgroup") = json!(["rro"])),
         ],
     );
+}
+
+fn bind_at(spec: &mut serde_json::Value, destination: &str) {
+    let source = format!("{KUBELET}/volumes/kubernetes.io~empty-dir/v");
+    let mount = json!({"destination": destination, "type": "bind", "source": source, "options": ["rbind"]});
+    push(&mut spec["mounts"], mount);
+}
+
+/// A volume of the pod may hold what a container makes there, but a device node in it is the host's all the same.
+#[test]
+fn the_kind_of_a_source_counts_in_a_volume_too() {
+    let mut spec = pod();
+    spec["root"]["path"] = json!("rootfs");
+    bind(&mut spec, &format!("{KUBELET}/volumes/kubernetes.io~csi/pv/mount"), json!(["rbind"]));
+    let task = Task::of(&support::id_of(&spec));
+    for (kind, expected) in [
+        (SourceKind::Directory, Clean),
+        (SourceKind::File, Clean),
+        (SourceKind::Socket, Clean),
+        (SourceKind::BlockDevice, Denied),
+        (SourceKind::CharDevice, Denied),
+    ] {
+        let shown = |host: &mut HostFacts| host.sources.last_mut().unwrap().kind = kind;
+        let record = support::create_with(&spec, &task, &Policy::builtin(), shown).record;
+        assert_eq!(verdict_of("mount.deny-always", &record), expected, "{kind:?}");
+    }
 }
 
 /// What the rule says of a bind at the kubelet's place for subPaths that shows these locations.

@@ -47,6 +47,10 @@ fn user_namespace() {
             ("the host's ids", Denied, |s| remap(s, 0)),
             ("the last reserved id", Denied, |s| remap(s, 65_535)),
             ("wraps round", Denied, |s| remap(s, u32::MAX - 10)),
+            ("maps nobody", Denied, |s| {
+                remap(s, 65_536);
+                s["linux"]["uidMappings"] = json!([{"containerID": 0, "hostID": 65_536, "size": 0}]);
+            }),
             ("no mapping", Denied, |s| push(&mut s["linux"]["namespaces"], json!({"type": "user"}))),
         ],
     );
@@ -134,6 +138,8 @@ fn process_fields() {
             ("a name", Clean, |s| s["process"]["args"] = json!(["sh"])),
             ("a file of proc", Clean, |s| s["process"]["args"] = json!(["cat", "/proc/self/exe"])),
             ("the runtime itself", Denied, |s| s["process"]["args"] = json!(["/proc/self/exe"])),
+            ("the runtime's thread", Denied, |s| s["process"]["args"] = json!(["/proc/thread-self/exe"])),
+            ("a directory of no process", Clean, |s| s["process"]["args"] = json!(["/proc/tty/exe"])),
             ("another root", Denied, |s| s["process"]["args"] = json!(["//proc//1/root/bin/sh"])),
         ],
     );
@@ -161,7 +167,19 @@ fn process_fields() {
                     {"type": "RLIMIT_CORE", "soft": 0, "hard": 0}])
             }),
             ("real-time", Mutated, |s| {
-                s["process"]["rlimits"] = json!([{"type": "RLIMIT_RTPRIO", "soft": 0, "hard": 9}])
+                push(&mut s["process"]["rlimits"], json!({"type": "RLIMIT_RTPRIO", "soft": 0, "hard": 9}))
+            }),
+            ("as nice as others", Clean, |s| {
+                push(&mut s["process"]["rlimits"], json!({"type": "RLIMIT_NICE", "soft": 20, "hard": 20}))
+            }),
+            ("less nice", Mutated, |s| {
+                push(&mut s["process"]["rlimits"], json!({"type": "RLIMIT_NICE", "soft": 20, "hard": 21}))
+            }),
+            ("as many files as there may be", Clean, |s| {
+                push(&mut s["process"]["rlimits"], json!({"type": "RLIMIT_NOFILE", "soft": 0, "hard": 1 << 20}))
+            }),
+            ("more files", Mutated, |s| {
+                push(&mut s["process"]["rlimits"], json!({"type": "RLIMIT_NOFILE", "soft": 0, "hard": (1 << 20) + 1}))
             }),
         ],
     );
@@ -176,6 +194,7 @@ fn process_fields() {
         "process.sched",
         &[
             ("ordinary", Clean, |s| s["process"]["scheduler"] = json!({"policy": "SCHED_BATCH", "nice": 5})),
+            ("as nice as others", Clean, |s| s["process"]["scheduler"] = json!({"policy": "SCHED_OTHER", "nice": 0})),
             ("real-time", Mutated, |s| s["process"]["scheduler"] = json!({"policy": "SCHED_FIFO", "priority": 5})),
             ("negative nice", Mutated, |s| s["process"]["scheduler"] = json!({"policy": "SCHED_OTHER", "nice": -5})),
             ("real-time disk", Mutated, |s| {
@@ -187,6 +206,8 @@ fn process_fields() {
         "process.apparmor",
         &[
             ("none", Clean, |s| s["process"]["apparmorProfile"] = json!("")),
+            ("any that confines", Clean, |s| s["process"]["apparmorProfile"] = json!("mine")),
+            ("two words", Denied, |s| s["process"]["apparmorProfile"] = json!("mine (complain)")),
             ("unconfined", Denied, |s| s["process"]["apparmorProfile"] = json!("unconfined")),
         ],
     );

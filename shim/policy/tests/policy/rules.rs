@@ -51,6 +51,12 @@ fn devices() {
             ("memory that is called null", Denied, |s| {
                 push(&mut s["linux"]["devices"], json!({"path": "/dev/null", "type": "c", "major": 1, "minor": 1}))
             }),
+            ("null by another name", Denied, |s| {
+                push(&mut s["linux"]["devices"], json!({"path": "/dev/x", "type": "c", "major": 1, "minor": 3}))
+            }),
+            ("another driver's node that is called null", Denied, |s| {
+                push(&mut s["linux"]["devices"], json!({"path": "/dev/null", "type": "c", "major": 7, "minor": 3}))
+            }),
         ],
     );
     fn rule(spec: &mut Value, rule: Value) {
@@ -78,7 +84,29 @@ fn devices() {
             ("a disk without its node", Denied, |s| {
                 rule(s, json!({"allow": true, "type": "b", "major": 8, "minor": 0, "access": "r"}))
             }),
+            ("a character device without its node", Denied, |s| {
+                rule(s, json!({"allow": true, "type": "c", "major": 1, "minor": 1, "access": "r"}))
+            }),
+            ("the console's numbers on a disk", Denied, |s| {
+                rule(s, json!({"allow": true, "type": "b", "major": 5, "minor": 1, "access": "r"}))
+            }),
+            ("null's numbers on a disk", Denied, |s| {
+                rule(s, json!({"allow": true, "type": "b", "major": 1, "minor": 3, "access": "r"}))
+            }),
             ("no rules", Mutated, |s| s["linux"]["resources"]["devices"] = json!([])),
+            ("every number written out", Clean, |s| {
+                s["linux"]["resources"]["devices"] =
+                    json!([{"allow": false, "major": -1, "minor": -1, "access": "rwm"}])
+            }),
+            ("a denial of one driver first", Mutated, |s| {
+                s["linux"]["resources"]["devices"] = json!([{"allow": false, "major": 0, "access": "rwm"}])
+            }),
+            ("a denial of one minor first", Mutated, |s| {
+                s["linux"]["resources"]["devices"] = json!([{"allow": false, "minor": 0, "access": "rwm"}])
+            }),
+            ("a denial of one device first", Mutated, |s| {
+                s["linux"]["resources"]["devices"] = json!([{"allow": false, "major": 1, "minor": 3, "access": "rwm"}])
+            }),
             ("no denial first", Mutated, |s| {
                 s["linux"]["resources"]["devices"] = json!([{"allow": false, "type": "b", "access": "rwm"}])
             }),
@@ -137,6 +165,10 @@ fn limits() {
             ("another file", Denied, |s| s["linux"]["resources"]["unified"] = json!({"cgroup.freeze": "1"})),
             ("a path", Denied, |s| s["linux"]["resources"]["unified"] = json!({"../memory.max": "1"})),
             ("not a number", Denied, |s| s["linux"]["resources"]["unified"] = json!({"memory.high": "1\n2"})),
+            ("no number at all", Clean, |s| s["linux"]["resources"]["unified"] = json!({"memory.high": "max"})),
+            ("a number", Clean, |s| s["linux"]["resources"]["unified"] = json!({"memory.high": "1073741824"})),
+            ("nice", Clean, |s| s["linux"]["resources"]["unified"] = json!({"cpu.weight.nice": "-20"})),
+            ("nicer than there is", Denied, |s| s["linux"]["resources"]["unified"] = json!({"cpu.weight.nice": "-21"})),
         ],
     );
 }
@@ -200,6 +232,12 @@ fn system_calls() {
     );
 }
 
+/// Puts the container's cgroup into another one.
+fn cgroup_in(spec: &mut Value, parent: &str) {
+    let id = support::id_of(spec);
+    spec["linux"]["cgroupsPath"] = json!(format!("{parent}/{id}"));
+}
+
 #[test]
 fn other_sections() {
     table(
@@ -231,14 +269,15 @@ fn other_sections() {
             ("absent", Mutated, |s| drop(s["linux"].as_object_mut().unwrap().remove("cgroupsPath"))),
             ("another container's", Denied, |s| s["linux"]["cgroupsPath"] = json!("/kubepods/other")),
             ("up", Denied, |s| s["linux"]["cgroupsPath"] = json!("/kubepods/../x")),
+            ("up, to its own name", Denied, |s| cgroup_in(s, "/kubepods/..")),
+            ("a dot", Denied, |s| cgroup_in(s, "/kubepods/.")),
+            ("a name without letters", Denied, |s| cgroup_in(s, "/kubepods/")),
+            ("a line break", Denied, |s| cgroup_in(s, "/kubepods/a\nb")),
             ("the root slice", Denied, |s| {
                 let id = support::id_of(s);
                 s["linux"]["cgroupsPath"] = json!(format!("-.slice:cri-containerd:{id}"));
             }),
-            ("a plain path", Clean, |s| {
-                let id = support::id_of(s);
-                s["linux"]["cgroupsPath"] = json!(format!("/kubepods/besteffort/pod1/{id}"));
-            }),
+            ("a plain path", Clean, |s| cgroup_in(s, "/kubepods/besteffort/pod1")),
         ],
     );
     table(
@@ -262,6 +301,14 @@ fn other_sections() {
         "priv.heuristic",
         &[
             ("a writable sys alone", Clean, |s| *options_at(s, "/sys") = json!(["rw"])),
+            ("a writable sys, and masked paths alone", Clean, |s| {
+                *options_at(s, "/sys") = json!(["rw"]);
+                s["linux"]["readonlyPaths"] = json!([]);
+            }),
+            ("a writable sys, and read-only paths alone", Clean, |s| {
+                *options_at(s, "/sys") = json!(["rw"]);
+                s["linux"]["maskedPaths"] = json!([]);
+            }),
             ("writable sys and cgroups", Denied, |s| {
                 *options_at(s, "/sys") = json!(["rw"]);
                 *options_at(s, "/sys/fs/cgroup") = json!(["rw"]);
@@ -301,6 +348,19 @@ fn fields_of_the_request() {
         ("task.stdio", "a program, newer", Denied, |t| t.stdout = "binary-v2:///bin/sh".to_owned()),
         ("task.stdio", "a host file", Denied, |t| t.stdout = "file:///etc/cron.d/x".to_owned()),
         ("task.stdio", "a fifo elsewhere", Denied, |t| t.stdout = "/tmp/fifo".to_owned()),
+        ("task.stdio", "a fifo below another state directory", Denied, |t| t.stdout = "/srv/state/fifo/1".to_owned()),
+        ("task.stdio", "a fifo below containerd's own state directory", Clean, |t| {
+            t.bundles = "/srv/state/io.containerd.runtime.v2.task/k8s.io".to_owned();
+            t.stdout = "/srv/state/fifo/1".to_owned();
+        }),
+        ("task.stdio", "a fifo where nobody knows the state directory", Denied, |t| {
+            t.bundles = "/srv/bundles".to_owned();
+            t.stdout = "/srv/state/fifo/1".to_owned();
+        }),
+        ("task.stdio", "a fifo where that is the host's root", Denied, |t| {
+            t.bundles = "/io.containerd.runtime.v2.task/k8s.io".to_owned();
+            t.stdout = "/srv/state/fifo/1".to_owned();
+        }),
         ("task.stdio", "dots", Denied, |t| t.stdout = "/run/containerd/fifo/../../../etc/x".to_owned()),
         ("task.stdio", "a program that takes errors alone", Denied, |t| t.stderr = LOGGER.to_owned()),
         ("task.rootfs", "layers", Clean, |_| {}),
@@ -388,6 +448,7 @@ fn a_list_of_the_file_takes_effect() {
         }),
         ("hooks", "allow = [\"/usr/bin/x\"]", |s| s["hooks"] = json!({"createRuntime": [{"path": "/usr/bin/x"}]})),
         ("annotations", "allow = [\"shop.example/*\"]", |s| s["annotations"]["shop.example/tier"] = json!("x")),
+        ("annotations", "allow = [\"shop.example/tier\"]", |s| s["annotations"]["shop.example/tier"] = json!("x")),
         ("mount.type", "allow = [\"ext4\"]", |s| mount(s, "/t", "ext4", json!([]))),
         ("linux.devices", "allow = [\"/dev/fuse\"]", |s| {
             push(&mut s["linux"]["devices"], json!({"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229}))
@@ -507,6 +568,15 @@ fn baseline_lets_root_run_and_nothing_of_the_host() {
     for denied in ["ctr-net-host", "ctr-privileged", "cri-privileged", "cri-host-network", "cri-host-path"] {
         assert!(support::is_denied(&support::create(&support::golden(denied), &policy)), "{denied}");
     }
+}
+
+#[test]
+fn a_denial_by_what_always_holds_names_no_way_round() {
+    let mut spec = support::golden("cri-app");
+    spec["root"]["path"] = json!("/");
+    let decision = support::create(&spec, &Policy::builtin());
+    let line = decision.outcome.denial().unwrap().to_string();
+    assert!(line.ends_with("change: none, this rule holds in every profile"), "{line}");
 }
 
 #[test]

@@ -104,6 +104,12 @@ fn an_annotation_can_tighten() {
     assert_eq!(tightened, filter(&plain, &Policy::builtin()).0);
 }
 
+fn sorted(list: &str) -> Vec<&str> {
+    let mut words: Vec<&str> = list.split(", ").collect();
+    words.sort_unstable();
+    words
+}
+
 #[test]
 fn an_annotation_never_loosens() {
     let policy = Policy::from_toml(
@@ -149,6 +155,11 @@ action = "audit"
         assert!(support::is_denied(&decision), "{annotation} = {value}");
         assert_eq!(verdict_of("task.annotations", &decision.record), Verdict::Denied, "{annotation} = {value}");
         let finding = &decision.record.findings[0];
+        assert_eq!(decision.record.findings.len(), 1, "nothing else was judged: {annotation} = {value}");
+        if value == "nosuch" {
+            let known = "baseline, privileged, restricted, data, more-memory, other-user, softer, watching";
+            assert_eq!(sorted(&finding.allowed), sorted(known));
+        }
         assert_eq!(finding.pointer, format!("/annotations/{}", annotation.replace('/', "~1")));
     }
 }
@@ -180,6 +191,54 @@ fn a_setting_is_compared_for_every_rule_that_goes_by_it() {
         spec["annotations"]["palisade.io/profile"] = json!("asked");
         let record = record(&spec, &policy);
         assert_eq!(verdict_of("task.annotations", &record), Verdict::Denied, "{text}");
+    }
+}
+
+/// Of `base` and `asked` the tables of rules.
+fn asks(base: &str, asked: &str) -> Verdict {
+    let rules = |profile: &str, text: &str| text.replace("[rules.", &format!("[profiles.{profile}.rules."));
+    let text = format!(
+        "profile = \"base\"\n[profiles.base]\nextends = \"restricted\"\n{}\n[profiles.asked]\nextends = \"base\"\n{}\n",
+        rules("base", base),
+        rules("asked", asked),
+    );
+    let mut spec = pod("shop", "web", "app");
+    spec["annotations"]["palisade.io/profile"] = json!("asked");
+    verdict_of("task.annotations", &record(&spec, &Policy::from_toml(&text).unwrap()))
+}
+
+#[test]
+fn lists_are_compared_by_what_their_entries_let_through() {
+    for (rule, base, asked, expected) in [
+        ("mount.host-path", "/srv/data", "/srv/data", Verdict::Clean),
+        ("mount.host-path", "/srv/data", "/srv/data/inner", Verdict::Clean),
+        ("mount.host-path", "/srv/data", "/srv/data:ro", Verdict::Clean),
+        ("mount.host-path", "/srv/data:ro", "/srv/data:ro", Verdict::Clean),
+        ("mount.host-path", "/srv/data:ro", "/srv/data", Verdict::Denied),
+        ("mount.host-path", "/srv/data", "/srv", Verdict::Denied),
+        ("mount.host-path", "/srv/data", "/srv/other:ro", Verdict::Denied),
+        ("annotations", "shop.example/*", "shop.example/*", Verdict::Clean),
+        ("annotations", "shop.example/*", "shop.example/tier", Verdict::Clean),
+        ("annotations", "shop.example/*", "other.example/tier", Verdict::Denied),
+        ("annotations", "shop.example/tier", "shop.example/tier", Verdict::Clean),
+        ("annotations", "shop.example/tier", "shop.example/*", Verdict::Denied),
+        ("linux.sysctl", "net.core.somaxconn", "net.core.somaxconn", Verdict::Clean),
+        ("linux.sysctl", "net.core.somaxconn", "kernel.msgmax", Verdict::Denied),
+        ("task.stdio", "/srv/logs", "/srv/logs/app", Verdict::Clean),
+        ("task.stdio", "/srv/logs/app", "/srv/logs", Verdict::Denied),
+        ("task.rootfs", "/srv/layers", "/srv/layers/1", Verdict::Clean),
+        ("task.rootfs", "/srv/layers/1", "/srv/layers", Verdict::Denied),
+    ] {
+        let table = |entry: &str| format!("[rules.\"{rule}\"]\nallow = [\"{entry}\"]");
+        assert_eq!(asks(&table(base), &table(asked)), expected, "{rule}: {base}, then {asked}");
+    }
+}
+
+#[test]
+fn a_setting_that_no_rule_acts_by_is_no_measure() {
+    for (action, expected) in [("mutate", Verdict::Denied), ("audit", Verdict::Clean), ("off", Verdict::Clean)] {
+        let base = format!("[rules.\"mount.size\"]\naction = \"{action}\"");
+        assert_eq!(asks(&base, "[rules.\"mount.size\"]\nmax = \"1TiB\""), expected, "{action}");
     }
 }
 
@@ -251,6 +310,13 @@ fn what_makes_no_sense_is_an_error_with_its_line() {
         assert!(error.to_string().contains(word), "{text}: {error}");
         assert_eq!(error.line(), line, "{text}: {error}");
     }
+}
+
+#[test]
+fn an_error_names_the_profiles_that_there_are() {
+    let text = "[profiles.a]\nextends = \"nosuch\"\n[profiles.b]\nextends = \"baseline\"\n[profiles.restricted]\n";
+    let error = Policy::from_toml(text).unwrap_err().to_string();
+    assert!(error.ends_with("choose one of restricted@1, baseline@1, privileged@1, b"), "{error}");
 }
 
 #[test]

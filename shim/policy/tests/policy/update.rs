@@ -48,6 +48,7 @@ fn limits_stay_within_the_policy_and_in_force() {
             Mutated,
             json!({"cpu": {"quota": 8_000_000, "period": 1_000_000}}),
         ),
+        ("res.cpu", json!({"cpu": {"period": 0}}), Clean, json!({"cpu": {"period": 0}})),
         ("res.pids", json!({"pids": {"limit": -1}}), Mutated, json!({"pids": {"limit": 4096}})),
         ("res.pids", json!({"pids": {"limit": 0}}), Mutated, json!({})),
         (
@@ -55,6 +56,12 @@ fn limits_stay_within_the_policy_and_in_force() {
             json!({"unified": {"memory.max": "max"}}),
             Mutated,
             json!({"unified": {"memory.max": (64 * GIB).to_string()}}),
+        ),
+        (
+            "res.unified",
+            json!({"unified": {"cpu.max": "max 50000"}}),
+            Mutated,
+            json!({"unified": {"cpu.max": "400000 50000"}}),
         ),
         ("update.devices", json!({"devices": [{"allow": false, "access": "rwm"}]}), Mutated, json!({})),
     ];

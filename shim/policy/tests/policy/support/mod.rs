@@ -66,6 +66,9 @@ pub(crate) struct Task {
     pub(crate) stdin: String,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
+    /// Where the bundle is, without the id.
+    pub(crate) bundles: String,
+    pub(crate) terminal: bool,
     pub(crate) checkpoint: String,
     pub(crate) rootfs: Vec<(String, String, Vec<String>)>,
     pub(crate) options: RuntimeOptions,
@@ -88,6 +91,8 @@ impl Task {
             stdin: String::new(),
             stdout: format!("/run/containerd/fifo/12/{id}-stdout"),
             stderr: String::new(),
+            bundles: BUNDLE.to_owned(),
+            terminal: false,
             checkpoint: String::new(),
             rootfs: vec![("overlay".to_owned(), "overlay".to_owned(), options)],
             options: RuntimeOptions::default(),
@@ -114,7 +119,7 @@ pub(crate) fn create_with(
     let parsed = ParsedSpec::parse(spec.to_string().as_bytes()).unwrap();
     let mut host = facts_of(&parsed, policy);
     change(&mut host);
-    let bundle = Path::new(BUNDLE).join(&task.id);
+    let bundle = Path::new(&task.bundles).join(&task.id);
     let rootfs: Vec<RootfsMount<'_>> =
         task.rootfs.iter().map(|(kind, source, options)| RootfsMount { kind, source, options }).collect();
     let sandboxes = task.sandboxes.clone().unwrap_or_else(|| vec![parsed.identity()]);
@@ -125,7 +130,7 @@ pub(crate) fn create_with(
         stdin: &task.stdin,
         stdout: &task.stdout,
         stderr: &task.stderr,
-        terminal: false,
+        terminal: task.terminal,
         checkpoint: &task.checkpoint,
         parent_checkpoint: "",
         rootfs_mounts: &rootfs,
@@ -136,13 +141,17 @@ pub(crate) fn create_with(
 }
 
 pub(crate) fn exec(process: &Value, grant: &Grant, policy: &Policy) -> Decision<HardenedProcess> {
+    exec_with(process, grant, policy, false)
+}
+
+pub(crate) fn exec_with(process: &Value, grant: &Grant, policy: &Policy, terminal: bool) -> Decision<HardenedProcess> {
     let process = process.to_string();
     let request = ExecRequest {
         process: process.as_bytes(),
         stdin: "",
         stdout: "/run/containerd/fifo/13/exec-stdout",
         stderr: "",
-        terminal: false,
+        terminal,
         today: today(),
     };
     judge_exec(request, grant, policy)
