@@ -11,12 +11,12 @@ use palisade_policy::Grant;
 use super::error::TaskError;
 use super::events::EventQueue;
 use super::exit::{Exit, timestamp};
-use super::off_loop::off_loop;
+use super::host::ContainerCgroup;
 use super::process::Process;
 use super::reaper::Child;
 use super::state::TaskState;
 use crate::bundle::PrivateDir;
-use crate::cgroup::{Cgroup, CgroupError, OomWatch};
+use crate::cgroup::CgroupError;
 use crate::runtime::OciRuntime;
 
 /// What is fixed once a container was created.
@@ -29,9 +29,7 @@ pub(super) struct Created {
     pub(super) grant: Grant,
     /// As the specification has it.
     pub(super) cgroups_path: String,
-    pub(super) cgroup: Arc<Cgroup>,
-    /// `None` where no memory controller is there, so no limit can be hit.
-    pub(super) oom: Option<Arc<OomWatch>>,
+    pub(super) cgroup: Arc<dyn ContainerCgroup>,
     /// Its processes outlive its init process unless they are killed.
     pub(super) shares_pid_namespace: bool,
 }
@@ -144,11 +142,10 @@ impl Container {
     }
 
     async fn init_ended(&self, exit: Exit) {
-        if self.created.shares_pid_namespace {
-            let cgroup = Arc::clone(&self.created.cgroup);
-            if let Err(error) = off_loop("kill what is left", move || cgroup.kill_all()).await {
-                crate::warn!("processes of {}: {}", self.created.id, crate::log::chain(&error));
-            }
+        if self.created.shares_pid_namespace
+            && let Err(error) = self.created.cgroup.kill_all().await
+        {
+            crate::warn!("processes of {}: {}", self.created.id, crate::log::chain(&error));
         }
         self.report_oom();
         let mut tally = self.tally();
@@ -162,7 +159,7 @@ impl Container {
 
     /// Publishes OOM kills that were not yet: the exit that follows would otherwise read as an error.
     fn report_oom(&self) {
-        match self.created.oom.as_ref().map_or(Ok(0), |watch| watch.unreported()) {
+        match self.created.cgroup.untold_oom_kills() {
             Ok(0) => {}
             Ok(_) => self.publish_oom(),
             Err(error) => self.oom_unknown(&error),
@@ -171,11 +168,11 @@ impl Container {
 
     /// Publishes OOM kills as they happen: the victim need not be init.
     pub(super) fn watch_oom(self: &Arc<Self>) {
-        let Some(watch) = self.created.oom.clone() else { return };
+        let cgroup = Arc::clone(&self.created.cgroup);
         let container = Arc::downgrade(self);
         tokio::spawn(async move {
             loop {
-                let kills = watch.next().await;
+                let kills = cgroup.next_oom_kills().await;
                 let Some(container) = container.upgrade() else { return };
                 match kills {
                     Ok(Some(_)) => container.publish_oom(),

@@ -11,10 +11,11 @@ use palisade_policy::ExecRequest;
 use super::container::Container;
 use super::create::{connect, owner_of};
 use super::error::TaskError;
+use super::host::Host;
 use super::io::Stdio;
 use super::process::Process;
 use super::service::TaskService;
-use super::signal::{SIGKILL, SignalTarget};
+use super::signal::SignalNumber;
 use super::state::TaskState;
 use crate::bootstrap::is_identifier;
 use crate::bundle::PrivateDirError;
@@ -103,9 +104,9 @@ async fn run(service: &TaskService, container: &Container, process: &Process) ->
         created.runtime.exec(&created.dir, &created.id, &process_path, child, console, &pid_file)
     };
     let connected = connect(service, created.dir.path(), &socket, process.stdio(), owner, &pid_file, call).await;
-    let spawned = connected.and_then(|(pid, io)| process.spawned(pid, io).map(|()| pid));
+    let spawned = connected.and_then(|(pid, io)| process.spawned(service.host(), pid, io).map(|()| pid));
     if spawned.is_err() {
-        kill_untracked(&pid_file);
+        kill_untracked(service.host(), &pid_file);
     }
     created.dir.remove(&format!("exec-{name}.pid"))?;
     created.dir.remove(&process_file(name))?;
@@ -113,9 +114,9 @@ async fn run(service: &TaskService, container: &Container, process: &Process) ->
 }
 
 /// A runtime that succeeded where the shim then failed has left a process that nobody would wait for.
-fn kill_untracked(pid_file: &Path) {
+fn kill_untracked(host: &dyn Host, pid_file: &Path) {
     let Some(pid) = fs::read_to_string(pid_file).ok().and_then(|text| text.trim().parse().ok()) else { return };
-    match SignalTarget::open(pid).and_then(|process| process.send(SIGKILL)) {
+    match host.signal_target(pid).and_then(|process| process.send(SignalNumber::KILL)) {
         Ok(()) | Err(TaskError::Finished) => {}
         Err(error) => crate::warn!("kill an untracked exec: {}", crate::log::chain(&error)),
     }
