@@ -121,8 +121,9 @@ impl Task for TaskApi {
     }
 
     async fn close_io(&self, _ctx: &TtrpcContext, request: CloseIORequest) -> ttrpc::Result<Empty> {
+        let process = self.0.process(&request.id, &request.exec_id)?;
         if request.stdin {
-            self.0.process(&request.id, &request.exec_id)?.close_stdin();
+            process.close_stdin();
         }
         Ok(Empty::default())
     }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use containerd_shim_protos::events::task::{TaskExit, TaskOOM};
 use containerd_shim_protos::protobuf::MessageField;
 use palisade_policy::Grant;
+use tokio::sync::watch;
 
 use super::error::TaskError;
 use super::events::EventQueue;
@@ -40,20 +41,20 @@ pub(super) struct Container {
     init: Arc<Process>,
     events: EventQueue,
     tally: Mutex<Tally>,
+    /// Execs that are being started or run.
+    running: watch::Sender<usize>,
 }
 
 #[derive(Debug, Default)]
 struct Tally {
     execs: BTreeMap<String, Arc<Process>>,
-    /// Execs that are being started or run.
-    running: usize,
-    /// Init's end, held back while execs run: containerd takes init's exit for the container's.
-    init_exit: Option<Exit>,
+    /// Init has ended, whether or not that was reported.
+    init_ended: bool,
 }
 
 impl Container {
     pub(super) fn new(created: Created, init: Arc<Process>, events: EventQueue) -> Arc<Self> {
-        Arc::new(Self { created, init, events, tally: Mutex::default() })
+        Arc::new(Self { created, init, events, tally: Mutex::default(), running: watch::Sender::new(0) })
     }
 
     fn tally(&self) -> MutexGuard<'_, Tally> {
@@ -102,59 +103,63 @@ impl Container {
 
     /// An exec is about to be started: init's exit waits for it from now on. Refused once init has ended.
     pub(super) fn begin_exec(&self) -> Result<(), TaskError> {
-        let mut tally = self.tally();
-        if tally.init_exit.is_some() || self.init.exit().is_some() {
+        if self.tally().init_ended {
             return Ok(TaskState::Stopped.may_start_exec()?);
         }
-        tally.running += 1;
+        self.running.send_modify(|running| *running += 1);
         Ok(())
     }
 
-    /// The exec didn't come to be.
-    pub(super) fn abandon_exec(&self) {
-        self.exec_ended();
+    /// The exec has ended, or didn't come to be.
+    pub(super) fn end_exec(&self) {
+        self.running.send_modify(|running| *running = running.saturating_sub(1));
     }
 
-    fn exec_ended(&self) {
-        let mut tally = self.tally();
-        tally.running = tally.running.saturating_sub(1);
-        let held = if tally.running == 0 { tally.init_exit.take() } else { None };
-        drop(tally);
-        if let Some(exit) = held {
-            self.publish(&self.init, exit);
-        }
-    }
-
-    /// Waits for the end of a process and reports it, in order, once no verb of that process is under way.
-    pub(super) fn watch(self: &Arc<Self>, process: Arc<Process>, child: Child) {
+    /// Waits for the end of an exec and reports it, once no verb of that exec is under way.
+    pub(super) fn watch_exec(self: &Arc<Self>, process: Arc<Process>, child: Child) {
         let container = Arc::clone(self);
         tokio::spawn(async move {
             let exit = child.exit().await;
             let order = process.in_order().await;
-            if process.exec_id().is_empty() {
-                container.init_ended(exit).await;
-            } else {
-                container.publish(&process, exit);
-                container.exec_ended();
-            }
+            container.publish(&process, exit);
+            container.end_exec();
             drop(order);
         });
     }
 
-    async fn init_ended(&self, exit: Exit) {
-        if self.created.shares_pid_namespace
-            && let Err(error) = self.created.cgroup.kill_all().await
-        {
-            crate::warn!("processes of {}: {}", self.created.id, crate::log::chain(&error));
-        }
-        self.report_oom();
-        let mut tally = self.tally();
-        if tally.running > 0 {
-            tally.init_exit = Some(exit);
+    /// Waits for the end of init and reports it, once no exec runs and no verb of init is under way: containerd takes
+    /// init's exit for the container's.
+    pub(super) fn watch_init(self: &Arc<Self>, child: Child) {
+        let container = Arc::clone(self);
+        tokio::spawn(async move {
+            let exit = child.exit().await;
+            container.tally().init_ended = true;
+            container.kill_rest().await;
+            // The sender is the container's own, so it can't be gone.
+            drop(container.running.subscribe().wait_for(|running| *running == 0).await);
+            let order = container.init.in_order().await;
+            container.report_oom();
+            container.publish(&container.init, exit);
+            container.give_up_execs();
+            drop(order);
+        });
+    }
+
+    /// What init leaves behind lives on in a pid namespace that is not its own.
+    async fn kill_rest(&self) {
+        if !self.created.shares_pid_namespace {
             return;
         }
-        drop(tally);
-        self.publish(&self.init, exit);
+        let order = self.init.in_order().await;
+        if let Err(error) = self.created.cgroup.kill_all().await {
+            crate::warn!("processes of {}: {}", self.created.id, crate::log::chain(&error));
+        }
+        drop(order);
+    }
+
+    /// Execs that were added and not started never will be; whoever waits for them is told so.
+    fn give_up_execs(&self) {
+        self.tally().execs.values().for_each(|exec| exec.never_ran());
     }
 
     /// Publishes OOM kills that were not yet: the exit that follows would otherwise read as an error.

@@ -111,7 +111,7 @@ async fn make(
     };
     let container = Container::new(created, Arc::clone(&init), service.events().clone());
     let order = init.in_order().await;
-    container.watch(Arc::clone(&init), adoption.adopt(init.pid()));
+    container.watch_init(adoption.adopt(init.pid()));
     container.watch_oom();
     service.events().send(&created_event(request, init.pid()));
     drop(order);

@@ -76,7 +76,7 @@ pub(super) async fn start(
     let pid = match started {
         Ok(pid) => pid,
         Err(error) => {
-            container.abandon_exec();
+            container.end_exec();
             process.never_ran();
             return Err(error);
         }
@@ -88,7 +88,7 @@ pub(super) async fn start(
         pid,
         ..TaskExecStarted::default()
     });
-    container.watch(Arc::clone(&process), adoption.adopt(pid));
+    container.watch_exec(Arc::clone(&process), adoption.adopt(pid));
     drop(order);
     Ok(pid)
 }
@@ -96,9 +96,12 @@ pub(super) async fn start(
 async fn run(service: &TaskService, container: &Container, process: &Process) -> Result<u32, TaskError> {
     let created = container.created();
     let name = process.exec_id();
+    let pid_name = format!("exec-{name}.pid");
     let path = |file: String| -> PathBuf { created.dir.path().join(file) };
-    let (process_path, pid_file) = (path(process_file(name)), path(format!("exec-{name}.pid")));
+    let (process_path, pid_file) = (path(process_file(name)), path(pid_name.clone()));
     let socket = format!("exec-{name}.sock");
+    // One of an earlier exec of that name would name somebody else by now.
+    created.dir.remove(&pid_name)?;
     let owner = owner_of(&created.grant);
     let call = |child, console: Option<&Path>| {
         created.runtime.exec(&created.dir, &created.id, &process_path, child, console, &pid_file)
@@ -108,8 +111,12 @@ async fn run(service: &TaskService, container: &Container, process: &Process) ->
     if spawned.is_err() {
         kill_untracked(service.host(), &pid_file);
     }
-    created.dir.remove(&format!("exec-{name}.pid"))?;
-    created.dir.remove(&process_file(name))?;
+    // A process that runs counts for more than a file that stays.
+    for file in [pid_name, process_file(name)] {
+        if let Err(error) = created.dir.remove(&file) {
+            crate::warn!("{}", crate::log::chain(&error));
+        }
+    }
     spawned
 }
 

@@ -224,8 +224,10 @@ impl TaskService {
         init.state().may_delete()?;
         end_unstarted(init).await?;
         let order = init.in_order().await;
-        // Another Delete may have been faster.
-        self.container(&created.id)?;
+        // Another Delete may have been faster, and the id a new container's.
+        if !std::ptr::eq(&*self.container(&created.id)?, container) {
+            return Err(TaskError::NoContainer(created.id.clone()));
+        }
         if let Some(mut io) = init.take_io() {
             io.drain(DRAIN).await;
         }
@@ -403,6 +405,11 @@ async fn end_unstarted(init: &Process) -> Result<(), TaskError> {
 
 async fn delete_exec(container: &Container, process: &Process) -> Result<(), TaskError> {
     let order = process.in_order().await;
+    // Another Delete may have been faster, and the id a new exec's.
+    if !std::ptr::eq(&*container.process(process.exec_id())?, process) {
+        let (id, exec) = (container.created().id.clone(), process.exec_id().to_owned());
+        return Err(TaskError::NoProcess { id, exec });
+    }
     process.state().may_delete()?;
     if let Some(mut io) = process.take_io() {
         io.drain(DRAIN).await;
