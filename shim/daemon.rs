@@ -4,9 +4,9 @@ use std::env;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixListener as StdUnixListener;
+use std::sync::Arc;
 use std::time::Duration;
 
-use containerd_shim_protos::shim_async::create_task;
 use futures_util::stream::unfold;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{getpid, set_child_subreaper};
@@ -18,13 +18,9 @@ use ttrpc::asynchronous::transport::Listener;
 
 use crate::bootstrap::{Flags, SOCKET_VARIABLE, SocketAddress, TTRPC_VARIABLE};
 use crate::gate::{Gate, PolicySource};
-use crate::task::{EventQueue, Publisher, Reaper, TaskApi, TaskService};
+use crate::task::{EventQueue, Machine, Publisher, Reaper, TaskApi, TaskService};
 use crate::unsafe_syscalls::close_inherited;
 
-/// Name under which containerd 2.x calls the service.
-const TASK_V3: &str = "containerd.task.v3.Task";
-/// Name under which 1.7 calls it, and 2.x a shim that answered with version 2. The messages are the same.
-const TASK_V2: &str = "containerd.task.v2.Task";
 /// Longest wait for containerd to take the last events; it gives a shim 3 s to shut down.
 const LAST_EVENTS: Duration = Duration::from_secs(2);
 
@@ -99,17 +95,13 @@ async fn serve(flags: &Flags, listener: StdUnixListener) -> Result<(), DaemonErr
     let ttrpc_address = env::var(TTRPC_VARIABLE).unwrap_or_default();
     tokio::spawn(Publisher::new(events.clone(), &ttrpc_address).run());
     let socket = env::var(SOCKET_VARIABLE).unwrap_or_default();
-    let service =
-        TaskService::new(flags.namespace(), &socket, Gate::new(PolicySource::from_env()), reaper, events.clone());
+    let gate = Gate::new(PolicySource::from_env());
+    let host = Arc::new(Machine::new(reaper.clone()));
+    let service = TaskService::new(flags.namespace(), &socket, gate, host, reaper, events.clone());
     let shutdown = service.shutdown_requested();
 
     let listener = UnixListener::from_std(listener).map_err(DaemonError::Socket)?;
-    let api = TaskApi::new(service);
-    let mut services = create_task(api.clone());
-    let mut older = create_task(api);
-    if let Some(older) = older.remove(TASK_V3) {
-        services.insert(TASK_V2.to_owned(), older);
-    }
+    let services = TaskApi::new(service).services();
     let mut server = Server::new().add_listener(root_only(listener)).register_service(services);
     server.start().await.map_err(DaemonError::Serve)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Loop)?;

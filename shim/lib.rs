@@ -28,4 +28,5 @@ pub mod gate;
 pub mod log;
 pub mod runtime;
 pub mod task;
+mod trusted;
 mod unsafe_syscalls;

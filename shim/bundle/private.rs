@@ -9,6 +9,8 @@ use palisade_policy::{Grant, HardenedSpec};
 use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
+use crate::trusted::is_trusted;
+
 /// Name of the private directory inside containerd's bundle.
 const DIRECTORY: &str = "palisade";
 
@@ -87,7 +89,7 @@ impl PrivateDir {
             path: path.clone(),
             source,
         })?;
-        if !seen.is_dir() || seen.uid() != 0 || seen.mode() & 0o077 != 0 {
+        if !seen.is_dir() || !is_trusted(seen.uid()) || seen.mode() & 0o077 != 0 {
             return Err(PrivateDirError::NotPrivate { path });
         }
         Ok(Self { path })

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open};
 
 use super::source::PolicyFileError;
+use crate::trusted::is_trusted;
 
 /// Upper bound of the drop-ins of a policy.
 pub(super) const MAX_DROP_INS: usize = 256;
@@ -87,7 +88,7 @@ pub(super) fn open_file(path: &Path, required: bool) -> Result<Option<OpenFile>,
 fn check_directories(path: &Path) -> Result<(), PolicyFileError> {
     for dir in path.ancestors().skip(1).filter(|dir| !dir.as_os_str().is_empty()) {
         let stat = rustix::fs::stat(dir).map_err(|errno| unreadable(path, errno.into()))?;
-        let sticky = stat.st_mode & 0o1000 != 0 && stat.st_uid == 0;
+        let sticky = stat.st_mode & 0o1000 != 0 && is_trusted(stat.st_uid);
         if !sticky && !is_roots_alone(&stat) {
             return Err(PolicyFileError::NotTheAdmins { path: dir.into() });
         }
@@ -139,5 +140,5 @@ fn unreadable(path: &Path, source: io::Error) -> PolicyFileError {
 }
 
 pub(super) fn is_roots_alone(stat: &Stat) -> bool {
-    stat.st_uid == 0 && stat.st_mode & 0o022 == 0
+    is_trusted(stat.st_uid) && stat.st_mode & 0o022 == 0
 }

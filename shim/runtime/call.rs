@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, CommandArgs, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -80,7 +80,7 @@ pub struct ChildStdio {
 }
 
 impl ChildStdio {
-    pub(super) fn attach(self, command: &mut Command) {
+    fn attach(self, command: &mut Command) {
         let end = |fd: Option<OwnedFd>| fd.map_or_else(Stdio::null, Stdio::from);
         command.stdin(end(self.stdin)).stdout(end(self.stdout)).stderr(end(self.stderr));
     }
@@ -91,6 +91,7 @@ impl ChildStdio {
 pub struct Call {
     verb: &'static str,
     command: Command,
+    stdio: Option<ChildStdio>,
     log: PathBuf,
     view: Option<HostView>,
 }
@@ -103,7 +104,29 @@ struct LogLine {
 
 impl Call {
     pub(super) fn new(verb: &'static str, command: Command, log: PathBuf) -> Self {
-        Self { verb, command, log, view: None }
+        Self { verb, command, stdio: None, log, view: None }
+    }
+
+    /// Gives the runtime, and through it the container's process, these streams.
+    pub(super) fn with(self, stdio: ChildStdio) -> Self {
+        Self { stdio: Some(stdio), ..self }
+    }
+
+    /// The runtime's command, as errors name it.
+    #[must_use]
+    pub fn verb(&self) -> &'static str {
+        self.verb
+    }
+
+    /// What the program is called with.
+    pub fn arguments(&self) -> CommandArgs<'_> {
+        self.command.get_args()
+    }
+
+    /// The streams of the container's process, for a call that starts one.
+    #[must_use]
+    pub fn into_stdio(self) -> Option<ChildStdio> {
+        self.stdio
     }
 
     /// Makes the runtime see the host as `view` shows it.
@@ -120,8 +143,11 @@ impl Call {
     ///
     /// [`RuntimeError`]; the log file is gone in any case.
     pub async fn run(self, reaper: &Reaper) -> Result<(), RuntimeError> {
-        let Self { verb, mut command, log, view } = self;
+        let Self { verb, mut command, stdio, log, view } = self;
         command.process_group(0);
+        if let Some(stdio) = stdio {
+            stdio.attach(&mut command);
+        }
         // The command holds the container's ends of the pipes: a reader sees the end only when they are closed.
         let child = match view {
             Some(view) => view.spawn(command, reaper.clone()).await?,
@@ -147,21 +173,19 @@ impl Call {
         }
         outcome
     }
+}
 
-    /// Runs a call that leaves a process behind, and reads that process's pid.
-    ///
-    /// # Errors
-    ///
-    /// [`RuntimeError`].
-    pub async fn run_for_pid(self, reaper: &Reaper, pid_file: &Path) -> Result<u32, RuntimeError> {
-        let verb = self.verb;
-        self.run(reaper).await?;
-        let failed = |source| RuntimeError::PidFile { verb, source };
-        let text = fs::read_to_string(pid_file).map_err(failed)?;
-        match text.trim().parse() {
-            Ok(pid) if pid > 1 => Ok(pid),
-            _ => Err(failed(io::ErrorKind::InvalidData.into())),
-        }
+/// The pid of the process that a call has left behind.
+///
+/// # Errors
+///
+/// [`RuntimeError::PidFile`].
+pub(crate) fn read_pid(verb: &'static str, pid_file: &Path) -> Result<u32, RuntimeError> {
+    let failed = |source| RuntimeError::PidFile { verb, source };
+    let text = fs::read_to_string(pid_file).map_err(failed)?;
+    match text.trim().parse() {
+        Ok(pid) if pid > 1 => Ok(pid),
+        _ => Err(failed(io::ErrorKind::InvalidData.into())),
     }
 }
 

@@ -93,8 +93,7 @@ impl OciRuntime {
             command.arg("--console-socket").arg(console);
         }
         command.arg(id);
-        stdio.attach(&mut command);
-        Call::new("create", command, log)
+        Call::new("create", command, log).with(stdio)
     }
 
     /// `exec`: runs a process, given as a file, in the container.
@@ -116,8 +115,7 @@ impl OciRuntime {
             command.arg("--console-socket").arg(console);
         }
         command.arg(id);
-        stdio.attach(&mut command);
-        Call::new("exec", command, log)
+        Call::new("exec", command, log).with(stdio)
     }
 
     /// `start`: lets the init process go on to the container's program.

@@ -10,6 +10,7 @@ pub mod embedded;
 mod record;
 mod view;
 
+pub(crate) use call::read_pid;
 pub use call::{Call, ChildStdio, RuntimeError};
 pub use choice::{OciRuntime, RUNTIME_ARGUMENT, is_runtime_name};
 pub use record::{ContainerRecord, RECORD_NAME};

@@ -4,6 +4,7 @@
 //! containerd does. A verb that was dropped half-way would leave a container that nobody holds, so it runs as a
 //! task of its own, and only the waiting for it is dropped.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -14,13 +15,18 @@ use containerd_shim_protos::api::{
     StatsRequest, StatsResponse, UpdateTaskRequest, WaitRequest, WaitResponse,
 };
 use containerd_shim_protos::protobuf::MessageField;
-use containerd_shim_protos::shim_async::Task;
+use containerd_shim_protos::shim_async::{Task, create_task};
 use rustix::process::getpid;
-use ttrpc::r#async::TtrpcContext;
+use ttrpc::r#async::{Service, TtrpcContext};
 
 use super::error::TaskError;
 use super::exit::timestamp;
 use super::service::TaskService;
+
+/// Name under which containerd 2.x calls the service.
+const TASK_V3: &str = "containerd.task.v3.Task";
+/// Name under which 1.7 calls it, and 2.x a shim that answered with version 2. The messages are the same.
+const TASK_V2: &str = "containerd.task.v2.Task";
 
 /// The service as ttrpc sees it.
 pub struct TaskApi(Arc<TaskService>);
@@ -30,6 +36,15 @@ impl TaskApi {
     #[must_use]
     pub fn new(service: Arc<TaskService>) -> Arc<Self> {
         Arc::new(Self(service))
+    }
+
+    /// The service under both of its names, for a ttrpc server.
+    #[must_use]
+    pub fn services(self: Arc<Self>) -> HashMap<String, Service> {
+        let mut services = create_task(self.clone());
+        let older = create_task(self).remove(TASK_V3);
+        services.extend(older.map(|older| (TASK_V2.to_owned(), older)));
+        services
     }
 }
 
@@ -106,8 +121,9 @@ impl Task for TaskApi {
     }
 
     async fn close_io(&self, _ctx: &TtrpcContext, request: CloseIORequest) -> ttrpc::Result<Empty> {
+        let process = self.0.process(&request.id, &request.exec_id)?;
         if request.stdin {
-            self.0.process(&request.id, &request.exec_id)?.close_stdin();
+            process.close_stdin();
         }
         Ok(Empty::default())
     }

@@ -7,16 +7,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use containerd_shim_protos::events::task::{TaskExit, TaskOOM};
 use containerd_shim_protos::protobuf::MessageField;
 use palisade_policy::Grant;
+use tokio::sync::watch;
 
 use super::error::TaskError;
 use super::events::EventQueue;
 use super::exit::{Exit, timestamp};
-use super::off_loop::off_loop;
+use super::host::ContainerCgroup;
 use super::process::Process;
 use super::reaper::Child;
 use super::state::TaskState;
 use crate::bundle::PrivateDir;
-use crate::cgroup::{Cgroup, CgroupError, OomWatch};
+use crate::cgroup::CgroupError;
 use crate::runtime::OciRuntime;
 
 /// What is fixed once a container was created.
@@ -29,9 +30,7 @@ pub(super) struct Created {
     pub(super) grant: Grant,
     /// As the specification has it.
     pub(super) cgroups_path: String,
-    pub(super) cgroup: Arc<Cgroup>,
-    /// `None` where no memory controller is there, so no limit can be hit.
-    pub(super) oom: Option<Arc<OomWatch>>,
+    pub(super) cgroup: Arc<dyn ContainerCgroup>,
     /// Its processes outlive its init process unless they are killed.
     pub(super) shares_pid_namespace: bool,
 }
@@ -42,20 +41,20 @@ pub(super) struct Container {
     init: Arc<Process>,
     events: EventQueue,
     tally: Mutex<Tally>,
+    /// Execs that are being started or run.
+    running: watch::Sender<usize>,
 }
 
 #[derive(Debug, Default)]
 struct Tally {
     execs: BTreeMap<String, Arc<Process>>,
-    /// Execs that are being started or run.
-    running: usize,
-    /// Init's end, held back while execs run: containerd takes init's exit for the container's.
-    init_exit: Option<Exit>,
+    /// Init has ended, whether or not that was reported.
+    init_ended: bool,
 }
 
 impl Container {
     pub(super) fn new(created: Created, init: Arc<Process>, events: EventQueue) -> Arc<Self> {
-        Arc::new(Self { created, init, events, tally: Mutex::default() })
+        Arc::new(Self { created, init, events, tally: Mutex::default(), running: watch::Sender::new(0) })
     }
 
     fn tally(&self) -> MutexGuard<'_, Tally> {
@@ -104,65 +103,68 @@ impl Container {
 
     /// An exec is about to be started: init's exit waits for it from now on. Refused once init has ended.
     pub(super) fn begin_exec(&self) -> Result<(), TaskError> {
-        let mut tally = self.tally();
-        if tally.init_exit.is_some() || self.init.exit().is_some() {
+        if self.tally().init_ended {
             return Ok(TaskState::Stopped.may_start_exec()?);
         }
-        tally.running += 1;
+        self.running.send_modify(|running| *running += 1);
         Ok(())
     }
 
-    /// The exec didn't come to be.
-    pub(super) fn abandon_exec(&self) {
-        self.exec_ended();
+    /// The exec has ended, or didn't come to be.
+    pub(super) fn end_exec(&self) {
+        self.running.send_modify(|running| *running = running.saturating_sub(1));
     }
 
-    fn exec_ended(&self) {
-        let mut tally = self.tally();
-        tally.running = tally.running.saturating_sub(1);
-        let held = if tally.running == 0 { tally.init_exit.take() } else { None };
-        drop(tally);
-        if let Some(exit) = held {
-            self.publish(&self.init, exit);
-        }
-    }
-
-    /// Waits for the end of a process and reports it, in order, once no verb of that process is under way.
-    pub(super) fn watch(self: &Arc<Self>, process: Arc<Process>, child: Child) {
+    /// Waits for the end of an exec and reports it, once no verb of that exec is under way.
+    pub(super) fn watch_exec(self: &Arc<Self>, process: Arc<Process>, child: Child) {
         let container = Arc::clone(self);
         tokio::spawn(async move {
             let exit = child.exit().await;
             let order = process.in_order().await;
-            if process.exec_id().is_empty() {
-                container.init_ended(exit).await;
-            } else {
-                container.publish(&process, exit);
-                container.exec_ended();
-            }
+            container.publish(&process, exit);
+            container.end_exec();
             drop(order);
         });
     }
 
-    async fn init_ended(&self, exit: Exit) {
-        if self.created.shares_pid_namespace {
-            let cgroup = Arc::clone(&self.created.cgroup);
-            if let Err(error) = off_loop("kill what is left", move || cgroup.kill_all()).await {
-                crate::warn!("processes of {}: {}", self.created.id, crate::log::chain(&error));
-            }
-        }
-        self.report_oom();
-        let mut tally = self.tally();
-        if tally.running > 0 {
-            tally.init_exit = Some(exit);
+    /// Waits for the end of init and reports it, once no exec runs and no verb of init is under way: containerd takes
+    /// init's exit for the container's.
+    pub(super) fn watch_init(self: &Arc<Self>, child: Child) {
+        let container = Arc::clone(self);
+        tokio::spawn(async move {
+            let exit = child.exit().await;
+            container.tally().init_ended = true;
+            container.kill_rest().await;
+            // The sender is the container's own, so it can't be gone.
+            drop(container.running.subscribe().wait_for(|running| *running == 0).await);
+            let order = container.init.in_order().await;
+            container.report_oom();
+            container.publish(&container.init, exit);
+            container.give_up_execs();
+            drop(order);
+        });
+    }
+
+    /// What init leaves behind lives on in a pid namespace that is not its own.
+    async fn kill_rest(&self) {
+        if !self.created.shares_pid_namespace {
             return;
         }
-        drop(tally);
-        self.publish(&self.init, exit);
+        let order = self.init.in_order().await;
+        if let Err(error) = self.created.cgroup.kill_all().await {
+            crate::warn!("processes of {}: {}", self.created.id, crate::log::chain(&error));
+        }
+        drop(order);
+    }
+
+    /// Execs that were added and not started never will be; whoever waits for them is told so.
+    fn give_up_execs(&self) {
+        self.tally().execs.values().for_each(|exec| exec.never_ran());
     }
 
     /// Publishes OOM kills that were not yet: the exit that follows would otherwise read as an error.
     fn report_oom(&self) {
-        match self.created.oom.as_ref().map_or(Ok(0), |watch| watch.unreported()) {
+        match self.created.cgroup.untold_oom_kills() {
             Ok(0) => {}
             Ok(_) => self.publish_oom(),
             Err(error) => self.oom_unknown(&error),
@@ -171,11 +173,11 @@ impl Container {
 
     /// Publishes OOM kills as they happen: the victim need not be init.
     pub(super) fn watch_oom(self: &Arc<Self>) {
-        let Some(watch) = self.created.oom.clone() else { return };
+        let cgroup = Arc::clone(&self.created.cgroup);
         let container = Arc::downgrade(self);
         tokio::spawn(async move {
             loop {
-                let kills = watch.next().await;
+                let kills = cgroup.next_oom_kills().await;
                 let Some(container) = container.upgrade() else { return };
                 match kills {
                     Ok(Some(_)) => container.publish_oom(),

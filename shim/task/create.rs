@@ -14,14 +14,13 @@ use palisade_policy::{RootfsMount as RootfsFact, TaskFacts};
 
 use super::container::{Container, Created};
 use super::error::TaskError;
+use super::host::{ContainerCgroup, Host};
 use super::io::{ConsoleSocket, Owner, ProcessIo, Stdio, Streams, TerminalEnds};
-use super::mount::{self, RootfsMount};
-use super::off_loop::off_loop;
+use super::mount::RootfsMount;
 use super::process::Process;
 use super::service::TaskService;
 use crate::bootstrap::runtime_options;
 use crate::bundle::{HardenedBundle, OciBundle};
-use crate::cgroup::{Cgroup, CgroupError, OomWatch};
 use crate::gate::{CreateTask, LoadedPolicy, Pins};
 use crate::runtime::{Call, ChildStdio, ContainerRecord, HostView, OciRuntime, RECORD_NAME, RuntimeError};
 
@@ -40,7 +39,7 @@ pub(super) async fn create(service: &TaskService, request: &CreateTaskRequest) -
     match made {
         Ok(container) => Ok(container),
         Err(error) => {
-            undo(hardened, &request.id, &rootfs);
+            undo(service, hardened, &request.id, &rootfs).await;
             Err(error)
         }
     }
@@ -93,25 +92,26 @@ async fn make(
         hardened.spec().cgroups_path(),
     );
     hardened.dir().write_record(RECORD_NAME, &record)?;
-    mount_rootfs(request, bundle).await?;
+    mount_rootfs(service, request, bundle).await?;
     service.gate().rootfs(service.namespace(), &request.id, hardened.spec(), &pins, policy)?;
     let init = Process::new("", stdio_of(request));
     let adoption = service.reaper().expect_child();
     let called = run_create(service, hardened, &runtime, &request.id, init.stdio(), pins).await;
-    let finished = called.and_then(|(pid, io)| finish(request, hardened, &runtime, &init, pid, io, record));
+    let held = called.and_then(|(pid, io)| hold(service.host(), &init, pid, io));
+    let finished = held.and_then(|cgroup| finish(request, hardened, &runtime, init.pid(), cgroup, record));
     let created = match finished {
         Ok(created) => created,
         Err(error) => {
             remove_half_created(service, hardened, &runtime, &request.id).await;
             if matches!(error, TaskError::Runtime(RuntimeError::Deadline { .. })) {
-                remove_cgroup_of_killed(hardened.spec().cgroups_path(), &request.id).await;
+                remove_cgroup_of_killed(service, hardened.spec().cgroups_path(), &request.id).await;
             }
             return Err(error);
         }
     };
     let container = Container::new(created, Arc::clone(&init), service.events().clone());
     let order = init.in_order().await;
-    container.watch(Arc::clone(&init), adoption.adopt(init.pid()));
+    container.watch_init(adoption.adopt(init.pid()));
     container.watch_oom();
     service.events().send(&created_event(request, init.pid()));
     drop(order);
@@ -120,39 +120,36 @@ async fn make(
 
 /// A runtime that was killed at its deadline, or that succeeded where the shim then failed, has left a container.
 async fn remove_half_created(service: &TaskService, hardened: &HardenedBundle, runtime: &OciRuntime, id: &str) {
-    if let Err(failed) = runtime.delete(hardened.dir(), id, true).run(service.reaper()).await {
+    if let Err(failed) = service.host().run(runtime.delete(hardened.dir(), id, true)).await {
         crate::warn!("remove a half-created container: {}", crate::log::chain(&failed));
     }
 }
 
 /// A runtime that was killed may not have noted its container yet, so its own delete finds nothing. Only a cgroup
 /// that carries the container's id is certain to be this container's.
-async fn remove_cgroup_of_killed(cgroups_path: &str, id: &str) {
+async fn remove_cgroup_of_killed(service: &TaskService, cgroups_path: &str, id: &str) {
     if cgroups_path.rsplit(['/', ':']).next().is_none_or(|name| name != id) {
         return;
     }
-    let path = cgroups_path.to_owned();
-    let removed = off_loop("remove the cgroup", move || match Cgroup::of_spec(&path) {
-        Ok(cgroup) => cgroup.kill_all().and_then(|()| cgroup.remove()),
-        Err(CgroupError::NotOwn { .. }) => Ok(()),
-        Err(error) => Err(error),
-    });
-    if let Err(error) = removed.await {
+    if let Err(error) = service.host().remove_cgroup_at(cgroups_path).await {
         crate::warn!("cgroup of {id}: {}", crate::log::chain(&error));
     }
+}
+
+/// From here on neither init nor its cgroup can be taken for another's.
+fn hold(host: &dyn Host, init: &Process, pid: u32, io: ProcessIo) -> Result<Arc<dyn ContainerCgroup>, TaskError> {
+    init.spawned(host, pid, io)?;
+    Ok(host.cgroup_of(pid)?)
 }
 
 fn finish(
     request: &CreateTaskRequest,
     hardened: &HardenedBundle,
     runtime: &OciRuntime,
-    init: &Process,
     pid: u32,
-    io: ProcessIo,
+    cgroup: Arc<dyn ContainerCgroup>,
     record: ContainerRecord,
 ) -> Result<Created, TaskError> {
-    init.spawned(pid, io)?;
-    let cgroup = Arc::new(Cgroup::of_process(pid)?);
     hardened.dir().write_record(RECORD_NAME, &record.with_init(pid))?;
     Ok(Created {
         id: request.id.clone(),
@@ -161,19 +158,9 @@ fn finish(
         runtime: runtime.clone(),
         grant: hardened.grant().clone(),
         cgroups_path: hardened.spec().cgroups_path().to_owned(),
-        oom: watch_for_oom(&cgroup)?,
         cgroup,
         shares_pid_namespace: hardened.spec().pid_namespace_shared(),
     })
-}
-
-/// The watch begins before start, so no kill is missed.
-fn watch_for_oom(cgroup: &Arc<Cgroup>) -> Result<Option<Arc<OomWatch>>, CgroupError> {
-    match OomWatch::start(Arc::clone(cgroup)) {
-        Ok(watch) => Ok(Some(Arc::new(watch))),
-        Err(CgroupError::NoController { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 async fn run_create(
@@ -211,19 +198,19 @@ pub(super) async fn connect(
         let call = call(ChildStdio::default(), Some(socket.path_for_runtime()));
         let terminal = tokio::spawn(socket.receive(streams.owner));
         // The call is always waited for: whoever cleans up after a failure must not race it.
-        let pid = call.run_for_pid(streams.reaper, pid_file).await.inspect_err(|_| terminal.abort())?;
+        let pid = streams.host.run_for_pid(call, pid_file).await.inspect_err(|_| terminal.abort())?;
         let console =
             terminal.await.map_err(|error| TaskError::System { action: "take the terminal", source: error.into() })?;
         return Ok((pid, ProcessIo::terminal(ends, console?)?));
     }
     let (io, child) = ProcessIo::pipes(streams).await?;
-    let pid = call(child, None).run_for_pid(streams.reaper, pid_file).await?;
+    let pid = streams.host.run_for_pid(call(child, None), pid_file).await?;
     Ok((pid, io))
 }
 
 /// `id` is the container's, or the exec's.
 pub(super) fn streams<'a>(service: &'a TaskService, stdio: &'a Stdio, owner: Owner, id: &'a str) -> Streams<'a> {
-    Streams { stdio, owner, id, namespace: service.namespace(), reaper: service.reaper() }
+    Streams { stdio, owner, id, namespace: service.namespace(), reaper: service.reaper(), host: service.host() }
 }
 
 /// Pipes belong to the user that the process runs as.
@@ -237,14 +224,14 @@ fn is_systemd_path(path: &str) -> bool {
     path.split(':').count() == 3
 }
 
-async fn mount_rootfs(request: &CreateTaskRequest, bundle: &OciBundle) -> Result<(), TaskError> {
+async fn mount_rootfs(service: &TaskService, request: &CreateTaskRequest, bundle: &OciBundle) -> Result<(), TaskError> {
     let target = bundle.rootfs();
     let made = DirBuilder::new().recursive(true).mode(0o711).create(&target);
     made.map_err(|source| TaskError::System { action: "make the rootfs directory", source })?;
     if request.rootfs.is_empty() {
         return Ok(());
     }
-    let mounts: Vec<RootfsMount> = request
+    let mounts = request
         .rootfs
         .iter()
         .map(|mount| RootfsMount {
@@ -254,15 +241,12 @@ async fn mount_rootfs(request: &CreateTaskRequest, bundle: &OciBundle) -> Result
             options: mount.options.clone(),
         })
         .collect();
-    let mounted = off_loop("mount the rootfs", move || mount::mount_rootfs(&target, &mounts)).await?;
-    // It stays mounted until delete unmounts it by path.
-    mounted.keep();
-    Ok(())
+    service.host().mount_rootfs(&target, mounts).await
 }
 
 /// The bundle is as it was before the request.
-fn undo(hardened: HardenedBundle, id: &str, rootfs: &Path) {
-    if let Err(error) = mount::unmount(rootfs) {
+async fn undo(service: &TaskService, hardened: HardenedBundle, id: &str, rootfs: &Path) {
+    if let Err(error) = service.host().unmount_rootfs(rootfs).await {
         crate::warn!("{}", crate::log::chain(&error));
     }
     if hardened.dir().runtime_root().join(id).exists() {

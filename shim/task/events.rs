@@ -124,6 +124,12 @@ impl EventQueue {
         }
     }
 
+    /// What containerd has not taken yet, oldest first.
+    #[must_use]
+    pub fn waiting(&self) -> Vec<Envelope> {
+        self.shared.waiting().iter().cloned().collect()
+    }
+
     #[cfg(test)]
     fn topics(&self) -> Vec<String> {
         self.shared.waiting().iter().map(|envelope| envelope.topic.clone()).collect()

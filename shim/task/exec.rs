@@ -11,10 +11,11 @@ use palisade_policy::ExecRequest;
 use super::container::Container;
 use super::create::{connect, owner_of, streams};
 use super::error::TaskError;
+use super::host::Host;
 use super::io::Stdio;
 use super::process::Process;
 use super::service::TaskService;
-use super::signal::{SIGKILL, SignalTarget};
+use super::signal::SignalNumber;
 use super::state::TaskState;
 use crate::bootstrap::is_identifier;
 use crate::bundle::PrivateDirError;
@@ -75,7 +76,7 @@ pub(super) async fn start(
     let pid = match started {
         Ok(pid) => pid,
         Err(error) => {
-            container.abandon_exec();
+            container.end_exec();
             process.never_ran();
             return Err(error);
         }
@@ -87,7 +88,7 @@ pub(super) async fn start(
         pid,
         ..TaskExecStarted::default()
     });
-    container.watch(Arc::clone(&process), adoption.adopt(pid));
+    container.watch_exec(Arc::clone(&process), adoption.adopt(pid));
     drop(order);
     Ok(pid)
 }
@@ -95,28 +96,35 @@ pub(super) async fn start(
 async fn run(service: &TaskService, container: &Container, process: &Process) -> Result<u32, TaskError> {
     let created = container.created();
     let name = process.exec_id();
+    let pid_name = format!("exec-{name}.pid");
     let path = |file: String| -> PathBuf { created.dir.path().join(file) };
-    let (process_path, pid_file) = (path(process_file(name)), path(format!("exec-{name}.pid")));
+    let (process_path, pid_file) = (path(process_file(name)), path(pid_name.clone()));
     let socket = format!("exec-{name}.sock");
+    // One of an earlier exec of that name would name somebody else by now.
+    created.dir.remove(&pid_name)?;
     let owner = owner_of(&created.grant);
     let call = |child, console: Option<&Path>| {
         created.runtime.exec(&created.dir, &created.id, &process_path, child, console, &pid_file)
     };
     let streams = streams(service, process.stdio(), owner, name);
     let connected = connect(&streams, created.dir.path(), &socket, &pid_file, call).await;
-    let spawned = connected.and_then(|(pid, io)| process.spawned(pid, io).map(|()| pid));
+    let spawned = connected.and_then(|(pid, io)| process.spawned(service.host(), pid, io).map(|()| pid));
     if spawned.is_err() {
-        kill_untracked(&pid_file);
+        kill_untracked(service.host(), &pid_file);
     }
-    created.dir.remove(&format!("exec-{name}.pid"))?;
-    created.dir.remove(&process_file(name))?;
+    // A process that runs counts for more than a file that stays.
+    for file in [pid_name, process_file(name)] {
+        if let Err(error) = created.dir.remove(&file) {
+            crate::warn!("{}", crate::log::chain(&error));
+        }
+    }
     spawned
 }
 
 /// A runtime that succeeded where the shim then failed has left a process that nobody would wait for.
-fn kill_untracked(pid_file: &Path) {
+fn kill_untracked(host: &dyn Host, pid_file: &Path) {
     let Some(pid) = fs::read_to_string(pid_file).ok().and_then(|text| text.trim().parse().ok()) else { return };
-    match SignalTarget::open(pid).and_then(|process| process.send(SIGKILL)) {
+    match host.signal_target(pid).and_then(|process| process.send(SignalNumber::KILL)) {
         Ok(()) | Err(TaskError::Finished) => {}
         Err(error) => crate::warn!("kill an untracked exec: {}", crate::log::chain(&error)),
     }

@@ -24,13 +24,19 @@ impl Exit {
 
     fn from_codes(exit: Option<i32>, signal: Option<i32>) -> Option<Self> {
         let code = exit.or_else(|| signal.map(|signal| 128 + signal))?;
-        Some(Self { status: u32::try_from(code).ok()?, at: SystemTime::now() })
+        u32::try_from(code).ok().map(Self::now)
+    }
+
+    /// Of a process that has just ended with this status.
+    #[must_use]
+    pub fn now(status: u32) -> Self {
+        Self { status, at: SystemTime::now() }
     }
 
     /// Of a process that could not be started; as containerd's own shim answers.
     #[must_use]
     pub fn never_ran() -> Self {
-        Self { status: 255, at: SystemTime::now() }
+        Self::now(255)
     }
 
     /// The status, 0 to 255.

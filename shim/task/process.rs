@@ -6,8 +6,9 @@ use tokio::sync::watch;
 
 use super::error::TaskError;
 use super::exit::Exit;
+use super::host::{Host, SignalTarget};
 use super::io::{ProcessIo, Stdio};
-use super::signal::SignalTarget;
+use super::signal::SignalNumber;
 use super::state::TaskState;
 
 /// A process and all that the shim holds for it.
@@ -24,7 +25,7 @@ pub(super) struct Process {
 #[derive(Debug, Default)]
 struct Live {
     pid: u32,
-    target: Option<SignalTarget>,
+    target: Option<Box<dyn SignalTarget>>,
     io: Option<ProcessIo>,
     state: Option<TaskState>,
     /// `CloseIO` may come before the process is there (containerd issue 4489).
@@ -77,8 +78,8 @@ impl Process {
     /// The process is there: it can be signalled from now on.
     ///
     /// One that has ended and was waited for already has no target, and signals to it find it finished.
-    pub(super) fn spawned(&self, pid: u32, mut io: ProcessIo) -> Result<(), TaskError> {
-        let target = match SignalTarget::open(pid) {
+    pub(super) fn spawned(&self, host: &dyn Host, pid: u32, mut io: ProcessIo) -> Result<(), TaskError> {
+        let target = match host.signal_target(pid) {
             Ok(target) => Some(target),
             Err(TaskError::Finished) => None,
             Err(error) => return Err(error),
@@ -125,7 +126,7 @@ impl Process {
     }
 
     /// Sends a signal; a process that has ended is [`TaskError::Finished`].
-    pub(super) fn signal(&self, signal: u32) -> Result<(), TaskError> {
+    pub(super) fn signal(&self, signal: SignalNumber) -> Result<(), TaskError> {
         match &self.live().target {
             Some(target) => target.send(signal),
             None => Err(TaskError::Finished),

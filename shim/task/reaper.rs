@@ -29,6 +29,17 @@ struct Children {
     adoptions: usize,
 }
 
+impl Children {
+    fn ended(&mut self, pid: u32, exit: Exit) {
+        match self.awaited.remove(&pid) {
+            // Whoever awaited may have gone past a deadline; then nobody needs the exit.
+            Some(sender) => drop(sender.send(exit)),
+            None if self.adoptions > 0 => drop(self.early.insert(pid, exit)),
+            None => {}
+        }
+    }
+}
+
 /// A child whose exit is on its way to the holder.
 #[derive(Debug)]
 pub struct Child {
@@ -131,13 +142,13 @@ impl Reaper {
         // ECHILD says that no child is left, None that none has ended.
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             let Some(exit) = Exit::from_wait(status) else { continue };
-            let pid = pid.as_raw_nonzero().get().unsigned_abs();
-            match children.awaited.remove(&pid) {
-                // Whoever awaited may have gone past a deadline; then nobody needs the exit.
-                Some(sender) => drop(sender.send(exit)),
-                None if children.adoptions > 0 => drop(children.early.insert(pid, exit)),
-                None => {}
-            }
+            children.ended(pid.as_raw_nonzero().get().unsigned_abs(), exit);
         }
+    }
+
+    /// Hands over the exit of a process that was waited for elsewhere, as a [`Host`](super::Host) without processes of
+    /// this one does.
+    pub fn ended(&self, pid: u32, exit: Exit) {
+        self.children().ended(pid, exit);
     }
 }

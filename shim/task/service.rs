@@ -19,12 +19,12 @@ use super::container::Container;
 use super::error::TaskError;
 use super::events::EventQueue;
 use super::exit::timestamp;
-use super::off_loop::off_loop;
+use super::host::Host;
 use super::process::Process;
 use super::reaper::Reaper;
-use super::signal::{SIGKILL, SignalTarget};
+use super::signal::SignalNumber;
 use super::state::TaskState;
-use super::{create, exec, mount};
+use super::{create, exec};
 use crate::bootstrap::is_identifier;
 use crate::gate::{Gate, PodFacts, UpdateTask};
 use palisade_policy::{ContainerKind, Identity};
@@ -41,6 +41,7 @@ pub struct TaskService {
     namespace: String,
     socket: String,
     gate: Gate,
+    host: Arc<dyn Host>,
     reaper: Reaper,
     events: EventQueue,
     shutdown: Arc<Notify>,
@@ -57,13 +58,22 @@ struct Containers {
 }
 
 impl TaskService {
-    /// A service without containers. `socket` is its own address, for `shim delete`.
+    /// A service without containers. `socket` is its own address, for `shim delete`; the exits of the host's processes
+    /// come through `reaper`.
     #[must_use]
-    pub fn new(namespace: &str, socket: &str, gate: Gate, reaper: Reaper, events: EventQueue) -> Arc<Self> {
+    pub fn new(
+        namespace: &str,
+        socket: &str,
+        gate: Gate,
+        host: Arc<dyn Host>,
+        reaper: Reaper,
+        events: EventQueue,
+    ) -> Arc<Self> {
         Arc::new(Self {
             namespace: namespace.into(),
             socket: socket.into(),
             gate,
+            host,
             reaper,
             events,
             shutdown: Arc::default(),
@@ -87,6 +97,10 @@ impl TaskService {
 
     pub(super) fn gate(&self) -> &Gate {
         &self.gate
+    }
+
+    pub(super) fn host(&self) -> &dyn Host {
+        &*self.host
     }
 
     pub(super) fn reaper(&self) -> &Reaper {
@@ -171,7 +185,7 @@ impl TaskService {
         let (init, created) = (container.init(), container.created());
         let order = init.in_order().await;
         init.state().may_start()?;
-        created.runtime.start(&created.dir, &created.id).run(&self.reaper).await?;
+        self.host.run(created.runtime.start(&created.dir, &created.id)).await?;
         init.set_state(TaskState::Running);
         let pid = init.pid();
         self.events.send(&TaskStart { container_id: created.id.clone(), pid, ..TaskStart::default() });
@@ -210,15 +224,16 @@ impl TaskService {
         init.state().may_delete()?;
         end_unstarted(init).await?;
         let order = init.in_order().await;
-        // Another Delete may have been faster.
-        self.container(&created.id)?;
+        // Another Delete may have been faster, and the id a new container's.
+        if !std::ptr::eq(&*self.container(&created.id)?, container) {
+            return Err(TaskError::NoContainer(created.id.clone()));
+        }
         if let Some(mut io) = init.take_io() {
             io.drain(DRAIN).await;
         }
-        created.runtime.delete(&created.dir, &created.id, true).run(&self.reaper).await?;
-        let (cgroup, rootfs) = (Arc::clone(&created.cgroup), created.bundle.join("rootfs"));
-        off_loop("remove the cgroup", move || cgroup.remove()).await?;
-        off_loop("unmount the rootfs", move || mount::unmount(&rootfs)).await?;
+        self.host.run(created.runtime.delete(&created.dir, &created.id, true)).await?;
+        created.cgroup.remove().await?;
+        self.host.unmount_rootfs(&created.bundle.join("rootfs")).await?;
         created.dir.clone().destroy()?;
         self.containers().present.remove(&created.id);
         drop(order);
@@ -234,14 +249,29 @@ impl TaskService {
         if request.all && container.init().state() == TaskState::Stopped {
             return Err(TaskError::Finished);
         }
+        let signal = SignalNumber::parse(request.signal)?;
         if request.all {
-            return kill_all(&container, request.signal).await;
+            return self.kill_all(&container, signal).await;
         }
-        process.signal(request.signal)?;
-        if request.signal == SIGKILL && container.init().state() == TaskState::Paused {
+        process.signal(signal)?;
+        if signal == SignalNumber::KILL && container.init().state() == TaskState::Paused {
             // A process that is frozen by the v1 freezer dies only when it is thawed.
-            let cgroup = Arc::clone(&container.created().cgroup);
-            off_loop("thaw the container", move || cgroup.thaw()).await?;
+            container.created().cgroup.thaw().await?;
+        }
+        Ok(())
+    }
+
+    async fn kill_all(&self, container: &Container, signal: SignalNumber) -> Result<(), TaskError> {
+        let cgroup = &container.created().cgroup;
+        if signal == SignalNumber::KILL {
+            return cgroup.kill_all().await;
+        }
+        for pid in cgroup.pids()? {
+            match self.host.signal_target(pid).and_then(|target| target.send(signal)) {
+                // Gone in the meantime.
+                Ok(()) | Err(TaskError::Finished) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
@@ -250,8 +280,7 @@ impl TaskService {
         let container = self.container(id)?;
         let order = container.init().in_order().await;
         container.init().state().may_pause()?;
-        let cgroup = Arc::clone(&container.created().cgroup);
-        off_loop("freeze the container", move || cgroup.freeze()).await?;
+        container.created().cgroup.freeze().await?;
         container.init().set_state(TaskState::Paused);
         self.events.send(&TaskPaused { container_id: id.into(), ..TaskPaused::default() });
         drop(order);
@@ -262,8 +291,7 @@ impl TaskService {
         let container = self.container(id)?;
         let order = container.init().in_order().await;
         container.init().state().may_resume()?;
-        let cgroup = Arc::clone(&container.created().cgroup);
-        off_loop("thaw the container", move || cgroup.thaw()).await?;
+        container.created().cgroup.thaw().await?;
         container.init().set_state(TaskState::Running);
         self.events.send(&TaskResumed { container_id: id.into(), ..TaskResumed::default() });
         drop(order);
@@ -285,7 +313,7 @@ impl TaskService {
         })?;
         created.dir.remove(RESOURCES_FILE)?;
         let resources = created.dir.write_new(RESOURCES_FILE, hardened.as_bytes())?;
-        let updated = created.runtime.update(&created.dir, &created.id, &resources).run(&self.reaper).await;
+        let updated = self.host.run(created.runtime.update(&created.dir, &created.id, &resources)).await;
         created.dir.remove(RESOURCES_FILE)?;
         drop(order);
         Ok(updated?)
@@ -367,7 +395,7 @@ async fn end_unstarted(init: &Process) -> Result<(), TaskError> {
     if init.state() != TaskState::Created {
         return Ok(());
     }
-    match init.signal(SIGKILL) {
+    match init.signal(SignalNumber::KILL) {
         Ok(()) | Err(TaskError::Finished) => {}
         Err(error) => return Err(error),
     }
@@ -377,6 +405,11 @@ async fn end_unstarted(init: &Process) -> Result<(), TaskError> {
 
 async fn delete_exec(container: &Container, process: &Process) -> Result<(), TaskError> {
     let order = process.in_order().await;
+    // Another Delete may have been faster, and the id a new exec's.
+    if !std::ptr::eq(&*container.process(process.exec_id())?, process) {
+        let (id, exec) = (container.created().id.clone(), process.exec_id().to_owned());
+        return Err(TaskError::NoProcess { id, exec });
+    }
     process.state().may_delete()?;
     if let Some(mut io) = process.take_io() {
         io.drain(DRAIN).await;
@@ -384,21 +417,6 @@ async fn delete_exec(container: &Container, process: &Process) -> Result<(), Tas
     process.never_ran();
     exec::forget(container, process.exec_id())?;
     drop(order);
-    Ok(())
-}
-
-async fn kill_all(container: &Container, signal: u32) -> Result<(), TaskError> {
-    let cgroup = Arc::clone(&container.created().cgroup);
-    if signal == SIGKILL {
-        return off_loop("kill all processes", move || cgroup.kill_all()).await;
-    }
-    for pid in cgroup.pids()? {
-        match SignalTarget::open(pid).and_then(|target| target.send(signal)) {
-            // Gone in the meantime.
-            Ok(()) | Err(TaskError::Finished) => {}
-            Err(error) => return Err(error),
-        }
-    }
     Ok(())
 }
 

@@ -16,8 +16,9 @@ use tokio::time::Instant;
 use super::copy::nonblocking;
 use super::{StdioError, Streams, pipe};
 use crate::gate::is_roots_program;
+use crate::task::host::SignalTarget;
 use crate::task::reaper::Child;
-use crate::task::signal::{SIGKILL, SIGTERM, SignalTarget};
+use crate::task::signal::SignalNumber;
 
 /// Longest time until the program is ready.
 const READY: Duration = Duration::from_secs(10);
@@ -38,7 +39,7 @@ pub(super) struct LoggerCommand {
 pub(super) struct Logger {
     program: PathBuf,
     child: Child,
-    target: SignalTarget,
+    target: Box<dyn SignalTarget>,
 }
 
 /// The writing ends of its pipes.
@@ -91,7 +92,7 @@ impl LoggerCommand {
         let mappings = mappings.map(|(parent_fd, child_fd)| FdMapping { parent_fd, child_fd }).collect();
         command.fd_mappings(mappings).map_err(|error| failed(std::io::Error::other(error)))?;
         let child = streams.reaper.spawn(&mut command).map_err(failed)?;
-        let target = SignalTarget::open(child.pid()).map_err(|_| self.problem("ended at once"))?;
+        let target = streams.host.signal_target(child.pid()).map_err(|_| self.problem("ended at once"))?;
         Ok(Logger { program: self.program.clone(), child, target })
     }
 
@@ -120,7 +121,7 @@ impl Logger {
         }
         crate::warn!("logging program {program:?} goes on after its input has ended");
         tokio::spawn(async move {
-            for signal in [SIGTERM, SIGKILL] {
+            for signal in [SignalNumber::TERM, SignalNumber::KILL] {
                 if target.send(signal).is_err() || tokio::time::timeout(PATIENCE, &mut exit).await.is_ok() {
                     return;
                 }

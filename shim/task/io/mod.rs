@@ -25,6 +25,7 @@ use copy::Sink;
 use logger::{Logger, LoggerEnds};
 use target::Target;
 
+use super::host::Host;
 use super::reaper::Reaper;
 use crate::runtime::ChildStdio;
 
@@ -97,7 +98,7 @@ pub(super) struct Owner {
 }
 
 /// Everything that connecting a process's streams takes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) struct Streams<'a> {
     pub(super) stdio: &'a Stdio,
     pub(super) owner: Owner,
@@ -105,6 +106,7 @@ pub(super) struct Streams<'a> {
     pub(super) id: &'a str,
     pub(super) namespace: &'a str,
     pub(super) reaper: &'a Reaper,
+    pub(super) host: &'a dyn Host,
 }
 
 /// The shim's side of a process's stdio.

@@ -43,7 +43,9 @@ fn owner() -> Owner {
 
 async fn connected(stdio: &Stdio) -> Result<(ProcessIo, ChildStdio), StdioError> {
     let reaper = Reaper::default();
-    ProcessIo::pipes(&Streams { stdio, owner: owner(), id: "c1", namespace: "default", reaper: &reaper }).await
+    let host = crate::task::Machine::new(reaper.clone());
+    let (owner, id, namespace) = (owner(), "c1", "default");
+    ProcessIo::pipes(&Streams { stdio, owner, id, namespace, reaper: &reaper, host: &host }).await
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {

@@ -1,0 +1,146 @@
+//! What the task service acts upon: OCI runtimes, processes, cgroups and mounts.
+//!
+//! Everything that takes time or happens by itself is behind these traits, so that a stand-in can lead the service through
+//! every order of events (`tests/orderings`). They loosen nothing: a [`Call`] is made by
+//! [`OciRuntime`](crate::runtime::OciRuntime) alone, of a bundle that passed the gate.
+
+use std::fmt::Debug;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use containerd_shim_protos::protobuf::well_known_types::any::Any;
+
+use super::error::TaskError;
+use super::mount::RootfsMount;
+use super::signal::SignalNumber;
+use crate::cgroup::CgroupError;
+use crate::runtime::{Call, RuntimeError, read_pid};
+
+/// The machine, as far as the task service touches it. The exits of its processes come through the
+/// [`Reaper`](super::Reaper).
+#[async_trait]
+pub trait Host: Send + Sync {
+    /// Runs a runtime's call to its end.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError`].
+    async fn run(&self, call: Call) -> Result<(), RuntimeError>;
+
+    /// Runs a call that leaves a process behind, and reads that process's pid.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError`].
+    async fn run_for_pid(&self, call: Call, pid_file: &Path) -> Result<u32, RuntimeError> {
+        let verb = call.verb();
+        self.run(call).await?;
+        read_pid(verb, pid_file)
+    }
+
+    /// The process `pid`, to signal it.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError::Finished`] when it has ended and was waited for.
+    fn signal_target(&self, pid: u32) -> Result<Box<dyn SignalTarget>, TaskError>;
+
+    /// The cgroup of a container whose init process is `pid` and waits for start. OOM kills are counted from here on.
+    ///
+    /// # Errors
+    ///
+    /// [`CgroupError`].
+    fn cgroup_of(&self, pid: u32) -> Result<Arc<dyn ContainerCgroup>, CgroupError>;
+
+    /// Empties and removes the cgroup at a specification's path, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError`].
+    async fn remove_cgroup_at(&self, cgroups_path: &str) -> Result<(), TaskError>;
+
+    /// Mounts a root filesystem, which stays until [`Self::unmount_rootfs`].
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError`]; nothing is mounted then.
+    async fn mount_rootfs(&self, rootfs: &Path, mounts: Vec<RootfsMount>) -> Result<(), TaskError>;
+
+    /// Unmounts whatever is mounted there.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError`].
+    async fn unmount_rootfs(&self, rootfs: &Path) -> Result<(), TaskError>;
+}
+
+/// One process, and never its successor under the same pid.
+pub trait SignalTarget: Debug + Send + Sync {
+    /// Sends a signal.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError::Finished`] when it has ended and was waited for.
+    fn send(&self, signal: SignalNumber) -> Result<(), TaskError>;
+}
+
+/// The cgroup of one container.
+#[async_trait]
+pub trait ContainerCgroup: Debug + Send + Sync {
+    /// Its processes.
+    ///
+    /// # Errors
+    ///
+    /// [`CgroupError`].
+    fn pids(&self) -> Result<Vec<u32>, CgroupError>;
+
+    /// What the kernel counted, as containerd's metrics message.
+    ///
+    /// # Errors
+    ///
+    /// [`CgroupError`].
+    fn metrics(&self) -> Result<Any, CgroupError>;
+
+    /// Kills all processes and waits until none is left.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError`].
+    async fn kill_all(&self) -> Result<(), TaskError>;
+
+    /// Stops all processes.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError`].
+    async fn freeze(&self) -> Result<(), TaskError>;
+
+    /// Lets them go on.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError`].
+    async fn thaw(&self) -> Result<(), TaskError>;
+
+    /// Removes it, once it is empty.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError`].
+    async fn remove(&self) -> Result<(), TaskError>;
+
+    /// OOM kills that were not told of yet; they count as told from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`CgroupError`].
+    fn untold_oom_kills(&self) -> Result<u64, CgroupError>;
+
+    /// Waits for OOM kills, tells of them and answers how many there were; `None` when there can be no more.
+    ///
+    /// # Errors
+    ///
+    /// [`CgroupError`].
+    async fn next_oom_kills(&self) -> Result<Option<u64>, CgroupError>;
+}

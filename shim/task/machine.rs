@@ -1,0 +1,135 @@
+//! The real [`Host`]: child processes, pidfds, cgroupfs and mount(2).
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use containerd_shim_protos::protobuf::well_known_types::any::Any;
+
+use super::error::TaskError;
+use super::host::{ContainerCgroup, Host, SignalTarget};
+use super::mount::{self, RootfsMount};
+use super::off_loop::off_loop;
+use super::reaper::Reaper;
+use super::signal::PidFd;
+use crate::cgroup::{Cgroup, CgroupError, OomWatch};
+use crate::runtime::{Call, RuntimeError};
+
+/// The machine that the shim runs on.
+#[derive(Debug)]
+pub struct Machine {
+    reaper: Reaper,
+}
+
+impl Machine {
+    /// Runtimes are children that `reaper` waits for.
+    #[must_use]
+    pub fn new(reaper: Reaper) -> Self {
+        Self { reaper }
+    }
+}
+
+#[async_trait]
+impl Host for Machine {
+    async fn run(&self, call: Call) -> Result<(), RuntimeError> {
+        call.run(&self.reaper).await
+    }
+
+    fn signal_target(&self, pid: u32) -> Result<Box<dyn SignalTarget>, TaskError> {
+        Ok(Box::new(PidFd::open(pid)?))
+    }
+
+    fn cgroup_of(&self, pid: u32) -> Result<Arc<dyn ContainerCgroup>, CgroupError> {
+        Ok(Arc::new(Watched::new(Cgroup::of_process(pid)?)?))
+    }
+
+    async fn remove_cgroup_at(&self, cgroups_path: &str) -> Result<(), TaskError> {
+        let path = cgroups_path.to_owned();
+        off_loop("remove the cgroup", move || match Cgroup::of_spec(&path) {
+            Ok(cgroup) => cgroup.kill_all().and_then(|()| cgroup.remove()),
+            Err(CgroupError::NotOwn { .. }) => Ok(()),
+            Err(error) => Err(error),
+        })
+        .await
+    }
+
+    async fn mount_rootfs(&self, rootfs: &Path, mounts: Vec<RootfsMount>) -> Result<(), TaskError> {
+        let target = rootfs.to_owned();
+        let mounted = off_loop("mount the rootfs", move || mount::mount_rootfs(&target, &mounts)).await?;
+        mounted.keep();
+        Ok(())
+    }
+
+    async fn unmount_rootfs(&self, rootfs: &Path) -> Result<(), TaskError> {
+        let rootfs = rootfs.to_owned();
+        off_loop("unmount the rootfs", move || mount::unmount(&rootfs)).await
+    }
+}
+
+/// A cgroup whose OOM kills are counted from before its container's start, so none is missed.
+#[derive(Debug)]
+struct Watched {
+    cgroup: Arc<Cgroup>,
+    /// `None` where no memory controller is there, so no limit can be hit.
+    oom: Option<OomWatch>,
+}
+
+impl Watched {
+    fn new(cgroup: Cgroup) -> Result<Self, CgroupError> {
+        let cgroup = Arc::new(cgroup);
+        let oom = match OomWatch::start(Arc::clone(&cgroup)) {
+            Ok(watch) => Some(watch),
+            Err(CgroupError::NoController { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { cgroup, oom })
+    }
+
+    /// What waits for the kernel is done on a thread of its own.
+    async fn off_loop(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&Cgroup) -> Result<(), CgroupError> + Send + 'static,
+    ) -> Result<(), TaskError> {
+        let cgroup = Arc::clone(&self.cgroup);
+        off_loop(action, move || work(&cgroup)).await
+    }
+}
+
+#[async_trait]
+impl ContainerCgroup for Watched {
+    fn pids(&self) -> Result<Vec<u32>, CgroupError> {
+        self.cgroup.pids()
+    }
+
+    fn metrics(&self) -> Result<Any, CgroupError> {
+        self.cgroup.metrics()
+    }
+
+    async fn kill_all(&self) -> Result<(), TaskError> {
+        self.off_loop("kill all processes", Cgroup::kill_all).await
+    }
+
+    async fn freeze(&self) -> Result<(), TaskError> {
+        self.off_loop("freeze the container", Cgroup::freeze).await
+    }
+
+    async fn thaw(&self) -> Result<(), TaskError> {
+        self.off_loop("thaw the container", Cgroup::thaw).await
+    }
+
+    async fn remove(&self) -> Result<(), TaskError> {
+        self.off_loop("remove the cgroup", Cgroup::remove).await
+    }
+
+    fn untold_oom_kills(&self) -> Result<u64, CgroupError> {
+        self.oom.as_ref().map_or(Ok(0), OomWatch::unreported)
+    }
+
+    async fn next_oom_kills(&self) -> Result<Option<u64>, CgroupError> {
+        match &self.oom {
+            Some(watch) => watch.next().await,
+            None => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! All 17 verbs under both names of the service, over a socket.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{IoSlice, Read as _, Write as _};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use containerd_shim_protos::api::{
+    CheckpointTaskRequest, CloseIORequest, ConnectRequest, ConnectResponse, CreateTaskResponse, DeleteRequest,
+    DeleteResponse, Empty, KillRequest, PauseRequest, PidsRequest, PidsResponse, ResizePtyRequest, ResumeRequest,
+    ShutdownRequest, StartRequest, StartResponse, StateRequest, StateResponse, StatsRequest, StatsResponse,
+    UpdateTaskRequest, WaitRequest, WaitResponse,
+};
+use containerd_shim_protos::protobuf::well_known_types::any::Any;
+use containerd_shim_protos::protobuf::{Message as _, MessageField};
+use containerd_shim_protos::shim::oci::ProcessDetails;
+use containerd_shim_protos::types::task::Status;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::pty::{OpenptFlags, openpt, unlockpt};
+use rustix::termios::tcgetwinsize;
+use ttrpc::Code;
+
+use crate::client::{Client, Served, V2, V3, block_on};
+use crate::log::{Event, read};
+use crate::pod::{Pod, exec_request};
+
+/// Requests that name a process and nothing else.
+macro_rules! request {
+    ($kind:ident, $id:expr) => {
+        $kind { id: $id.into(), ..$kind::default() }
+    };
+    ($kind:ident, $id:expr, $exec:expr) => {
+        $kind { id: $id.into(), exec_id: $exec.into(), ..$kind::default() }
+    };
+}
+pub(crate) use request;
+
+/// New limits that change nothing.
+pub(crate) fn update_request(id: &str) -> UpdateTaskRequest {
+    let resources = Any { value: b"{}".to_vec(), ..Any::default() };
+    UpdateTaskRequest { id: id.into(), resources: MessageField::some(resources), ..UpdateTaskRequest::default() }
+}
+
+pub(crate) fn kill_request(id: &str, exec: &str, signal: u32) -> KillRequest {
+    KillRequest { signal, ..request!(KillRequest, id, exec) }
+}
+
+async fn create(pod: &Pod, client: &Client, id: &str) -> u32 {
+    client.call::<CreateTaskResponse>("Create", &pod.create_request(id)).await.unwrap().pid
+}
+
+async fn start(client: &Client, id: &str, exec: &str) -> u32 {
+    client.call::<StartResponse>("Start", &request!(StartRequest, id, exec)).await.unwrap().pid
+}
+
+async fn state(client: &Client, id: &str, exec: &str) -> StateResponse {
+    client.call("State", &request!(StateRequest, id, exec)).await.unwrap()
+}
+
+async fn wait(client: &Client, id: &str, exec: &str) -> u32 {
+    client.call::<WaitResponse>("Wait", &request!(WaitRequest, id, exec)).await.unwrap().exit_status
+}
+
+async fn delete(client: &Client, id: &str, exec: &str) -> Result<DeleteResponse, Code> {
+    client.call("Delete", &request!(DeleteRequest, id, exec)).await
+}
+
+fn events(pod: &Pod) -> Vec<Event> {
+    pod.events.waiting().iter().map(|envelope| read(envelope).1).collect()
+}
+
+#[test]
+fn a_whole_life_by_every_verb_of_both_versions() {
+    for service in [V3, V2] {
+        block_on(async {
+            let pod = Pod::new();
+            let client = Served::new(&pod).await;
+            let client = client.client(service).await;
+            whole_life(&pod, &client).await;
+        });
+    }
+}
+
+async fn whole_life(pod: &Pod, client: &Client) {
+    let pid = create(pod, client, "c").await;
+    let created = state(client, "c", "").await;
+    assert_eq!((created.pid, created.status.enum_value().unwrap()), (pid, Status::CREATED));
+    assert_eq!(created.bundle, pod.bundle("c").to_str().unwrap());
+    assert_eq!(start(client, "c", "").await, pid);
+    assert_eq!(state(client, "c", "").await.status.enum_value().unwrap(), Status::RUNNING);
+
+    let connected: ConnectResponse = client.call("Connect", &request!(ConnectRequest, "c")).await.unwrap();
+    assert_eq!((connected.shim_pid, connected.task_pid), (std::process::id(), pid));
+    let stats: StatsResponse = client.call("Stats", &request!(StatsRequest, "c")).await.unwrap();
+    assert_eq!(stats.stats.type_url, "io.containerd.cgroups.v2.Metrics");
+    client.call::<Empty>("Update", &update_request("c")).await.unwrap();
+
+    client.call::<Empty>("Exec", &exec_request("c", "e")).await.unwrap();
+    assert_eq!(state(client, "c", "e").await.status.enum_value().unwrap(), Status::CREATED);
+    let exec_pid = start(client, "c", "e").await;
+    pids_name_the_exec(client, pid, exec_pid).await;
+    for (verb, status) in [("Pause", Status::PAUSED), ("Resume", Status::RUNNING)] {
+        let request = request!(PauseRequest, "c");
+        client.call::<Empty>(verb, &request).await.unwrap();
+        assert_eq!(state(client, "c", "").await.status.enum_value().unwrap(), status);
+        assert_eq!(state(client, "c", "e").await.status.enum_value().unwrap(), status, "the exec with it");
+    }
+    client.call::<Empty>("ResizePty", &request!(ResizePtyRequest, "c", "e")).await.unwrap();
+    client.call::<Empty>("CloseIO", &request!(CloseIORequest, "c", "e")).await.unwrap();
+    let refused = client.call::<Empty>("Checkpoint", &request!(CheckpointTaskRequest, "c")).await;
+    assert_eq!(refused.unwrap_err(), Code::UNIMPLEMENTED);
+
+    client.call::<Empty>("Kill", &kill_request("c", "e", 9)).await.unwrap();
+    assert_eq!(wait(client, "c", "e").await, 137);
+    let deleted = delete(client, "c", "e").await.unwrap();
+    assert_eq!((deleted.pid, deleted.exit_status), (exec_pid, 137));
+    client.call::<Empty>("Shutdown", &request!(ShutdownRequest, "c")).await.unwrap();
+    assert!(!pod.shut_down(), "a container is there");
+    pod.host.end(pid, 3);
+    assert_eq!(wait(client, "c", "").await, 3);
+    let stopped = state(client, "c", "").await;
+    assert_eq!((stopped.status.enum_value().unwrap(), stopped.exit_status), (Status::STOPPED, 3));
+    assert!(stopped.exited_at.seconds > 0);
+    let deleted = delete(client, "c", "").await.unwrap();
+    assert_eq!((deleted.pid, deleted.exit_status), (pid, 3));
+    assert_eq!(deleted.exited_at, stopped.exited_at);
+    client.call::<Empty>("Shutdown", &request!(ShutdownRequest, "c")).await.unwrap();
+    assert!(pod.shut_down());
+    assert_eq!(pod.leftovers("c"), [""; 0]);
+    told(pod, pid, exec_pid);
+}
+
+async fn pids_name_the_exec(client: &Client, init: u32, exec: u32) {
+    let pids: PidsResponse = client.call("Pids", &request!(PidsRequest, "c")).await.unwrap();
+    let named: Vec<(u32, String)> = pids
+        .processes
+        .iter()
+        .map(|process| {
+            let name = process.info.as_ref().map(|info| ProcessDetails::parse_from_bytes(&info.value).unwrap().exec_id);
+            (process.pid, name.unwrap_or_default())
+        })
+        .collect();
+    assert_eq!(named, [(init, String::new()), (exec, "e".into())]);
+}
+
+fn told(pod: &Pod, pid: u32, exec_pid: u32) {
+    let exec = || "e".to_owned();
+    let expected = [
+        Event::Create { pid },
+        Event::Start { pid },
+        Event::ExecAdded { exec: exec() },
+        Event::ExecStarted { exec: exec(), pid: exec_pid },
+        Event::Paused,
+        Event::Resumed,
+        Event::Exit { exec: exec(), pid: exec_pid, status: 137 },
+        Event::Exit { exec: String::new(), pid, status: 3 },
+        Event::Delete { pid, status: 3 },
+    ];
+    assert_eq!(events(pod), expected);
+    let calls = ["create c", "start c", "update c", "exec c/e", "freeze c", "thaw c", "delete c"];
+    assert_eq!(pod.host.calls(), calls);
+}
+
+#[test]
+fn each_signal_arrives_as_it_is_and_all_reaches_every_process() {
+    block_on(async {
+        let pod = Pod::new();
+        let client = Served::new(&pod).await.client(V3).await;
+        let init = create(&pod, &client, "c").await;
+        start(&client, "c", "").await;
+        client.call::<Empty>("Exec", &exec_request("c", "e")).await.unwrap();
+        let exec = start(&client, "c", "e").await;
+        for signal in [1, 15, 37, 64] {
+            client.call::<Empty>("Kill", &kill_request("c", "", signal)).await.unwrap();
+        }
+        client.call::<Empty>("Kill", &KillRequest { all: true, ..kill_request("c", "", 10) }).await.unwrap();
+        let signals = |pid| pod.host.processes().get(&pid).unwrap().signals.clone();
+        assert_eq!((signals(init), signals(exec)), (vec![1, 15, 37, 64, 10], vec![10]));
+        client.call::<Empty>("Kill", &KillRequest { all: true, ..kill_request("c", "", 9) }).await.unwrap();
+        assert_eq!((wait(&client, "c", "e").await, wait(&client, "c", "").await), (137, 137));
+    });
+}
+
+fn make_fifos(dir: &Path) {
+    for name in ["in", "out"] {
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, dir.join(name), kind, 0o600.into(), 0).unwrap();
+    }
+}
+
+fn path(dir: &Path, name: &str) -> String {
+    dir.join(name).to_str().unwrap().to_owned()
+}
+
+/// A pod whose container has an exec with FIFOs, and the exec's pid.
+async fn exec_with_fifos(pod: &Pod, client: &Client) -> u32 {
+    let dir = pod.scratch.path();
+    make_fifos(dir);
+    create(pod, client, "c").await;
+    start(client, "c", "").await;
+    let mut request = exec_request("c", "e");
+    (request.stdin, request.stdout) = (path(dir, "in"), path(dir, "out"));
+    client.call::<Empty>("Exec", &request).await.unwrap();
+    start(client, "c", "e").await
+}
+
+#[test]
+fn close_io_ends_stdin() {
+    block_on(async {
+        let pod = Pod::new();
+        let client = Served::new(&pod).await.client(V3).await;
+        let pid = exec_with_fifos(&pod, &client).await;
+        let mut stdin = File::from(pod.host.take_streams(pid).stdin.unwrap());
+        OpenOptions::new().write(true).open(pod.scratch.path().join("in")).unwrap().write_all(b"all").unwrap();
+        client
+            .call::<Empty>("CloseIO", &CloseIORequest { stdin: true, ..request!(CloseIORequest, "c", "e") })
+            .await
+            .unwrap();
+        let read = tokio::task::spawn_blocking(move || {
+            let mut text = String::new();
+            stdin.read_to_string(&mut text).map(|_| text)
+        });
+        assert_eq!(read.await.unwrap().unwrap(), "all");
+    });
+}
+
+/// The first waits for output that is on its way; the second must not answer for a process that is deleted already.
+#[test]
+fn of_two_deletes_that_wait_for_output_one_deletes() {
+    block_on(async {
+        let pod = Pod::new();
+        let client = Served::new(&pod).await.client(V3).await;
+        let pid = exec_with_fifos(&pod, &client).await;
+        let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap();
+        let reader = OpenOptions::new().read(true).custom_flags(flags).open(pod.scratch.path().join("out"));
+        let mut stdout = File::from(pod.host.take_streams(pid).stdout.unwrap());
+        pod.host.end(pid, 0);
+        assert_eq!(wait(&client, "c", "e").await, 0);
+        let (first, second, done) = tokio::join!(delete(&client, "c", "e"), delete(&client, "c", "e"), async {
+            // Both have come when a call behind them is answered.
+            state(&client, "c", "").await;
+            stdout.write_all(b"last words").unwrap();
+            drop(stdout);
+        });
+        let () = done;
+        let mut codes = [first.map(drop), second.map(drop)];
+        codes.sort_by_key(Result::is_err);
+        assert_eq!(codes, [Ok(()), Err(Code::NOT_FOUND)]);
+        let mut text = String::new();
+        // The copy holds no writing end any more, so the FIFO ends.
+        reader.unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "last words", "what was written before the end is there");
+    });
+}
+
+#[test]
+fn resize_pty_reaches_the_terminal() {
+    block_on(async {
+        let pod = Pod::new();
+        let client = Served::new(&pod).await.client(V3).await;
+        let mut request = pod.create_request("c");
+        request.terminal = true;
+        let config = pod.bundle("c").join("config.json");
+        let spec = fs::read_to_string(&config).unwrap().replacen("\"process\":{", "\"process\":{\"terminal\":true,", 1);
+        fs::write(&config, spec).unwrap();
+        pod.host.hold(true);
+        let mut creating = tokio::spawn({
+            let client = client.clone();
+            async move { client.call::<CreateTaskResponse>("Create", &request).await }
+        });
+        tokio::select! {
+            () = pod.host.arrival("create c") => {}
+            failed = &mut creating => panic!("{failed:?}"),
+        }
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        unlockpt(&master).unwrap();
+        send_terminal(&pod.host.console("c", ""), &master);
+        pod.host.hold(false);
+        pod.host.answer("create c", true);
+        creating.await.unwrap().unwrap();
+        let size = ResizePtyRequest { width: 132, height: 43, ..request!(ResizePtyRequest, "c") };
+        client.call::<Empty>("ResizePty", &size).await.unwrap();
+        let seen = tcgetwinsize(&master).unwrap();
+        assert_eq!((seen.ws_col, seen.ws_row), (132, 43));
+    });
+}
+
+fn send_terminal(socket: &Path, master: &OwnedFd) {
+    let stream = UnixStream::connect(socket).unwrap();
+    let fds = [master.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    assert!(ancillary.push(SendAncillaryMessage::ScmRights(&fds)));
+    sendmsg(&stream, &[IoSlice::new(b"/dev/ptmx")], &mut ancillary, SendFlags::empty()).unwrap();
+}
+
+#[test]
+fn resume_of_a_request_type_of_its_own() {
+    block_on(async {
+        let pod = Pod::new();
+        let client = Served::new(&pod).await.client(V2).await;
+        create(&pod, &client, "c").await;
+        start(&client, "c", "").await;
+        client.call::<Empty>("Pause", &request!(PauseRequest, "c")).await.unwrap();
+        client.call::<Empty>("Resume", &request!(ResumeRequest, "c")).await.unwrap();
+        assert_eq!(events(&pod)[2..], [Event::Paused, Event::Resumed]);
+    });
+}
