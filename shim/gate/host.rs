@@ -5,12 +5,12 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use super::locations;
+use super::mount_table::MountTable;
 use super::pins::Pins;
 use crate::cgroup::cpu_ceiling_millis;
 use oci_spec::runtime::LinuxNamespaceType;
 use palisade_policy::{
-    HookFact, HostFacts, NamespaceFact, NamespaceSharing, ParsedSpec, Policy, SourceFact, SourceKind,
+    HookFact, HostFacts, MountBelow, NamespaceFact, NamespaceSharing, ParsedSpec, Policy, SourceFact, SourceKind,
 };
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat2};
 use std::os::fd::AsRawFd as _;
@@ -44,8 +44,9 @@ pub(super) fn look_at(spec: &ParsedSpec, policy: &Policy, pod: Option<&PodFacts>
     let hooks = spec.hook_paths().into_iter().map(|(pointer, path)| hook(pointer, path)).collect();
     let mut pins = Pins::default();
     let mut sources = Vec::new();
+    let table = MountTable::read();
     for (mount, path) in spec.bind_sources() {
-        let (fact, file) = source(mount, path, &watched);
+        let (fact, file) = source(mount, path, &watched, table.as_ref());
         sources.push(fact);
         pins.sources.extend(file.map(|file| (mount, file.into())));
     }
@@ -130,25 +131,29 @@ fn file_name(kind: LinuxNamespaceType) -> &'static str {
     }
 }
 
-fn source(mount: usize, path: &Path, watched: &[(FileId, PathBuf)]) -> (SourceFact, Option<fs::File>) {
-    match resolve(path) {
-        Ok(found) => {
-            let id = file_id(&found.seen);
-            let same_as = watched.iter().find(|(known, _)| *known == id).map(|(_, path)| path.display().to_string());
-            let fact = SourceFact {
-                mount,
-                real_path: found.real_path,
-                kind: kind(&found.seen),
-                same_as,
-                locations: found.locations,
-            };
-            (fact, Some(found.file))
-        }
-        Err(_) => {
-            let (real_path, kind) = (path.into(), SourceKind::Missing);
-            (SourceFact { mount, real_path, kind, same_as: None, locations: Vec::new() }, None)
-        }
-    }
+/// Without a mount table nothing can be said of a source, and it is refused.
+fn source(
+    mount: usize,
+    path: &Path,
+    watched: &[(FileId, PathBuf)],
+    table: Result<&MountTable, &io::Error>,
+) -> (SourceFact, Option<fs::File>) {
+    let Ok((found, table)) = table.map_err(|_| ()).and_then(|table| Ok((resolve(path, table).map_err(|_| ())?, table)))
+    else {
+        let (real_path, kind) = (path.into(), SourceKind::Missing);
+        return (SourceFact { mount, real_path, kind, same_as: None, locations: Vec::new(), below: Vec::new() }, None);
+    };
+    let same_as = |id| watched.iter().find(|(known, _)| *known == id).map(|(_, path)| path.display().to_string());
+    let below = |path: PathBuf| MountBelow { same_as: file_id_at(&path).and_then(same_as), path };
+    let fact = SourceFact {
+        mount,
+        kind: kind(&found.seen),
+        same_as: same_as(file_id(&found.seen)),
+        locations: found.locations,
+        below: table.below(&found.real_path).into_iter().map(below).collect(),
+        real_path: found.real_path,
+    };
+    (fact, Some(found.file))
 }
 
 /// What stands at a path.
@@ -161,11 +166,11 @@ struct Resolved {
 
 /// The path without links, and what is there. Magic links (`/proc/<pid>/root`, `/proc/<pid>/fd`) lead
 /// anywhere and are not followed.
-fn resolve(path: &Path) -> io::Result<Resolved> {
+fn resolve(path: &Path, table: &MountTable) -> io::Result<Resolved> {
     let fd = openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?;
     let file = fs::File::from(fd);
     let real_path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
-    let locations = locations::others_of(&file, &real_path)?;
+    let locations = table.others_of(&file, &real_path)?;
     Ok(Resolved { seen: file.metadata()?, file, real_path, locations })
 }
 
@@ -241,7 +246,7 @@ mod tests {
         fs::create_dir_all(&dir).unwrap();
         std::os::unix::fs::symlink("/etc", dir.join("innocent")).unwrap();
         let watched = vec![(file_id(&fs::metadata("/etc").unwrap()), PathBuf::from("/etc"))];
-        let (fact, file) = source(3, &dir.join("innocent"), &watched);
+        let (fact, file) = source(3, &dir.join("innocent"), &watched, MountTable::read().as_ref());
         assert_eq!((fact.mount, fact.kind, fact.same_as.as_deref()), (3, SourceKind::Directory, Some("/etc")));
         assert_eq!(fact.real_path, Path::new("/etc"));
         // What is held is what was looked at, whatever stands at the name now.
@@ -268,8 +273,27 @@ mod tests {
 
     #[test]
     fn magic_links_are_not_followed() {
-        let (fact, file) = source(0, Path::new("/proc/self/root/etc"), &[]);
+        let table = MountTable::read();
+        let (fact, file) = source(0, Path::new("/proc/self/root/etc"), &[], table.as_ref());
         assert_eq!((fact.kind, file.is_none()), (SourceKind::Missing, true));
-        assert_eq!(source(0, Path::new("/dev/null"), &[]).0.kind, SourceKind::CharDevice);
+        assert_eq!(source(0, Path::new("/dev/null"), &[], table.as_ref()).0.kind, SourceKind::CharDevice);
+    }
+
+    #[test]
+    fn what_the_host_has_mounted_below_a_source_comes_with_it() {
+        // /dev has /dev/pts or /dev/shm mounted below it on any machine, and /proc is below the root.
+        let table = MountTable::read();
+        let watched = vec![(file_id(&fs::metadata("/proc").unwrap()), PathBuf::from("/proc"))];
+        let (fact, _) = source(0, Path::new("/"), &watched, table.as_ref());
+        let proc = fact.below.iter().find(|below| below.path == Path::new("/proc")).unwrap();
+        assert_eq!(proc.same_as.as_deref(), Some("/proc"));
+        assert!(source(0, Path::new("/proc/version"), &watched, table.as_ref()).0.below.is_empty());
+    }
+
+    #[test]
+    fn without_a_mount_table_no_source_is_known() {
+        let missing = io::Error::from(io::ErrorKind::NotFound);
+        let (fact, file) = source(0, Path::new("/etc"), &[], Err(&missing));
+        assert_eq!((fact.kind, file.is_none()), (SourceKind::Missing, true));
     }
 }

@@ -7,7 +7,7 @@
 mod admin_file;
 mod decide;
 mod host;
-mod locations;
+mod mount_table;
 mod pins;
 mod rootfs;
 mod source;

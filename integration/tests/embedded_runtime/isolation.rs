@@ -143,3 +143,19 @@ fn a_read_only_cgroup_mount_can_not_be_written() {
     assert!(answer.stdout.contains("made"), "{answer:?}");
     writable.exec("cd /sys/fs/cgroup; [ -d pids ] && cd pids; rmdir escape");
 }
+
+/// CRI writes the recursive words, which libcontainer does not know.
+#[test]
+fn every_word_of_the_roots_propagation_is_understood() {
+    for word in ["private", "rprivate", "slave", "rslave", "unbindable", "runbindable"] {
+        let container = Container::embedded("cat /proc/self/mountinfo; echo end; exec sleep 1000", |spec| {
+            spec["linux"]["rootfsPropagation"] = json!(word);
+        });
+        container.create().succeeds();
+        container.call(["start"]).succeeds();
+        let table = container.output_with("end");
+        let root = table.lines().find(|line| line.split(' ').nth(4) == Some("/")).unwrap();
+        assert!(!root.contains("shared:"), "{word}: {root}");
+        assert_eq!(root.contains("unbindable"), word.contains("unbindable"), "{word}: {root}");
+    }
+}

@@ -12,6 +12,7 @@
 mod support;
 
 mod audit;
+mod below;
 mod bypass;
 mod cancellation;
 mod denials;

@@ -12,8 +12,8 @@ use palisade_probe::Verdict;
 use crate::probes::ROWS;
 use crate::support::{Check, World, trial};
 use crate::{
-    audit, cancellation, denials, exchange, exec, isolation, lifecycle, limits, logger, mutations, pods, restart,
-    selection, terminal,
+    audit, below, cancellation, denials, exchange, exec, isolation, lifecycle, limits, logger, mutations, pods,
+    restart, selection, terminal,
 };
 
 /// Trials that share a policy file.
@@ -63,6 +63,11 @@ fn all(world: &'static World) -> Vec<Phase> {
         phase("restricted, runc as the runtime", &runc_policy(world), with_another_runtime(world)),
         phase("user namespaces", &exchange::policy_of_mount(world), exchange::in_user_namespace(world)),
         phase("a runtime that exchanges a source", &exchange::policy(world), exchange::trials(world)),
+        Phase { alone: true, ..phase("a listed path", &below::policy(world), below::trials(world)) },
+        Phase {
+            alone: true,
+            ..phase("a listed path, runc as the runtime", &below::policy_with_runc(world), below::trials(world))
+        },
         phase("a logging program", &logger::policy(), logger::trials(world)),
         phase(
             "baseline",

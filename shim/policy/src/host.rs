@@ -66,6 +66,18 @@ pub struct SourceFact {
     /// For a bind mount that stands at the source (the kubelet makes one for each subPath): the other paths
     /// under which the very same file or directory is mounted on the host. Empty where nothing else shows it.
     pub locations: Vec<PathBuf>,
+    /// What the host has mounted below it, and `rbind` brings along. Options of the mount do not reach these, those with
+    /// an `r` before them do.
+    pub below: Vec<MountBelow>,
+}
+
+/// A mount of the host's below the source of a bind mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountBelow {
+    /// Where it stands on the host.
+    pub path: PathBuf,
+    /// As [`SourceFact::same_as`].
+    pub same_as: Option<String>,
 }
 
 /// The type of a file.
@@ -110,6 +122,7 @@ impl HostFacts {
             kind: SourceKind::Directory,
             same_as: watched.iter().find(|known| *known == path).map(|known| known.display().to_string()),
             locations: Vec::new(),
+            below: Vec::new(),
         };
         let namespace = |(kind, path): (LinuxNamespaceType, &Path)| {
             let host = path.starts_with("/proc/1/ns");

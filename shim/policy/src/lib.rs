@@ -63,14 +63,14 @@ pub use decision::{Decision, Denial, Finding, MAX_VALUE_BYTES, Operation, Outcom
 pub use exemption::ExemptionUse;
 pub use grant::Grant;
 pub use hardened::{HardenedProcess, HardenedResources, HardenedSpec};
-pub use host::{HookFact, HostFacts, NamespaceFact, NamespaceSharing, SourceFact, SourceKind};
+pub use host::{HookFact, HostFacts, MountBelow, NamespaceFact, NamespaceSharing, SourceFact, SourceKind};
 pub use identity::{ContainerKind, Identity};
 pub use judge::{judge_create, judge_exec, judge_rootfs, judge_unreadable, judge_update};
 pub use policy::{AuditSettings, Policy, RuntimeChoice};
 pub use policy_file::{PolicyError, PolicyFilesError};
 pub use rootfs::{Place, PlaceFact};
 pub use rules::{RULES, Rule, RuleId, Setting};
-pub use spec::{MAX_SPEC_BYTES, ParsedSpec, SpecError};
+pub use spec::{MAX_MOUNTS, MAX_SPEC_BYTES, ParsedSpec, SpecError};
 pub use task::{CreateRequest, ExecRequest, RootfsMount, RuntimeOptions, TaskFacts, UpdateRequest};
 pub use view::{PastFinding, ProfileView, RuleView};
 

@@ -20,6 +20,10 @@ use crate::json;
 /// largest specs seen (privileged, every host device listed) stay under 200 KiB.
 pub const MAX_SPEC_BYTES: usize = 4 << 20;
 
+/// Most mounts that a specification may list. Each is looked up in the image and in the mounts before it, so the work grows with
+/// their square; the most that a pod of many volumes was seen to have is below 100.
+pub const MAX_MOUNTS: usize = 1000;
+
 /// An OCI runtime configuration of which no part was dropped or guessed.
 ///
 /// Source: OCI runtime-spec 1.3 `config.md`, `config-linux.md`.
@@ -45,6 +49,10 @@ impl ParsedSpec {
             if !present {
                 return Err(SpecError::Missing { pointer });
             }
+        }
+        let mounts = spec.mounts().as_deref().unwrap_or_default().len();
+        if mounts > MAX_MOUNTS {
+            return Err(SpecError::TooManyMounts { mounts });
         }
         let identity = Identity::of(spec.annotations().as_ref())?;
         Ok(Self { spec, identity })
@@ -131,6 +139,12 @@ pub(crate) fn is_bind(mount: &oci::Mount) -> bool {
     let by_type = matches!(mount.typ().as_deref(), Some("bind" | "rbind"));
     let options = mount.options().as_deref().unwrap_or_default();
     by_type || options.iter().any(|option| option == "bind" || option == "rbind")
+}
+
+/// Whether what is mounted below the source comes along. Runtimes take a type of `bind` without the option for `rbind`.
+pub(crate) fn is_recursive_bind(mount: &oci::Mount) -> bool {
+    let has = |flag: &str| mount.options().as_deref().unwrap_or_default().iter().any(|option| option == flag);
+    is_bind(mount) && (has("rbind") || !has("bind"))
 }
 
 /// The six stages of OCI hooks, by name.

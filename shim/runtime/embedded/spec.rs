@@ -123,7 +123,12 @@ impl EnforceableSpec {
         let mut linux = self.linux.clone();
         let mut resources = linux.resources().clone().unwrap_or_default();
         resources.set_devices(Some(devices));
-        linux.set_seccomp(None).set_cgroups_path(Some(cgroup.to_owned())).set_resources(Some(resources));
+        let propagation = linux.rootfs_propagation().as_deref().map(plain_propagation);
+        linux
+            .set_rootfs_propagation(propagation)
+            .set_seccomp(None)
+            .set_cgroups_path(Some(cgroup.to_owned()))
+            .set_resources(Some(resources));
         let mut spec = self.spec.clone();
         spec.set_linux(Some(linux)).set_process(Some(process)).set_root(self.absolute_root());
         if let Some(hooks) = spec.hooks_mut() {
@@ -158,6 +163,19 @@ impl EnforceableSpec {
         root.set_path(self.rootfs.clone());
         Some(root)
     }
+}
+
+/// libcontainer knows the words without `r` alone, and means all mounts by them. Source: OCI `config-linux.md` "Rootfs Mount
+/// Propagation", containerd's CRI, which writes the words with `r`.
+fn plain_propagation(word: &str) -> String {
+    match word {
+        "rshared" => "shared",
+        "rslave" => "slave",
+        "rprivate" => "private",
+        "runbindable" => "unbindable",
+        other => other,
+    }
+    .to_owned()
 }
 
 /// Gives hooks without a time limit one.

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use crate::draft::Draft;
-use crate::host::{SourceFact, SourceKind};
+use crate::host::{MountBelow, SourceFact, SourceKind};
+use crate::profile::AllowedPath;
 use crate::rules::{Case, read_only};
 use crate::sheet::{Found, Sheet};
-use crate::spec::is_bind;
+use crate::spec::{is_bind, is_recursive_bind};
 
 fn place(mount: usize) -> String {
     format!("/mounts/{mount}/source")
@@ -24,6 +25,12 @@ fn is_subpath(path: &Path) -> bool {
     path.components().any(|part| part.as_os_str() == "volume-subpaths")
 }
 
+/// The entry of the admin's list that lets a container have what a source shows.
+pub(super) fn listed<'a>(fact: &SourceFact, case: &'a Case<'_>) -> Option<&'a AllowedPath> {
+    let mut shown = fact.locations.iter().filter(|_| is_subpath(&fact.real_path)).chain([&fact.real_path]);
+    shown.find_map(|path| case.settings.host_paths.iter().find(|entry| entry.covers(path)))
+}
+
 /// PSS hostPath: a bind mount shows a volume of the pod itself, or a path that the policy lists.
 pub(super) fn host_path(draft: &mut Draft, case: &Case<'_>, sheet: &mut Sheet) {
     for (i, mount) in draft.mounts.iter_mut().enumerate().filter(|(_, mount)| is_bind(mount)) {
@@ -36,11 +43,8 @@ pub(super) fn host_path(draft: &mut Draft, case: &Case<'_>, sheet: &mut Sheet) {
         };
         // For people who read the document: the runtime is shown the very file that was looked at, at another path.
         mount.set_source(Some(fact.real_path.clone()));
-        let shown = fact.locations.iter().filter(|_| is_subpath(&fact.real_path)).chain([&fact.real_path]);
-        let mut shown = shown.filter_map(|path| case.settings.host_paths.iter().find(|entry| entry.covers(path)));
-        let listed = shown.next();
         let writable = !read_only::is(mount.options().as_deref().unwrap_or_default());
-        let (reason, allowed) = match listed {
+        let (reason, allowed) = match listed(fact, case) {
             _ if allowed_here(fact, case) => continue,
             Some(entry) if entry.read_only && writable => (format!("{text:?} may be mounted read-only"), "ro"),
             Some(_) => continue,
@@ -55,7 +59,10 @@ pub(super) fn deny_always(draft: &mut Draft, case: &Case<'_>, sheet: &mut Sheet)
     for (i, mount) in draft.mounts.iter().enumerate().filter(|(_, mount)| is_bind(mount)) {
         let Some(fact) = case.host.source(i) else { continue };
         let text = mount.source().as_deref().unwrap_or(&fact.real_path).to_string_lossy().into_owned();
-        if let Some(reason) = why_never(fact, case) {
+        let below = || {
+            fact.below.iter().filter(|_| is_recursive_bind(mount)).find_map(|below| why_not_below(below, fact, case))
+        };
+        if let Some(reason) = why_never(fact, case).or_else(below) {
             let found = Found::new(place(i), text.as_str(), format!("{text:?} {reason}"));
             sheet.refuses(found, "other paths");
         }
@@ -71,4 +78,12 @@ fn why_never(fact: &SourceFact, case: &Case<'_>) -> Option<String> {
     }
     let by_path = if own { None } else { case.node.denied(&fact.real_path) };
     by_path.or_else(|| fact.same_as.as_ref().map(|watched| format!("is the same file as {watched}")))
+}
+
+/// `rbind` brings along what is mounted below the source, which may be what no source may be.
+fn why_not_below(below: &MountBelow, fact: &SourceFact, case: &Case<'_>) -> Option<String> {
+    let by_path = if allowed_here(fact, case) { None } else { case.node.denied(&below.path) };
+    let same = || below.same_as.as_ref().map(|watched| format!("is the same file as {watched}"));
+    let reason = by_path.or_else(same)?;
+    Some(format!("has a mount below it, {:?}, that {reason}", below.path.to_string_lossy()))
 }

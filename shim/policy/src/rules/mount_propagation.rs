@@ -5,9 +5,14 @@ use serde_json::json;
 use crate::draft::Draft;
 use crate::rules::Case;
 use crate::sheet::{Found, Sheet};
+use crate::spec::is_bind;
 
-/// CIS-D 5.20: a shared mount carries what is mounted in the container to the host. A slave one shows
-/// the container later mounts of the host; it becomes private.
+/// Source: OCI `config.md` "Linux mount options".
+const PROPAGATION: &[&str] =
+    &["shared", "rshared", "slave", "rslave", "private", "rprivate", "unbindable", "runbindable"];
+
+/// CIS-D 5.20: a shared mount carries what is mounted in the container to the host. A slave one, and a bind mount that says
+/// nothing under a root that is slave by default, shows the container later mounts of the host; it becomes private.
 pub(super) fn judge(draft: &mut Draft, _: &Case<'_>, sheet: &mut Sheet) {
     for (i, mount) in draft.mounts.iter_mut().enumerate() {
         let options = mount.options().clone().unwrap_or_default();
@@ -16,7 +21,10 @@ pub(super) fn judge(draft: &mut Draft, _: &Case<'_>, sheet: &mut Sheet) {
             let reason = format!("{option} carries mounts to the host");
             sheet.refuses(Found::new(pointer.as_str(), option.as_str(), reason), "rprivate");
         }
-        let private: Vec<String> = options.iter().map(|option| privately(option).to_owned()).collect();
+        let mut private: Vec<String> = options.iter().map(|option| privately(option).to_owned()).collect();
+        if is_bind(mount) && !options.iter().any(|option| PROPAGATION.contains(&option.as_str())) {
+            private.push("rprivate".to_owned());
+        }
         if private != options {
             let found = Found::new(pointer, json!(options), "later mounts of the host would appear");
             if sheet.mends(found, json!(private)) {
@@ -49,8 +57,7 @@ fn is_shared(option: &str) -> bool {
 
 fn privately(option: &str) -> &str {
     match option {
-        "slave" => "private",
-        "rslave" => "rprivate",
+        "slave" | "rslave" | "private" => "rprivate",
         other => other,
     }
 }

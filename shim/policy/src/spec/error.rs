@@ -1,7 +1,7 @@
 //! Why a document was refused before any rule looked at it.
 
 use crate::json::JsonError;
-use crate::spec::MAX_SPEC_BYTES;
+use crate::spec::{MAX_MOUNTS, MAX_SPEC_BYTES};
 
 /// Why a specification, an exec process or a resource update is not read. Each variant names its place
 /// as a JSON pointer; none depends on the policy, and no profile switches them off.
@@ -13,6 +13,12 @@ pub enum SpecError {
     TooLarge {
         /// Its size in bytes.
         size: usize,
+    },
+    /// It has more mounts than [`MAX_MOUNTS`].
+    #[error("/mounts has {mounts} entries; at most {MAX_MOUNTS} are read")]
+    TooManyMounts {
+        /// How many.
+        mounts: usize,
     },
     /// It is not JSON, or holds invalid UTF-8.
     #[error("not JSON at {pointer:?}")]
@@ -101,6 +107,7 @@ impl SpecError {
     pub fn pointer(&self) -> &str {
         match self {
             Self::TooLarge { .. } => "",
+            Self::TooManyMounts { .. } => "/mounts",
             Self::ContainerKind { .. } => "/annotations/io.kubernetes.cri.container-type",
             Self::Missing { pointer } => pointer,
             Self::Syntax { pointer, .. }

@@ -128,6 +128,16 @@ fn the_size_is_bounded() {
     assert!(matches!(ParsedSpec::parse(padded.as_bytes()), Err(SpecError::TooLarge { .. })));
 }
 
+#[test]
+fn the_number_of_mounts_is_bounded() {
+    // Two are there before.
+    let with = |count: usize| {
+        let mounts = vec![r#"{"destination":"/x"}"#; count - 2].join(",");
+        parse(r#"{"destination":"/t","type":"tmpfs"}"#, &mounts).err().map(|error| error.pointer().to_owned())
+    };
+    assert_eq!((with(MAX_MOUNTS), with(MAX_MOUNTS + 1)), (None, Some("/mounts".to_owned())));
+}
+
 /// What no type of oci-spec does today: it would be seen.
 #[test]
 fn what_comes_back_otherwise_than_it_went_in_is_refused() {

@@ -1,7 +1,7 @@
 //! Sources, destinations and options of mounts.
 
-use palisade_policy::{HostFacts, Policy, SourceKind};
-use serde_json::json;
+use palisade_policy::{Decision, HardenedSpec, HostFacts, MountBelow, Policy, SourceKind};
+use serde_json::{Value, json};
 
 use crate::support::{self, Task, Verdict, Verdict::*, verdict_of};
 use crate::tables::{bind, mount, options_at, pod, push, table};
@@ -96,8 +96,16 @@ fn mounts() {
         &[
             ("private", Clean, |s| push(options_at(s, "/data"), json!("rprivate"))),
             ("slave", Mutated, |s| push(options_at(s, "/data"), json!("rslave"))),
+            ("private but for what is mounted below", Mutated, |s| push(options_at(s, "/data"), json!("private"))),
+            ("a bind that says nothing", Mutated, |s| bind(s, "/srv", json!(["rbind"]))),
+            ("a bind that can't be bound again", Clean, |s| bind(s, "/srv", json!(["rbind", "runbindable"]))),
+            ("a tmpfs that says nothing", Clean, |s| mount(s, "/t", "tmpfs", json!([]))),
             ("shared", Denied, |s| push(options_at(s, "/data"), json!("rshared"))),
             ("a shared root", Denied, |s| s["linux"]["rootfsPropagation"] = json!("shared")),
+            ("a private root", Clean, |s| s["linux"]["rootfsPropagation"] = json!("rprivate")),
+            ("a root private but for what is mounted on it", Mutated, |s| {
+                s["linux"]["rootfsPropagation"] = json!("private")
+            }),
             ("a slave root", Mutated, |s| s["linux"]["rootfsPropagation"] = json!("rslave")),
         ],
     );
@@ -170,5 +178,60 @@ fn a_subpath_counts_for_what_it_shows() {
         assert_eq!(subpath(rule, &policy, &[]), Denied, "{rule}: of nobody knows what");
         let other = "/var/lib/kubelet/pods/other/volumes/kubernetes.io~secret/tls";
         assert_eq!(subpath(rule, &policy, &[other]), Denied, "{rule}: of another pod's volume");
+    }
+}
+
+/// A host path that the policy lists, with something mounted below it on the host.
+fn with_below(allow: &str, options: &Value, below: (&str, Option<&str>)) -> Decision<HardenedSpec> {
+    let policy = format!("version = 1\n[profiles.restricted.rules.\"mount.host-path\"]\nallow = [{allow:?}]\n");
+    let mut spec = pod();
+    spec["root"]["path"] = json!("rootfs");
+    bind(&mut spec, "/srv", options.clone());
+    let task = Task::of(&support::id_of(&spec));
+    support::create_with(&spec, &task, &Policy::from_toml(&policy).unwrap(), |host| {
+        let below = MountBelow { path: below.0.into(), same_as: below.1.map(str::to_owned) };
+        host.sources.last_mut().unwrap().below = vec![below];
+    })
+}
+
+#[test]
+fn what_is_mounted_below_a_listed_path_gets_the_same_flags() {
+    let disk = ("/srv/disk", None);
+    for (allow, before, after) in [
+        ("/srv", json!(["rprivate", "rbind"]), json!(["rprivate", "rbind", "nosuid", "nodev", "rnosuid", "rnodev"])),
+        (
+            "/srv:ro",
+            json!(["rprivate", "rbind", "ro"]),
+            json!(["rprivate", "rbind", "ro", "nosuid", "nodev", "rnosuid", "rnodev", "rro"]),
+        ),
+        (
+            "/srv",
+            json!(["rprivate", "rbind", "ro"]),
+            json!(["rprivate", "rbind", "ro", "nosuid", "nodev", "rnosuid", "rnodev"]),
+        ),
+        ("/srv", json!(["rprivate", "bind"]), json!(["rprivate", "bind", "nosuid", "nodev"])),
+        ("/srv", json!(["rprivate", "rw"]), json!(["rprivate", "rw", "nosuid", "nodev", "rnosuid", "rnodev"])),
+        (
+            "/srv",
+            json!(["rprivate", "bind", "rbind", "rsuid"]),
+            json!(["rprivate", "bind", "rbind", "nosuid", "nodev", "rnosuid", "rnodev"]),
+        ),
+    ] {
+        let (hardened, _) = support::admitted(with_below(allow, &before, disk));
+        assert_eq!(*options_at(&mut support::json(hardened.as_bytes()), "/extra"), after, "{allow} {before}");
+    }
+}
+
+#[test]
+fn nothing_comes_along_that_no_source_may_be() {
+    for (below, options, expected) in [
+        (("/srv/disk", None), json!(["rbind"]), Clean),
+        (("/srv/host", Some("/etc")), json!(["rbind"]), Denied),
+        (("/srv/host", Some("/etc")), json!([]), Denied),
+        (("/srv/host", Some("/etc")), json!(["bind"]), Clean),
+        (("/srv/docker.sock", None), json!(["rbind"]), Denied),
+    ] {
+        let record = with_below("/srv", &options, below).record;
+        assert_eq!(verdict_of("mount.deny-always", &record), expected, "{below:?} {options}");
     }
 }

@@ -143,7 +143,7 @@ fn recursive_flags(before: &Value, after: &Value) -> Option<String> {
 }
 
 /// Words that the policy adds. All others were there.
-const MENDED: &[&str] = &["ro", "nosuid", "nodev", "noexec", "private", "rprivate"];
+const MENDED: &[&str] = &["ro", "nosuid", "nodev", "noexec", "rro", "rnosuid", "rnodev", "rprivate"];
 
 fn options(before: &Value, after: &Value) -> Option<String> {
     let asked: Vec<&str> = words(before).collect();
@@ -160,11 +160,14 @@ fn rank(word: &str) -> Option<u8> {
     }
 }
 
-/// Absent is the runtime's own, and stays absent.
+/// Where a mount says nothing it is what its source was, or a slave of that.
+const UNSAID: u8 = 1;
+
 fn propagation(before: &Value, after: &Value) -> Option<String> {
     let highest = |mount: &Value| words(mount).filter_map(rank).max();
     let (old, new) = (highest(before), highest(after));
-    seen(new > old || (old.is_some() && new.is_none()), || format!("was {old:?} and is {new:?}"))
+    let gained = new.unwrap_or(UNSAID) > old.unwrap_or(UNSAID);
+    seen(gained || (old.is_some() && new.is_none()), || format!("was {old:?} and is {new:?}"))
 }
 
 fn root_propagation(before: &Value, after: &Value) -> Option<String> {
