@@ -23,11 +23,31 @@ impl fmt::Display for Generation {
     }
 }
 
+/// How containerd is told to use palisade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As a runtime type of its own, `io.containerd.palisade.v1`.
+    Type,
+    /// In place of runc's shim, by the path of the binary: runc's options arrive, and features are asked for.
+    Path,
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Type => "by its type",
+            Self::Path => "in place of runc's shim",
+        })
+    }
+}
+
 /// The programs, each an absolute path to something that exists.
 #[derive(Clone, Debug)]
 pub struct Assets {
     /// What `containerd` is.
     pub generation: Generation,
+    /// How containerd is told to use palisade.
+    pub form: Form,
     /// The folder with `containerd`, `ctr` and `containerd-shim-runc-v2`.
     pub containerd: PathBuf,
     /// `runc`.
@@ -44,7 +64,7 @@ pub struct Assets {
 
 impl Assets {
     /// Finds them: `PALISADE_CACHE` (default `~/.cache/palisade`) as `scripts/fetch-containerd` fills it; `PALISADE_TEST_CONTAINERD` chooses
-    /// `2` (default) or `1.7`; `PALISADE_SHIM` names the shim and `PALISADE_PROBE` the folder with the probe; `PALISADE_CONTAINERD_BIN`,
+    /// `2` (default) or `1.7`, `PALISADE_TEST_FORM` `type` (default) or `path`; `PALISADE_SHIM` names the shim and `PALISADE_PROBE` the folder with the probe; `PALISADE_CONTAINERD_BIN`,
     /// where set, names a folder with another containerd of that generation.
     ///
     /// # Errors
@@ -58,6 +78,7 @@ impl Assets {
         let unpacked = cache.join(format!("containerd-{generation}/usr/bin"));
         Ok(Self {
             generation,
+            form: form()?,
             containerd: folder_with(
                 "containerd",
                 env::var_os("PALISADE_CONTAINERD_BIN").map_or(unpacked, PathBuf::from),
@@ -82,6 +103,17 @@ fn generation() -> Result<Generation, Failure> {
         Ok(other) => Err(Failure::Missing {
             what: format!("containerd {other}"),
             mend: "PALISADE_TEST_CONTAINERD is 2 or 1.7".to_owned(),
+        }),
+    }
+}
+
+fn form() -> Result<Form, Failure> {
+    match env::var("PALISADE_TEST_FORM").as_deref() {
+        Err(_) | Ok("type") => Ok(Form::Type),
+        Ok("path") => Ok(Form::Path),
+        Ok(other) => Err(Failure::Missing {
+            what: format!("the form {other}"),
+            mend: "PALISADE_TEST_FORM is type or path".to_owned(),
         }),
     }
 }

@@ -9,13 +9,13 @@ use std::sync::{Mutex, PoisonError};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::assets::{Assets, Generation};
+use crate::assets::{Assets, Form, Generation};
 use crate::cri::Cri;
 use crate::invocation::Invocation;
 use crate::policy::PolicyFile;
 use crate::{Enclosure, Failure, containerd_config, image, poll};
 
-/// The runtime that a container is given to.
+/// The runtime that a container is given to. With [`Form::Path`] the two of palisade's change places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Runtime {
     /// containerd's own shim with runc.
@@ -172,10 +172,14 @@ impl Containerd {
     /// The runtime's name as `ctr --runtime` and the container API take it.
     #[must_use]
     pub fn runtime_name(&self, runtime: Runtime) -> String {
-        match runtime {
-            Runtime::Runc => "io.containerd.runc.v2".to_owned(),
-            Runtime::Palisade => "io.containerd.palisade.v1".to_owned(),
-            Runtime::PalisadeByPath => self.layout.shim().display().to_string(),
+        match (runtime, self.assets.form) {
+            (Runtime::Runc, _) => "io.containerd.runc.v2".to_owned(),
+            (Runtime::Palisade, Form::Type) | (Runtime::PalisadeByPath, Form::Path) => {
+                "io.containerd.palisade.v1".to_owned()
+            }
+            (Runtime::PalisadeByPath, Form::Type) | (Runtime::Palisade, Form::Path) => {
+                self.layout.shim().display().to_string()
+            }
         }
     }
 
@@ -246,7 +250,7 @@ fn prepare(assets: &Assets, layout: &Layout) -> Result<(), Failure> {
     fs::copy(&assets.shim, layout.shim()).map_err(Failure::io("copy", &assets.shim))?;
     let network = containerd_config::NETWORK.replace("DATA", &layout.base.join("ipam").display().to_string());
     write(&layout.base.join("cni/10-palisade.conflist"), &network)?;
-    let config = containerd_config::render(assets.generation, layout, &assets.cni.display().to_string());
+    let config = containerd_config::render(assets, layout, &assets.cni.display().to_string());
     write(&layout.base.join("config.toml"), &config)
 }
 

@@ -1,14 +1,15 @@
 //! The configuration of the private containerd, in the two formats.
 
-use crate::assets::Generation;
+use crate::assets::{Assets, Form, Generation};
 use crate::containerd::{Layout, ROOT, SOCKET, STATE};
 use crate::image;
 
-/// Handlers as CRI knows them: plain runc, palisade by its type (A), palisade by runc's type and a path (B).
+/// Handlers as CRI knows them: plain runc, palisade by its type (A), palisade by runc's type and a path (B); with [`Form::Path`] B, then A.
 pub(crate) const HANDLERS: [&str; 3] = ["runc", "palisade", "palisade-path"];
 
-pub(crate) fn render(generation: Generation, layout: &Layout, cni_plugins: &str) -> String {
+pub(crate) fn render(assets: &Assets, layout: &Layout, cni_plugins: &str) -> String {
     let base = layout.base.display();
+    let generation = assets.generation;
     let common = format!(
         "root = \"{ROOT}\"\nstate = \"{STATE}\"\n\
          disabled_plugins = [\"io.containerd.nri.v1.nri\", \"io.containerd.internal.v1.tracing\", \"io.containerd.tracing.processor.v1.otlp\"]\n\
@@ -37,18 +38,22 @@ pub(crate) fn render(generation: Generation, layout: &Layout, cni_plugins: &str)
         "version = {version}\n{common}{table}restrict_oom_score_adj = true\nnetns_mounts_under_state_dir = true\nenable_cdi = true\ncdi_spec_dirs = [\"{base}/cdi\"]\n\
          [plugins.\"{cri}\".cni]\n{bin}\nconf_dir = \"{base}/cni\"\n\
          [plugins.\"{cri}\".containerd]\ndefault_runtime_name = \"runc\"\n{}",
-        runtimes(cri, layout)
+        runtimes(cri, layout, assets.form)
     )
 }
 
-fn runtimes(cri: &str, layout: &Layout) -> String {
-    let [runc, palisade, by_path] = HANDLERS;
+fn runtimes(cri: &str, layout: &Layout, form: Form) -> String {
+    let [runc, first, second] = HANDLERS;
+    let (by_type, by_path) = match form {
+        Form::Type => (first, second),
+        Form::Path => (second, first),
+    };
     let table = |name: &str| format!("[plugins.\"{cri}\".containerd.runtimes.{name}]\n");
     format!(
         "{}runtime_type = \"io.containerd.runc.v2\"\n{}runtime_type = \"io.containerd.palisade.v1\"\n\
          {}runtime_type = \"io.containerd.runc.v2\"\nruntime_path = \"{}\"\n",
         table(runc),
-        table(palisade),
+        table(by_type),
         table(by_path),
         layout.shim().display()
     )

@@ -62,7 +62,8 @@ fn run(mut arguments: Arguments) -> Result<u64, Failure> {
     let world: &'static World = Box::leak(Box::new(World::new(containerd)));
     let (mut passed, mut failed) = (0, 0);
     for phase in phases::chosen(world)? {
-        println!("\nphase: {} (containerd {})", phase.name, world.containerd.assets().generation);
+        let assets = world.containerd.assets();
+        println!("\nphase: {} (containerd {}, palisade {})", phase.name, assets.generation, assets.form);
         phase.policy.write(world.containerd.layout())?;
         let threads = if phase.alone { Some(1) } else { arguments.test_threads };
         let arguments = Arguments { test_threads: threads, ..arguments.clone() };
