@@ -14,6 +14,7 @@ mod support;
 mod audit;
 mod bypass;
 mod cancellation;
+mod cri;
 mod denials;
 mod exchange;
 mod exec;
