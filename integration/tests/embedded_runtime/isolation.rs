@@ -143,3 +143,17 @@ fn a_read_only_cgroup_mount_can_not_be_written() {
     assert!(answer.stdout.contains("made"), "{answer:?}");
     writable.exec("cd /sys/fs/cgroup; [ -d pids ] && cd pids; rmdir escape");
 }
+
+/// Whoever stays outside in a hierarchy without a controller, such as systemd's, sees all of it and belongs to the shim's service.
+#[test]
+fn a_container_is_in_a_cgroup_of_its_own_in_every_hierarchy() {
+    let cgroups = |runtime| {
+        let container = Container::new(runtime, "exec sleep 1000", |_| {});
+        container.run();
+        let text = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).unwrap();
+        text.replace(&container.id, "ID")
+    };
+    let embedded = cgroups(Runtime::Embedded);
+    assert!(embedded.contains(":/ID\n"), "{embedded}");
+    assert_eq!(embedded, cgroups(Runtime::Runc));
+}

@@ -3,14 +3,14 @@
 //! libcontainer 0.7 mounts a v1 hierarchy without looking at `ro`, so a container's root could write its own limits.
 //! They are made read-only before `create` returns, which is before the container's program runs.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::Path;
-use std::thread;
 
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, setns, unshare};
 use oci_spec::runtime::Spec;
+
+use super::mount_namespace;
 
 const NONE: Option<&str> = None;
 
@@ -26,10 +26,7 @@ pub(super) fn force_read_only(init: i32, spec: &Spec) -> io::Result<()> {
     if writable.is_empty() {
         return Ok(());
     }
-    let namespace = File::open(format!("/proc/{init}/ns/mnt"))?;
-    // A thread with a file system view of its own can enter the namespace; the process stays where it is.
-    let entered = thread::Builder::new().spawn(move || remount(&namespace, &writable))?;
-    entered.join().map_err(|_| io::Error::other("the remounting thread panicked"))?
+    mount_namespace::within(init, || remount(&writable))?
 }
 
 /// Mount points at and below `destination` whose own flags lack `ro`. Source: proc_pid_mountinfo(5), fields 5 and 6.
@@ -43,9 +40,7 @@ fn writable_below(destination: &Path, table: &str) -> Vec<String> {
     below.collect()
 }
 
-fn remount(namespace: &File, points: &[String]) -> io::Result<()> {
-    unshare(CloneFlags::CLONE_FS)?;
-    setns(namespace, CloneFlags::CLONE_NEWNS)?;
+fn remount(points: &[String]) -> io::Result<()> {
     let flags = MsFlags::MS_BIND
         | MsFlags::MS_REMOUNT
         | MsFlags::MS_RDONLY

@@ -53,7 +53,8 @@ impl Seen {
 
     /// The same with every text of the list replaced, in names and in values.
     pub(super) fn replaced(&self, words: &[(String, String)]) -> Self {
-        let replace = |text: &String| words.iter().fold(text.clone(), |text, (word, by)| text.replace(word, by));
+        let replace =
+            |text: &String| without_ids(&words.iter().fold(text.clone(), |text, (word, by)| text.replace(word, by)));
         Self(self.0.iter().map(|(name, value)| (replace(name), replace(value))).collect())
     }
 
@@ -71,6 +72,18 @@ impl Seen {
             })
             .collect()
     }
+}
+
+/// Words of refusals name containers that came to nothing, by ids of 64 digits.
+fn without_ids(text: &str) -> String {
+    let is_id = |word: &str| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let words = text.split_inclusive(|letter: char| !letter.is_ascii_alphanumeric());
+    words
+        .map(|word| {
+            let bare = word.trim_end_matches(|letter: char| !letter.is_ascii_alphanumeric());
+            if is_id(bare) { word.replace(bare, "ID") } else { word.to_owned() }
+        })
+        .collect()
 }
 
 impl fmt::Display for Seen {

@@ -163,7 +163,7 @@ fn much(stage: &Stage<'_>) -> Result<Seen, Fault> {
 }
 
 /// Ends when the terminal has the size.
-const SIZED: &str = "until [ \"$(stty size)\" = '43 132' ]; do sleep 0.02; done; stty size";
+const SIZED: &str = "until [ \"$(stty size 2>/dev/null)\" = '43 132' ]; do sleep 0.02; done; stty size";
 
 fn terminal(stage: &Stage<'_>) -> Result<Seen, Fault> {
     stage.one(

@@ -12,7 +12,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "the user that is asked for",
         "Security Context: RunAsUser",
         by_number,
-        &[("Uid", "1001 1001 1001 1001"), ("Gid", "0 0 0 0"), ("id", "uid=1001 gid=0 groups=0")],
+        &[("Uid", "1001 1001 1001 1001"), ("Gid", "0 0 0 0"), ("id", "uid=1001 gid=0(root) groups=0(root)")],
     )
     .restricted(&[
         ("Uid", "1001 1001 1001 1001"),
@@ -30,7 +30,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ],
     )
     .restricted(&[("Uid", "1000 1000 1000 1000"), ("Gid", "1000 1000 1000 1000"), ("Groups", "1000")]),
-    scenario("a user that the image does not have", "", unknown_name, &[("create", "refused, names the user")]),
+    scenario("a user that the image does not have", "", unknown_name, &[("create", "refused, no users found")]),
     scenario(
         "user and group that are asked for",
         "Security Context: RunAsGroup",
@@ -80,12 +80,12 @@ fn unknown_name(stage: &Stage<'_>) -> Result<Seen, Fault> {
     let pod = stage.pod(|_| ())?;
     let mut seen = Seen::new();
     let created = stage
-        .created(&pod, |config| secured(config, |security| "nosuchuser".clone_into(&mut security.run_as_username)));
+        .created(&pod, |config| secured(config, |security| "no-such-user".clone_into(&mut security.run_as_username)));
     match created {
         Ok(_) => seen.note("create", "done"),
         Err(Fault::Refused(failure)) => {
-            let names = failure.to_string().contains("nosuchuser");
-            seen.note("create", if names { "refused, names the user".to_owned() } else { failure.to_string() });
+            let says = failure.to_string().contains("no users found");
+            seen.note("create", if says { "refused, no users found".to_owned() } else { failure.to_string() });
         }
         Err(broken) => return Err(broken),
     }
