@@ -81,8 +81,10 @@ impl NewContainer {
         let pid = self.run_libcontainer(state, ContainerExecutor::new(program))?;
         let init = InitProcess::observe(pid).map_err(RuntimeFailure::kernel("look at the init process"))?;
         self.limit(init)?;
-        cgroup_mounts::force_read_only(pid, self.spec.spec())
-            .map_err(RuntimeFailure::kernel("make the cgroup mounts read-only"))?;
+        cgroup_mounts::put_in_force(pid, self.spec.spec())
+            .map_err(RuntimeFailure::kernel("set the options of the cgroup mounts"))?;
+        devices::directories::close(pid, self.spec.linux())
+            .map_err(RuntimeFailure::kernel("close the directories of device nodes"))?;
         propagation::put_in_force(pid, self.spec.spec())?;
         record.init = Some(init);
         state.save(&record)?;

@@ -134,7 +134,6 @@ fn confinement(stage: &Stage<'_>) -> Result<Seen, Fault> {
             "CapAmb",
             "NoNewPrivs",
             "Seccomp",
-            "Seccomp_filters",
             "SigBlk",
         ];
         for field in fields {

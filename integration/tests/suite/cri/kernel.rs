@@ -181,7 +181,7 @@ fn filtered(stage: &Stage<'_>, change: impl FnOnce(&mut api::LinuxContainerSecur
 }
 
 fn tried(container: &Container<'_>, seen: &mut Seen) -> Result<(), Fault> {
-    let fields = ["Seccomp", "Seccomp_filters", "NoNewPrivs", "Speculation_Store_Bypass"];
+    let fields = ["Seccomp", "NoNewPrivs", "Speculation_Store_Bypass"];
     look::status(&format!("/proc/{}", container.pid()?), &fields, seen)?;
     let executed = container.exec(&["/probe", "try", "keyctl", "personality", "io-uring", "mount-tmpfs", "ptrace"])?;
     for (name, outcome) in palisade_probe::Outcome::parse_lines(&executed.stdout)? {

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
 use libtest_mimic::Failed;
+use palisade_integration::cgroup::is_unified;
 use serde_json::Value;
 
 use super::seen::Seen;
@@ -24,7 +25,6 @@ const STATUS: &[&str] = &[
     "CapAmb",
     "NoNewPrivs",
     "Seccomp",
-    "Seccomp_filters",
     "Speculation_Store_Bypass",
     "SpeculationIndirectBranch",
     "SigIgn",
@@ -36,17 +36,11 @@ const STATUS: &[&str] = &[
 const FILES: &[&str] =
     &["oom_score_adj", "uid_map", "gid_map", "setgroups", "personality", "coredump_filter", "loginuid"];
 
-/// Files of the process's cgroups.
-const CGROUP: &[(&str, &[&str])] = &[
+/// Files of the process's cgroups, by controller of v1.
+const LEGACY: &[(&str, &[&str])] = &[
     (
         "memory",
-        &[
-            "memory.limit_in_bytes",
-            "memory.memsw.limit_in_bytes",
-            "memory.soft_limit_in_bytes",
-            "memory.swappiness",
-            "memory.use_hierarchy",
-        ],
+        &["memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.soft_limit_in_bytes", "memory.swappiness"],
     ),
     ("cpu", &["cpu.shares", "cpu.cfs_quota_us", "cpu.cfs_period_us"]),
     ("cpuset", &["cpuset.cpus", "cpuset.mems"]),
@@ -54,6 +48,21 @@ const CGROUP: &[(&str, &[&str])] = &[
     ("devices", &["devices.list"]),
     ("blkio", &["blkio.weight"]),
     ("hugetlb", &["hugetlb.2MB.limit_in_bytes"]),
+];
+
+/// The same of v2.
+const UNIFIED: &[&str] = &[
+    "memory.max",
+    "memory.swap.max",
+    "memory.high",
+    "memory.low",
+    "cpu.max",
+    "cpu.weight",
+    "cpuset.cpus",
+    "cpuset.mems",
+    "pids.max",
+    "io.weight",
+    "hugetlb.2MB.max",
 ];
 
 impl Container<'_> {
@@ -131,21 +140,29 @@ pub(super) fn namespace(process: &str, kind: &str) -> Result<String, Fault> {
     Ok(fs::read_link(format!("/proc/{process}/ns/{kind}"))?.display().to_string())
 }
 
-/// proc_pid_mountinfo(5), without what is another number each time. Several mounts at one place are in their order.
-fn mounts(folder: &str, seen: &mut Seen) -> Result<(), Fault> {
+/// proc_pid_mountinfo(5), without what is another number each time. Of several mounts at one place the uppermost counts.
+pub(super) fn mounts(folder: &str, seen: &mut Seen) -> Result<(), Fault> {
     for line in fs::read_to_string(format!("{folder}/mountinfo"))?.lines() {
         let Some((before, after)) = line.split_once(" - ") else { continue };
         let fields: Vec<_> = before.split(' ').collect();
         let [_, _, _, root, at, options, optional @ ..] = fields.as_slice() else { continue };
         let peers: Vec<_> = optional.iter().filter_map(|field| field.split(':').next()).collect();
-        let text = format!(
-            "{} of {after}, {options}, {}",
-            root,
-            if peers.is_empty() { "private".to_owned() } else { peers.join(" ") }
-        );
-        seen.add(format!("mount {at}"), &without_snapshots(&text));
+        let peers = if peers.is_empty() { "private".to_owned() } else { peers.join(" ") };
+        let text = format!("{root} of {}, {peers}", read_only_or_not(options, after));
+        seen.note(format!("mount {at}"), without_snapshots(&text));
     }
     Ok(())
+}
+
+/// What cannot be written says so in the mount's options or in those of the file system.
+fn read_only_or_not(options: &str, filesystem: &str) -> String {
+    let (name, settings) = filesystem.rsplit_once(' ').unwrap_or((filesystem, ""));
+    let is_read_only = options.split(',').chain(settings.split(',')).any(|option| option == "ro");
+    let others = |options: &str| {
+        let others: Vec<_> = options.split(',').filter(|option| !matches!(*option, "ro" | "rw")).collect();
+        others.join(",")
+    };
+    format!("{name} {} {} {}", others(settings), if is_read_only { "ro" } else { "rw" }, others(options))
 }
 
 /// containerd numbers its snapshots.
@@ -197,12 +214,12 @@ fn cgroups(folder: &str, seen: &mut Seen) -> Result<(), Fault> {
         let mut fields = line.splitn(3, ':').skip(1);
         let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
         seen.note(format!("cgroup of {controllers}"), path);
-        for (controller, files) in CGROUP {
-            if controllers.split(',').any(|name| name == *controller) {
-                files
-                    .iter()
-                    .for_each(|file| settings(&format!("/sys/fs/cgroup/{controller}{path}/{file}"), file, seen));
-            }
+        if is_unified() {
+            UNIFIED.iter().for_each(|file| settings(&format!("/sys/fs/cgroup{path}/{file}"), file, seen));
+        }
+        let own = |controller: &str| controllers.split(',').any(|name| name == controller);
+        for (controller, files) in LEGACY.iter().filter(|(controller, _)| own(controller)) {
+            files.iter().for_each(|file| settings(&format!("/sys/fs/cgroup/{controller}{path}/{file}"), file, seen));
         }
     }
     Ok(())

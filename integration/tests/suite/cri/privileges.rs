@@ -8,7 +8,6 @@ use super::look;
 use super::scenario::{Scenario, scenario};
 use super::seen::Seen;
 use super::stage::{Container, Fault, Stage, pod_secured, secured};
-use crate::lifecycle::waits_for_signal;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     scenario(
@@ -86,9 +85,7 @@ fn privileged(stage: &Stage<'_>) -> Result<Seen, Fault> {
         |config| pod_secured(config, |security| security.privileged = true),
         |config| *config = cri::privileged(config.clone()),
         |container, seen| {
-            let pid = container.pid()?;
-            waits_for_signal(pid)?;
-            look::all(pid, seen)?;
+            look::all(container.pid()?, seen)?;
             all_of_node(seen)?;
             attempts(container, seen)
         },

@@ -1,9 +1,10 @@
 //! The life of a pod sandbox, and what is in it before there is a container.
 
 use std::collections::HashMap;
+use std::fs;
 
 use k8s_cri::v1 as api;
-use palisade_integration::Failure;
+use palisade_integration::{Failure, poll};
 
 use super::look;
 use super::scenario::{Scenario, scenario};
@@ -27,7 +28,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             ("name", "POD-NAME tests 3"),
             ("address", "in the pod network"),
         ],
-    ),
+    )
+    .differs(&[(
+        "pause devices.list",
+        "runc lets every container open `/dev/net/tun` unasked, palisade only where it is asked for (cgroup v1)",
+    )]),
 ];
 
 fn life(stage: &Stage<'_>) -> Result<Seen, Fault> {
@@ -62,10 +67,22 @@ fn attributes(stage: &Stage<'_>) -> Result<Seen, Fault> {
     let address = status.network.map(|network| network.ip).unwrap_or_default();
     seen.note("address", if address.starts_with("10.213.77.") { "in the pod network" } else { &address });
     let mut pause = Seen::new();
-    look::all(pause_pid(stage, &pod.id)?, &mut pause)?;
+    let pid = pause_pid(stage, &pod.id)?;
+    waits(pid)?;
+    look::all(pid, &mut pause)?;
     seen.include("pause", pause);
     pod.remove()?;
     Ok(seen)
+}
+
+/// Waits until the pause program has blocked its signals, and so has taken the process over.
+fn waits(pid: u32) -> Result<(), Fault> {
+    poll::eventually("the pause program", 20, || {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(|error| error.to_string())?;
+        let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap_or_default().trim();
+        if blocked.trim_start_matches('0').is_empty() { Err(status) } else { Ok(()) }
+    })?;
+    Ok(())
 }
 
 /// Labels or annotations as one text.

@@ -12,6 +12,7 @@ use palisade_integration::ctr::unique;
 
 use super::scenario::Act;
 use super::seen::Seen;
+use crate::lifecycle::waits_for_signal;
 use crate::support::World;
 
 /// Why a scenario did not come to its end.
@@ -22,6 +23,10 @@ pub(super) enum Fault {
     Broken(Failed),
 }
 
+/// What runs where a scenario names nothing else.
+const SLEEPER: [&str; 2] = ["/probe", "sleep"];
+
+/// Where a scenario acts.
 pub(super) struct Stage<'w> {
     pub(super) world: &'w World,
     pub(super) cri: Cri,
@@ -36,6 +41,8 @@ pub(super) struct Container<'s> {
     pub(super) id: String,
     /// Where its log is.
     pub(super) log: String,
+    /// Whether its program does nothing but wait for a signal.
+    sleeps: bool,
 }
 
 impl<'w> Stage<'w> {
@@ -90,6 +97,10 @@ impl<'w> Stage<'w> {
     ) -> Result<Container<'_>, Fault> {
         let container = self.created(pod, change)?;
         self.cri.begin(&container.id)?;
+        // StartContainer returns before the program has taken the process over.
+        if container.sleeps {
+            waits_for_signal(container.pid()?)?;
+        }
         Ok(container)
     }
 
@@ -104,10 +115,10 @@ impl<'w> Stage<'w> {
         if let Some(metadata) = &config.metadata {
             self.hide(&metadata.name, "NAME");
         }
-        let log = pod.log(&config);
+        let (log, sleeps) = (pod.log(&config), config.command == SLEEPER);
         let id = self.cri.create(pod, config)?;
         self.hide(&id, "CONTAINER");
-        Ok(Container { stage: self, id, log })
+        Ok(Container { stage: self, id, log, sleeps })
     }
 
     /// Runs one container with this change in a pod that asks for nothing, looks at it, and removes both.

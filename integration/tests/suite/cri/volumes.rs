@@ -8,6 +8,7 @@ use k8s_cri::v1 as api;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use palisade_integration::cri;
 
+use super::look;
 use super::scenario::{Scenario, scenario};
 use super::seen::Seen;
 use super::stage::{Container, Fault, Stage, pod_secured};
@@ -15,13 +16,18 @@ use crate::pods::kubelet_volume;
 
 const AT: &str = "/mnt/volume";
 
+const ABOVE: &[(&str, &str)] = &[("mount /sys/fs/cgroup", "read-only, as containerd asks")];
+const ABOVE_AND_ROOT: &[(&str, &str)] = &[
+    ("mount /sys/fs/cgroup", "read-only, as containerd asks"),
+    ("mount /", "shared, as containerd asks; runc before 1.2 leaves it private"),
+];
+
 pub(super) const SCENARIOS: &[Scenario] = &[
     scenario("a volume of the pod is read and written", "Container: starting with volume", written, &[("read", "value"), ("write", "done"), ("on the host", "written")]),
     scenario("a directory of the host", "", host_directory, &[("read", "value"), ("write", "done"), ("on the host", "written")]).refused("mount.host-path"),
     scenario("a volume behind a symbolic link", "Container: volume when host path is a symlink", behind_link, &[("read", "value"), ("write", "done")]).refused("mount.host-path"),
     scenario("one file of the pod", "", one_file, &[("read", "value"), ("kind", "regular file")]),
-    scenario("a read-only volume", "Container Mount Readonly: non-recursive", read_only, &[("write", "Read-only file system"), ("write below", "done"), ("status", "readonly")])
-        .restricted(&[("write", "Read-only file system"), ("write below", "Read-only file system"), ("status", "readonly")]),
+    scenario("a read-only volume", "Container Mount Readonly: non-recursive", read_only, &[("write", "Read-only file system"), ("write below", "done"), ("status", "readonly")]),
     scenario("a recursively read-only volume", "Container Mount Readonly: recursive", recursively, &[("write", "Read-only file system"), ("write below", "Read-only file system"), ("status", "readonly recursive")])
         .since_two("1.7 does not know it")
         .by_path("containerd up to 2.1 asks only runtimes of the type `io.containerd.runc.v2` for their features, so that the kubelet offers it for no other handler"),
@@ -29,10 +35,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     scenario("recursive and propagated is refused by containerd", "Container Mount Readonly: reject PROPAGATION_HOST_TO_CONTAINER and PROPAGATION_BIDIRECTIONAL", recursive_and_propagated, &[("host to container", "refused"), ("bidirectional", "refused")])
         .since_two("1.7 does not know it")
         .by_path("containerd up to 2.1 asks only runtimes of the type `io.containerd.runc.v2` for their features"),
-    scenario("private propagation", "Container Mount Propagation: rprivate", private, &[("the host's later mount", "not there"), ("peers", "private")]),
+    scenario("private propagation", "Container Mount Propagation: rprivate", private, &[("the host's later mount", "not there"), ("peers", "private")])
+        .differs(ABOVE),
     scenario("propagation from host to container", "Container Mount Propagation: rslave", to_container, &[("the host's later mount", "there"), ("peers", "master")])
+        .differs(ABOVE)
         .restricted(&[("the host's later mount", "not there"), ("peers", "private")]),
     scenario("propagation both ways", "Container Mount Propagation: rshared", both_ways, &[("the host's later mount", "there"), ("the container's mount", "there"), ("peers", "shared")])
+        .differs(ABOVE_AND_ROOT)
         .refused("priv.heuristic"),
 ];
 
@@ -226,6 +235,7 @@ fn propagated_in(
         seen.note("the container's mount", if there { "there" } else { "not there" });
         unmount(&folder.join("container"))?;
     }
+    look::mounts(&format!("/proc/{}", container.pid()?), &mut seen)?;
     let table = fs::read_to_string(format!("/proc/{}/mountinfo", container.pid()?))?;
     let line = table.lines().find(|line| line.split(' ').nth(4) == Some(AT)).unwrap_or_default();
     let peers: Vec<_> = line
