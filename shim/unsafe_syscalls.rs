@@ -142,20 +142,40 @@ pub(crate) fn make_tree_read_only(mount: impl AsFd) -> io::Result<()> {
 }
 
 fn set_read_only(mount: impl AsFd, recursive: libc::c_int) -> io::Result<()> {
-    /// `struct mount_attr` of linux/mount.h, first version.
-    #[repr(C)]
-    struct MountAttr {
-        attr_set: u64,
-        attr_clr: u64,
-        propagation: u64,
-        userns_fd: u64,
-    }
-    let attr = MountAttr {
-        attr_set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID,
-        attr_clr: 0,
-        propagation: 0,
-        userns_fd: 0,
-    };
+    let attr = MountAttr { attr_set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID, ..MountAttr::default() };
+    set_mount_attributes(mount, recursive, &attr)
+}
+
+/// Which mounts a change is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// The one.
+    Alone,
+    /// The one and all that are mounted below it.
+    Tree,
+}
+
+/// Gives a mount one of the propagation types of mount(2): `MS_PRIVATE`, `MS_SLAVE`, `MS_SHARED` or `MS_UNBINDABLE`.
+///
+/// # Errors
+///
+/// The kernel's errno: `EINVAL` when `mount` is not the root of a mount, `ENOSYS` before 5.12.
+pub(crate) fn set_propagation(mount: impl AsFd, propagation: u64, depth: Depth) -> io::Result<()> {
+    let recursive = if depth == Depth::Tree { libc::AT_RECURSIVE } else { 0 };
+    set_mount_attributes(mount, recursive, &MountAttr { propagation, ..MountAttr::default() })
+}
+
+/// `struct mount_attr` of linux/mount.h, first version.
+#[repr(C)]
+#[derive(Default)]
+struct MountAttr {
+    attr_set: u64,
+    attr_clr: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+fn set_mount_attributes(mount: impl AsFd, recursive: libc::c_int, attr: &MountAttr) -> io::Result<()> {
     // JUSTIFICATION: neither nix nor rustix wraps mount_setattr(2).
     // SAFETY: the path is a constant C string, the struct has the kernel's layout and its size is passed along; the
     // kernel reads both during the call.
@@ -165,7 +185,7 @@ fn set_read_only(mount: impl AsFd, recursive: libc::c_int) -> io::Result<()> {
             mount.as_fd().as_raw_fd(),
             c"".as_ptr(),
             libc::AT_EMPTY_PATH | recursive,
-            &raw const attr,
+            &raw const *attr,
             size_of::<MountAttr>(),
         )
     };

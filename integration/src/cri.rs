@@ -13,6 +13,9 @@ use crate::{Failure, image};
 
 const SECONDS: u64 = 90;
 
+/// The generated client of CRI's runtime service.
+pub type Client = cri::runtime_service_client::RuntimeServiceClient<tonic::transport::Channel>;
+
 /// A connection.
 #[derive(Debug)]
 pub struct Cri {
@@ -80,8 +83,27 @@ impl Cri {
         self.call("Status", async move { client.status(cri::StatusRequest { verbose: false }).await }).map(drop)
     }
 
-    fn client(&self) -> cri::runtime_service_client::RuntimeServiceClient<tonic::transport::Channel> {
-        cri::runtime_service_client::RuntimeServiceClient::new(self.channel.clone())
+    fn client(&self) -> Client {
+        Client::new(self.channel.clone())
+    }
+
+    /// Makes any call of the runtime service, for those that have no method of their own here.
+    ///
+    /// # Errors
+    /// containerd or the shim refuses, or does not answer.
+    pub fn ask<R, F>(&self, name: &'static str, request: impl FnOnce(Client) -> F) -> Result<R, Failure>
+    where
+        F: Future<Output = Result<Response<R>, Status>>,
+    {
+        self.call(name, request(self.client()))
+    }
+
+    /// The next message of an answer that is a stream; `None` at its end.
+    ///
+    /// # Errors
+    /// The stream breaks off, or nothing comes.
+    pub fn next<M>(&self, name: &'static str, stream: &mut tonic::Streaming<M>) -> Result<Option<M>, Failure> {
+        self.call(name, async { stream.message().await.map(Response::new) })
     }
 
     /// A pod's configuration with a network of its own, to be changed before it is run.
@@ -118,21 +140,37 @@ impl Cri {
         Ok(Pod { cri: self, id: answer.pod_sandbox_id, config })
     }
 
-    /// Creates a container and starts it.
+    /// Creates a container; the shim hears of it only when it is started.
     ///
     /// # Errors
-    /// containerd or the shim refuses.
-    pub fn start(&self, pod: &Pod<'_>, config: cri::ContainerConfig) -> Result<String, Failure> {
+    /// containerd refuses.
+    pub fn create(&self, pod: &Pod<'_>, config: cri::ContainerConfig) -> Result<String, Failure> {
         let mut client = self.client();
         let request = cri::CreateContainerRequest {
             pod_sandbox_id: pod.id.clone(),
             config: Some(config),
             sandbox_config: Some(pod.config.clone()),
         };
-        let id = self.call("CreateContainer", async move { client.create_container(request).await })?.container_id;
+        Ok(self.call("CreateContainer", async move { client.create_container(request).await })?.container_id)
+    }
+
+    /// Starts a created container.
+    ///
+    /// # Errors
+    /// containerd or the shim refuses.
+    pub fn begin(&self, container: &str) -> Result<(), Failure> {
         let mut client = self.client();
-        let request = cri::StartContainerRequest { container_id: id.clone() };
-        self.call("StartContainer", async move { client.start_container(request).await })?;
+        let request = cri::StartContainerRequest { container_id: container.to_owned() };
+        self.call("StartContainer", async move { client.start_container(request).await }).map(drop)
+    }
+
+    /// Creates a container and starts it.
+    ///
+    /// # Errors
+    /// containerd or the shim refuses.
+    pub fn start(&self, pod: &Pod<'_>, config: cri::ContainerConfig) -> Result<String, Failure> {
+        let id = self.create(pod, config)?;
+        self.begin(&id)?;
         Ok(id)
     }
 

@@ -18,6 +18,7 @@ pub mod invocation;
 pub mod leftovers;
 pub mod policy;
 pub mod poll;
+pub mod streaming;
 pub mod streams;
 pub mod tasks;
 

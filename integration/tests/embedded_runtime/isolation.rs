@@ -159,3 +159,33 @@ fn every_word_of_the_roots_propagation_is_understood() {
         assert_eq!(root.contains("unbindable"), word.contains("unbindable"), "{word}: {root}");
     }
 }
+
+/// Whoever stays outside in a hierarchy without a controller, such as systemd's, sees all of it and belongs to the shim's service.
+#[test]
+fn a_container_is_in_a_cgroup_of_its_own_in_every_hierarchy() {
+    let cgroups = |runtime| {
+        let container = Container::new(runtime, "exec sleep 1000", |_| {});
+        container.run();
+        let text = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).unwrap();
+        text.replace(&container.id, "ID")
+    };
+    let embedded = cgroups(Runtime::Embedded);
+    assert!(embedded.contains(":/ID\n"), "{embedded}");
+    assert_eq!(embedded, cgroups(Runtime::Runc));
+}
+
+/// A directory that everybody may write to would let any user put another node in the place of one.
+#[test]
+fn directories_of_device_nodes_belong_to_root() {
+    let nodes = |spec: &mut serde_json::Value| {
+        let node =
+            |path| json!({ "path": path, "type": "c", "major": 1, "minor": 3, "fileMode": 438, "uid": 0, "gid": 0 });
+        spec["linux"]["devices"] = json!([node("/dev/net/tun"), node("/dev/a/b/c"), node("/dev/single")]);
+    };
+    for runtime in [Runtime::Runc, Runtime::Embedded] {
+        let container = Container::new(runtime, "exec sleep 1000", nodes);
+        container.run();
+        let modes = container.exec("stat -c '%a %n' /dev/net /dev/a /dev/a/b /dev/net/tun").succeeds().stdout;
+        assert_eq!(modes, "755 /dev/net\n755 /dev/a\n755 /dev/a/b\n666 /dev/net/tun\n", "{runtime:?}");
+    }
+}

@@ -69,13 +69,27 @@ fn an_update_goes_down_and_up_again() {
 }
 
 #[test]
-fn an_update_of_devices_or_of_nonsense_changes_nothing() {
+fn an_update_of_nonsense_changes_nothing() {
     let container = limited();
-    let all = json!({ "devices": [{ "allow": true, "access": "rwm" }], "pids": { "limit": 90 } });
-    update(&container, &all).fails_with("resources.devices is refused");
     update(&container, &json!([1])).fails_with("is no OCI resources");
     update(&container, &json!({ "memory": { "limit": "much" } })).fails_with("is no OCI resources");
     assert_eq!((read(&container, PIDS), read(&container, MEMORY)), ("50".to_owned(), (64 * MIB).to_string()));
+}
+
+/// CRI sends the device rules of the original specification along with each update.
+#[test]
+fn an_update_leaves_the_devices_as_they_are() {
+    let container = Container::embedded("sleep 1000", |spec| {
+        let capabilities = json!(["CAP_MKNOD"]);
+        spec["process"]["capabilities"] =
+            json!({ "bounding": capabilities, "effective": capabilities, "permitted": capabilities });
+    });
+    container.run();
+    let all = json!({ "devices": [{ "allow": true, "access": "rwm" }], "pids": { "limit": 90 } });
+    update(&container, &all).succeeds();
+    assert_eq!(read(&container, PIDS), "90");
+    let answer = container.exec("mknod /tmp/loop b 7 0; dd if=/tmp/loop of=/dev/null count=1");
+    assert!(answer.stderr.contains("Operation not permitted"), "{answer:?}");
 }
 
 #[test]

@@ -16,4 +16,6 @@ mod lifecycle;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod mounts;
+#[cfg(test)]
 mod support;

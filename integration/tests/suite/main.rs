@@ -15,6 +15,7 @@ mod audit;
 mod below;
 mod bypass;
 mod cancellation;
+mod cri;
 mod denials;
 mod exchange;
 mod exec;

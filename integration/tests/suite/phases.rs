@@ -12,7 +12,7 @@ use palisade_probe::Verdict;
 use crate::probes::ROWS;
 use crate::support::{Check, World, trial};
 use crate::{
-    audit, below, cancellation, denials, exchange, exec, isolation, lifecycle, limits, logger, mutations, pods,
+    audit, below, cancellation, cri, denials, exchange, exec, isolation, lifecycle, limits, logger, mutations, pods,
     restart, selection, terminal,
 };
 
@@ -61,6 +61,7 @@ fn all(world: &'static World) -> Vec<Phase> {
         phase("restricted, embedded runtime", "", everything(world)),
         Phase { alone: true, ..phase("restarts and deaths", "", restart::trials(world)) },
         phase("restricted, runc as the runtime", &runc_policy(world), with_another_runtime(world)),
+        phase("cri, all allowed", "profile = \"privileged\"\n", cri::alike(world)),
         phase("user namespaces", &exchange::policy_of_mount(world), exchange::in_user_namespace(world)),
         phase("a runtime that exchanges a source", &exchange::policy(world), exchange::trials(world)),
         Phase { alone: true, ..phase("a listed path", &below::policy(world), below::trials(world)) },
@@ -104,6 +105,7 @@ fn everything(world: &'static World) -> Vec<Trial> {
         pods::trials,
         audit::trials,
         crate::bypass::trials,
+        cri::restricted,
     ];
     parts.into_iter().flat_map(|part| part(world)).collect()
 }

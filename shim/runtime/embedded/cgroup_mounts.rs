@@ -1,73 +1,86 @@
-//! Read-only cgroup mounts that are read-only.
+//! The options of cgroup mounts.
 //!
-//! libcontainer 0.7 mounts a v1 hierarchy without looking at `ro`, so a container's root could write its own limits.
-//! They are made read-only before `create` returns, which is before the container's program runs.
+//! libcontainer 0.7 mounts a v1 hierarchy without looking at `ro`, so a container's root could write its own limits, nor at `nosuid`
+//! and the like. The mounts get their options before `create` returns, which is before the container's program runs.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::Path;
-use std::thread;
 
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, setns, unshare};
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Mount, Spec};
+
+use super::mount_namespace;
 
 const NONE: Option<&str> = None;
 
-/// Makes every cgroup mount read-only that the spec wants so, in the mount namespace of `init`.
-pub(super) fn force_read_only(init: i32, spec: &Spec) -> io::Result<()> {
+/// The options that count, and what they are for mount(2).
+const OPTIONS: [(&str, MsFlags); 4] = [
+    ("ro", MsFlags::MS_RDONLY),
+    ("nosuid", MsFlags::MS_NOSUID),
+    ("nodev", MsFlags::MS_NODEV),
+    ("noexec", MsFlags::MS_NOEXEC),
+];
+
+/// Gives every cgroup mount the options that the spec has for it, in the mount namespace of `init`.
+pub(super) fn put_in_force(init: i32, spec: &Spec) -> io::Result<()> {
     let mounts = spec.mounts().as_deref().unwrap_or_default();
-    let wanted = mounts.iter().filter(|mount| {
-        let is_cgroup = matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2"));
-        is_cgroup && mount.options().as_deref().unwrap_or_default().iter().any(|option| option == "ro")
-    });
+    let cgroups = mounts.iter().filter(|mount| matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2")));
     let table = fs::read_to_string(format!("/proc/{init}/mountinfo"))?;
-    let writable: Vec<String> = wanted.flat_map(|mount| writable_below(mount.destination(), &table)).collect();
-    if writable.is_empty() {
+    let changes: Vec<(String, MsFlags)> = cgroups.flat_map(|mount| changes(mount, &table)).collect();
+    if changes.is_empty() {
         return Ok(());
     }
-    let namespace = File::open(format!("/proc/{init}/ns/mnt"))?;
-    // A thread with a file system view of its own can enter the namespace; the process stays where it is.
-    let entered = thread::Builder::new().spawn(move || remount(&namespace, &writable))?;
-    entered.join().map_err(|_| io::Error::other("the remounting thread panicked"))?
+    mount_namespace::within(init, || changes.iter().try_for_each(|(point, flags)| remount(point, *flags)))?
 }
 
-/// Mount points at and below `destination` whose own flags lack `ro`. Source: proc_pid_mountinfo(5), fields 5 and 6.
-fn writable_below(destination: &Path, table: &str) -> Vec<String> {
+/// Mount points at and below a cgroup mount that lack one of its options, with all that they are to have: those, and what they have.
+/// Source: proc_pid_mountinfo(5), fields 5 and 6.
+fn changes(wanted: &Mount, table: &str) -> Vec<(String, MsFlags)> {
+    let options = wanted.options().as_deref().unwrap_or_default();
+    let wanted_flags = flags_of(options.iter().map(String::as_str));
     let below = table.lines().filter_map(|line| {
         let mut fields = line.split(' ').skip(4);
         let (point, options) = (fields.next()?, fields.next()?);
-        let is_writable = options.split(',').all(|option| option != "ro");
-        (is_writable && Path::new(point).starts_with(destination)).then(|| point.to_owned())
+        let present = flags_of(options.split(','));
+        let is_ours = Path::new(point).starts_with(wanted.destination());
+        (is_ours && !present.contains(wanted_flags)).then(|| (point.to_owned(), wanted_flags | present))
     });
     below.collect()
 }
 
-fn remount(namespace: &File, points: &[String]) -> io::Result<()> {
-    unshare(CloneFlags::CLONE_FS)?;
-    setns(namespace, CloneFlags::CLONE_NEWNS)?;
-    let flags = MsFlags::MS_BIND
-        | MsFlags::MS_REMOUNT
-        | MsFlags::MS_RDONLY
-        | MsFlags::MS_NOSUID
-        | MsFlags::MS_NODEV
-        | MsFlags::MS_NOEXEC;
-    points.iter().try_for_each(|point| Ok(mount(NONE, point.as_str(), NONE, flags, NONE)?))
+fn flags_of<'a>(options: impl Iterator<Item = &'a str>) -> MsFlags {
+    let flag = |option| OPTIONS.iter().find(|(name, _)| *name == option).map(|(_, flag)| *flag);
+    options.filter_map(flag).collect()
+}
+
+fn remount(point: &str, flags: MsFlags) -> io::Result<()> {
+    Ok(mount(NONE, point, NONE, MsFlags::MS_BIND | MsFlags::MS_REMOUNT | flags, NONE)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_writable_mounts_at_or_below_count() {
-        let table = "\
+    const TABLE: &str = "\
 30 20 0:5 / /sys ro,nosuid - sysfs sysfs rw\n\
 31 30 0:6 / /sys/fs/cgroup rw,nosuid - tmpfs tmpfs rw\n\
 32 31 0:7 /a /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n\
-33 31 0:8 /a /sys/fs/cgroup/pids ro,relatime - cgroup cgroup rw,pids\n\
+33 31 0:8 /a /sys/fs/cgroup/pids ro,nosuid,relatime - cgroup cgroup rw,pids\n\
 34 20 0:9 / /sys/fs/cgroups rw - tmpfs tmpfs rw\n";
-        let found = writable_below(Path::new("/sys/fs/cgroup"), table);
-        assert_eq!(found, ["/sys/fs/cgroup", "/sys/fs/cgroup/memory"]);
+
+    fn changed(options: &str) -> Vec<(String, MsFlags)> {
+        let mount = format!(r#"{{"destination":"/sys/fs/cgroup","type":"cgroup","options":[{options}]}}"#);
+        changes(&serde_json::from_str(&mount).unwrap(), TABLE)
+    }
+
+    #[test]
+    fn only_mounts_at_or_below_that_lack_an_option_count() {
+        assert_eq!(
+            changed(r#""ro","nosuid","relatime""#),
+            [("/sys/fs/cgroup".to_owned(), read_only), ("/sys/fs/cgroup/memory".to_owned(), read_only)]
+        );
+        assert_eq!(changed(r#""rw","nosuid""#), [("/sys/fs/cgroup/memory".to_owned(), MsFlags::MS_NOSUID)]);
+        assert_eq!(changed(r#""rw","relatime""#), []);
     }
 }

@@ -20,7 +20,7 @@ use super::init_process::InitProcess;
 use super::program::Program;
 use super::spec::{self, EnforceableSpec};
 use super::state::{Record, StateDir};
-use super::{cgroup_mounts, clock, devices, report, update};
+use super::{cgroup_mounts, clock, devices, propagation, report, update};
 
 /// Longest wait for the processes of a failed create to die.
 const TAKE_BACK_LIMIT: Duration = Duration::from_secs(5);
@@ -77,11 +77,15 @@ impl NewContainer {
         self.filter.save(&state.filter())?;
         let program = Program::new(self.spec.process(), self.credentials, self.filter.clone());
         self.write_specs(state, &program)?;
+        self.cgroup.enter_bare()?;
         let pid = self.run_libcontainer(state, ContainerExecutor::new(program))?;
         let init = InitProcess::observe(pid).map_err(RuntimeFailure::kernel("look at the init process"))?;
         self.limit(init)?;
-        cgroup_mounts::force_read_only(pid, self.spec.spec())
-            .map_err(RuntimeFailure::kernel("make the cgroup mounts read-only"))?;
+        cgroup_mounts::put_in_force(pid, self.spec.spec())
+            .map_err(RuntimeFailure::kernel("set the options of the cgroup mounts"))?;
+        devices::directories::close(pid, self.spec.linux())
+            .map_err(RuntimeFailure::kernel("close the directories of device nodes"))?;
+        propagation::put_in_force(pid, self.spec.spec())?;
         record.init = Some(init);
         state.save(&record)?;
         self.request.pid_file.as_deref().map_or(Ok(()), |file| write_pid_file(file, pid))
@@ -150,8 +154,10 @@ impl NewContainer {
 
     /// Removes what a failed create has made. What can't be removed is told beside the failure itself.
     fn take_back(&self, state: StateDir) {
-        if let Err(error) = self.cgroup.remove(TAKE_BACK_LIMIT) {
-            report::note(&format!("after the failed create: {error}"));
+        for taken in [self.cgroup.leave_bare(), self.cgroup.remove(TAKE_BACK_LIMIT)] {
+            if let Err(error) = taken {
+                report::note(&format!("after the failed create: {error}"));
+            }
         }
         if let Err(error) = state.remove() {
             report::note(&format!("after the failed create: {error}"));

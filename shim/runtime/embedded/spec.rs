@@ -13,6 +13,8 @@ use oci_spec::runtime::{
 };
 use thiserror::Error;
 
+use super::propagation;
+
 /// Most bytes of a spec. containerd's own are below 100 KiB.
 const MAX_SPEC: u64 = 4 << 20;
 
@@ -123,12 +125,13 @@ impl EnforceableSpec {
         let mut linux = self.linux.clone();
         let mut resources = linux.resources().clone().unwrap_or_default();
         resources.set_devices(Some(devices));
-        let propagation = linux.rootfs_propagation().as_deref().map(plain_propagation);
+        let rootfs_propagation =
+            linux.rootfs_propagation().as_deref().map(|wanted| propagation::of_rootfs(wanted).into());
         linux
-            .set_rootfs_propagation(propagation)
             .set_seccomp(None)
             .set_cgroups_path(Some(cgroup.to_owned()))
-            .set_resources(Some(resources));
+            .set_resources(Some(resources))
+            .set_rootfs_propagation(rootfs_propagation);
         let mut spec = self.spec.clone();
         spec.set_linux(Some(linux)).set_process(Some(process)).set_root(self.absolute_root());
         if let Some(hooks) = spec.hooks_mut() {
@@ -163,19 +166,6 @@ impl EnforceableSpec {
         root.set_path(self.rootfs.clone());
         Some(root)
     }
-}
-
-/// libcontainer knows the words without `r` alone, and means all mounts by them. Source: OCI `config-linux.md` "Rootfs Mount
-/// Propagation", containerd's CRI, which writes the words with `r`.
-fn plain_propagation(word: &str) -> String {
-    match word {
-        "rshared" => "shared",
-        "rslave" => "slave",
-        "rprivate" => "private",
-        "runbindable" => "unbindable",
-        other => other,
-    }
-    .to_owned()
 }
 
 /// Gives hooks without a time limit one.

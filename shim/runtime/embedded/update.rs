@@ -1,6 +1,7 @@
 //! `update`: new limits for a container that exists.
 //!
-//! The limits are written by the shim's own cgroup room. Device rules are refused: they are fixed at create.
+//! The limits are written by the shim's own cgroup room. Device rules stay as `create` settled them, whatever a request says, as
+//! with runc: CRI sends those of the original specification along with every update.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -26,7 +27,6 @@ pub(super) fn update(root: &Path, id: &ContainerId, file: &Path) -> Result<(), R
     let wrong = || RuntimeFailure::WrongStatus { verb: "update", id: id.clone(), status };
     let init = record.init.filter(|_| status != Status::Stopped).ok_or_else(wrong)?;
     let resources: LinuxResources = if is_stdin(file) { from_stdin()? } else { spec::read_json(file, "resources")? };
-    refuse_devices(&resources)?;
     limit(init, &resources).map_err(RuntimeFailure::Limits)
 }
 
@@ -36,16 +36,6 @@ fn from_stdin() -> Result<LinuxResources, RuntimeFailure> {
     read.map_err(RuntimeFailure::kernel("read the resources from stdin"))?;
     let syntax = |source| SpecError::Syntax { path: "/dev/stdin".into(), what: "resources", source };
     Ok(serde_json::from_slice(&text).map_err(syntax)?)
-}
-
-fn refuse_devices(resources: &LinuxResources) -> Result<(), SpecError> {
-    match resources.devices() {
-        Some(rules) if !rules.is_empty() => Err(SpecError::Refused {
-            field: "resources.devices".into(),
-            reason: "device rules are fixed at create; leave them out",
-        }),
-        _ => Ok(()),
-    }
 }
 
 /// Writes limits into the cgroup of the init process.

@@ -7,9 +7,11 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::statfs;
 
-use super::{CgroupError, ContainerCgroup, Version, io_error};
+use super::{Bare, CgroupError, ContainerCgroup, Version, io_error};
 
 const CGROUP_ROOT: &str = "/sys/fs/cgroup";
+/// Where systemd mounts v2 when v1 has the controllers.
+const UNIFIED_BESIDE_V1: &str = "/sys/fs/cgroup/unified";
 /// `CGROUP2_SUPER_MAGIC`.
 const CGROUP2_MAGIC: i64 = 0x6367_7270;
 /// The v1 controllers that libcgroups puts a container into.
@@ -36,7 +38,7 @@ fn is_systemd_path(path: &Path) -> bool {
 /// What is mounted at `/sys/fs/cgroup`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in super::super) enum Hierarchy {
-    /// v1, or both (then v1 has the controllers): each mount point with its controllers.
+    /// v1, or both (then v1 has the controllers): each mount point with its controllers; those without one as well, and v2.
     V1(Vec<(PathBuf, Vec<String>)>),
     /// v2 alone.
     V2,
@@ -85,6 +87,7 @@ impl Hierarchy {
                     freezer: Some(directory.clone()),
                     devices: None,
                     directories: vec![directory],
+                    bare: Vec::new(),
                 })
             }
         }
@@ -96,6 +99,7 @@ fn v1_cgroup(mounts: &[(PathBuf, Vec<String>)], spec_path: PathBuf, below: &Path
         let mount = mounts.iter().find(|(_, controllers)| controllers.iter().any(|name| name == controller));
         mount.map(|(mount, _)| mount.join(below))
     };
+    let bare = mounts.iter().filter(|(_, controllers)| controllers.is_empty());
     ContainerCgroup {
         version: Version::V1,
         spec_path,
@@ -103,22 +107,27 @@ fn v1_cgroup(mounts: &[(PathBuf, Vec<String>)], spec_path: PathBuf, below: &Path
         freezer: with("freezer"),
         devices: with("devices"),
         directories: mounts.iter().map(|(mount, _)| mount.join(below)).collect(),
+        bare: bare.map(|(mount, _)| Bare { root: mount.clone(), directory: mount.join(below) }).collect(),
     }
 }
 
-/// Mount point and controllers of a mountinfo line, if it is a v1 hierarchy that containers are put into.
+/// Mount point and controllers of a mountinfo line, if it is a hierarchy that containers are put into: one of v1, or v2 beside v1.
 fn v1_mount(line: &str) -> Option<(PathBuf, Vec<String>)> {
     let (mount, filesystem) = line.split_once(" - ")?;
+    let point = PathBuf::from(mount.split(' ').nth(4)?);
     let mut filesystem = filesystem.split(' ');
-    if filesystem.next()? != "cgroup" {
+    let kind = filesystem.next()?;
+    if kind == "cgroup2" && point == Path::new(UNIFIED_BESIDE_V1) {
+        return Some((point, Vec::new()));
+    }
+    if kind != "cgroup" {
         return None;
     }
+    let options: Vec<&str> = filesystem.nth(1)?.split(',').collect();
     let controllers: Vec<String> =
-        filesystem.nth(1)?.split(',').filter(|option| V1_CONTROLLERS.contains(option)).map(str::to_owned).collect();
-    if controllers.is_empty() {
-        return None;
-    }
-    Some((PathBuf::from(mount.split(' ').nth(4)?), controllers))
+        options.iter().filter(|option| V1_CONTROLLERS.contains(option)).map(|&option| option.to_owned()).collect();
+    let named = options.iter().any(|option| option.starts_with("name="));
+    (named || !controllers.is_empty()).then_some((point, controllers))
 }
 
 /// A path below a hierarchy's root: never the root itself, never out of it.
@@ -217,13 +226,26 @@ mod tests {
     }
 
     #[test]
-    fn only_hierarchies_with_a_controller_count() {
-        let line = |kind, options| format!("30 24 0:26 / /c/x rw,relatime - {kind} cgroup rw,{options}");
+    fn hierarchies_with_a_controller_or_a_name_count() {
+        let line = |at, kind, options| format!("30 24 0:26 / {at} rw,relatime - {kind} cgroup rw,{options}");
         assert_eq!(
-            v1_mount(&line("cgroup", "cpu,cpuacct")),
+            v1_mount(&line("/c/x", "cgroup", "cpu,cpuacct")),
             Some(("/c/x".into(), vec!["cpu".into(), "cpuacct".into()]))
         );
-        assert_eq!(v1_mount(&line("cgroup", "name=systemd")), None);
-        assert_eq!(v1_mount(&line("cgroup2", "memory")), None);
+        assert_eq!(v1_mount(&line("/c/x", "cgroup", "xattr,name=systemd")), Some(("/c/x".into(), vec![])));
+        assert_eq!(v1_mount(&line("/c/x", "cgroup", "rdma")), None);
+        assert_eq!(v1_mount(&line("/c/x", "cgroup2", "memory")), None);
+        assert_eq!(
+            v1_mount(&line(UNIFIED_BESIDE_V1, "cgroup2", "nsdelegate")),
+            Some((UNIFIED_BESIDE_V1.into(), vec![]))
+        );
+    }
+
+    #[test]
+    fn hierarchies_without_a_controller_are_left_to_this_runtime() {
+        let mounts = vec![("/c/memory".into(), vec!["memory".into()]), ("/c/systemd".into(), vec![])];
+        let cgroup = Hierarchy::V1(mounts).cgroup(Some(Path::new("/pods/a")), "id").unwrap();
+        assert_eq!(cgroup.directories.len(), 2);
+        assert_eq!(cgroup.bare, [Bare { root: "/c/systemd".into(), directory: "/c/systemd/pods/a".into() }]);
     }
 }

@@ -114,6 +114,18 @@ pub(super) struct ContainerCgroup {
     freezer: Option<PathBuf>,
     /// The one with the device lists; v1 only.
     devices: Option<PathBuf>,
+    /// Those of `directories` that libcontainer knows nothing of; v1 only.
+    #[serde(default)]
+    bare: Vec<Bare>,
+}
+
+/// A container's directory in a hierarchy without a controller, such as systemd's, or in that of v2 beside v1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Bare {
+    /// The mount point.
+    root: PathBuf,
+    directory: PathBuf,
 }
 
 impl ContainerCgroup {
@@ -137,6 +149,20 @@ impl ContainerCgroup {
     /// The directory with `devices.allow` and `devices.deny`.
     pub(super) fn device_lists(&self) -> Option<&Path> {
         self.devices.as_deref()
+    }
+
+    /// Puts this process, and so its children, where libcontainer puts nobody: hierarchies without a controller. A container that
+    /// stayed outside would belong to the shim's service for systemd, and see the whole hierarchy of the host.
+    pub(super) fn enter_bare(&self) -> Result<(), CgroupError> {
+        self.bare.iter().try_for_each(|Bare { directory, .. }| {
+            fs::create_dir_all(directory).map_err(io_error("make the cgroup", directory))?;
+            processes::join(directory)
+        })
+    }
+
+    /// Takes this process out of them again, so that they can be removed.
+    pub(super) fn leave_bare(&self) -> Result<(), CgroupError> {
+        self.bare.iter().try_for_each(|Bare { root, .. }| processes::join(root))
     }
 
     /// Puts this process in.

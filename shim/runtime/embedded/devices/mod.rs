@@ -8,6 +8,7 @@
 //! a way to a raw network interface), and the host's console, of which an image can bring a node; both are taken back
 //! unless the spec allows them.
 
+pub(super) mod directories;
 mod program;
 mod rules;
 
