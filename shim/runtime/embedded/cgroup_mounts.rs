@@ -76,6 +76,7 @@ mod tests {
 
     #[test]
     fn only_mounts_at_or_below_that_lack_an_option_count() {
+        let read_only = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID;
         assert_eq!(
             changed(r#""ro","nosuid","relatime""#),
             [("/sys/fs/cgroup".to_owned(), read_only), ("/sys/fs/cgroup/memory".to_owned(), read_only)]
