@@ -5,6 +5,7 @@
 //! it, or is refused by the rule that is named. `docs/cri.md` is made from the table.
 
 mod containers;
+mod endings;
 mod execution;
 mod idempotence;
 mod images;
@@ -16,6 +17,7 @@ mod network;
 mod page;
 mod paths;
 mod plugins;
+mod ports;
 mod privileges;
 mod propagation;
 mod remapped;
@@ -41,9 +43,11 @@ use stage::{Fault, Stage};
 const TABLE: &[(&str, &[Scenario])] = &[
     ("Pod sandboxes", sandboxes::SCENARIOS),
     ("Containers", containers::SCENARIOS),
+    ("Ends of containers", endings::SCENARIOS),
     ("Idempotence", idempotence::SCENARIOS),
     ("Commands", execution::SCENARIOS),
     ("Streams", streams::SCENARIOS),
+    ("Forwarded ports", ports::SCENARIOS),
     ("Logs", logs::SCENARIOS),
     ("Users and groups", users::SCENARIOS),
     ("Privileges", privileges::SCENARIOS),
