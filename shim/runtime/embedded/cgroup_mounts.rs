@@ -76,10 +76,9 @@ mod tests {
 
     #[test]
     fn only_mounts_at_or_below_that_lack_an_option_count() {
-        assert_eq!(
-            changed(r#""ro","nosuid","relatime""#),
-            [("/sys/fs/cgroup".to_owned(), read_only), ("/sys/fs/cgroup/memory".to_owned(), read_only)]
-        );
+        let above = ("/sys/fs/cgroup".to_owned(), MsFlags::MS_RDONLY | MsFlags::MS_NOSUID);
+        let memory = ("/sys/fs/cgroup/memory".to_owned(), MsFlags::MS_RDONLY);
+        assert_eq!(changed(r#""ro","relatime""#), [above, memory]);
         assert_eq!(changed(r#""rw","nosuid""#), [("/sys/fs/cgroup/memory".to_owned(), MsFlags::MS_NOSUID)]);
         assert_eq!(changed(r#""rw","relatime""#), []);
     }
