@@ -76,9 +76,11 @@ mod tests {
 
     #[test]
     fn only_mounts_at_or_below_that_lack_an_option_count() {
-        let above = ("/sys/fs/cgroup".to_owned(), MsFlags::MS_RDONLY | MsFlags::MS_NOSUID);
-        let memory = ("/sys/fs/cgroup/memory".to_owned(), MsFlags::MS_RDONLY);
-        assert_eq!(changed(r#""ro","relatime""#), [above, memory]);
+        let read_only = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID;
+        assert_eq!(
+            changed(r#""ro","nosuid","relatime""#),
+            [("/sys/fs/cgroup".to_owned(), read_only), ("/sys/fs/cgroup/memory".to_owned(), read_only)]
+        );
         assert_eq!(changed(r#""rw","nosuid""#), [("/sys/fs/cgroup/memory".to_owned(), MsFlags::MS_NOSUID)]);
         assert_eq!(changed(r#""rw","relatime""#), []);
     }
