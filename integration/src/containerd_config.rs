@@ -12,8 +12,10 @@ pub(crate) fn render(assets: &Assets, layout: &Layout, cni_plugins: &str) -> Str
     let generation = assets.generation;
     let common = format!(
         "root = \"{ROOT}\"\nstate = \"{STATE}\"\n\
-         disabled_plugins = [\"io.containerd.nri.v1.nri\", \"io.containerd.internal.v1.tracing\", \"io.containerd.tracing.processor.v1.otlp\"]\n\
-         [grpc]\naddress = \"{SOCKET}\"\n[plugins.\"io.containerd.internal.v1.opt\"]\npath = \"{base}/opt\"\n"
+         disabled_plugins = [\"io.containerd.internal.v1.tracing\", \"io.containerd.tracing.processor.v1.otlp\"]\n\
+         [grpc]\naddress = \"{SOCKET}\"\n[plugins.\"io.containerd.internal.v1.opt\"]\npath = \"{base}/opt\"\n\
+         [plugins.\"io.containerd.nri.v1.nri\"]\ndisable = false\nsocket_path = \"{base}/nri.sock\"\n\
+         plugin_path = \"{base}/nri/plugins\"\nplugin_config_path = \"{base}/nri/conf.d\"\n"
     );
     let cri = match generation {
         Generation::Two => "io.containerd.cri.v1.runtime",

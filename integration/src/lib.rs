@@ -16,6 +16,7 @@ pub mod failure;
 pub mod image;
 pub mod invocation;
 pub mod leftovers;
+pub mod nri;
 pub mod policy;
 pub mod poll;
 pub mod streaming;

@@ -1,7 +1,8 @@
 //! The integration suite: what palisade does to real containers of a real containerd, with plain runc beside it as the control.
 //!
 //! Run by `scripts/test` as root. One process runs all phases against one containerd; each phase puts another policy file in force.
-//! A prerequisite that is missing is a failure. Nothing is skipped but the known gaps of the bypass suite, which its page lists.
+//! A prerequisite that is missing is a failure. Nothing is skipped but the known gaps of the bypass suite and what containerd 1.7 lacks
+//! of CRI, which the pages of both list.
 
 #![allow(
     clippy::indexing_slicing,

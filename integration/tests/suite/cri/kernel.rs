@@ -13,7 +13,8 @@ use super::seen::Seen;
 use super::stage::{Container, Fault, Stage, pod_secured, secured};
 
 /// Refuses sethostname(2) and lets all else through.
-const PROFILE: &str = r#"{ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{ "names": ["sethostname"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95 }] }"#;
+const PROFILE: &str = r#"{ "defaultAction": "SCMP_ACT_ALLOW",
+    "syscalls": [{ "names": ["sethostname"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95 }] }"#;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     scenario(

@@ -77,13 +77,15 @@ fn proc(stage: &Stage<'_>, change: impl FnOnce(&mut api::LinuxContainerSecurityC
     stage.one(
         |config| secured(config, change),
         |container, seen| {
-            let options = "while read -r _ _ _ _ at options _; do [ $at = /proc/sys ] && echo $options; done < /proc/self/mountinfo";
+            let options = "while read -r _ _ _ _ at options _; do [ $at = /proc/sys ] && echo $options; done \
+                           < /proc/self/mountinfo";
             let options = container.exec(&["sh", "-c", options])?.stdout;
             let read_only = options.split(',').any(|option| option == "ro");
             seen.note("/proc/sys/kernel/domainname", if read_only { "read-only" } else { "writable" });
             container.note(seen, "/proc/keys", "grep -q . /proc/keys && echo something || echo nothing")?;
             let mounts = std::fs::read_to_string(format!("/proc/{}/mountinfo", container.pid()?))?;
-            let mut masks: Vec<_> = mounts.lines().filter_map(|line| line.split(' ').nth(4)).filter(|at| at.starts_with("/proc/") || at.starts_with("/sys/firmware")).collect();
+            let hides = |at: &&str| at.starts_with("/proc/") || at.starts_with("/sys/firmware");
+            let mut masks: Vec<_> = mounts.lines().filter_map(|line| line.split(' ').nth(4)).filter(hides).collect();
             masks.sort_unstable();
             seen.note("masks", if masks.is_empty() { "none".to_owned() } else { masks.join(" ") });
             Ok(())

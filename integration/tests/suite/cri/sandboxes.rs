@@ -75,12 +75,13 @@ fn attributes(stage: &Stage<'_>) -> Result<Seen, Fault> {
     Ok(seen)
 }
 
-/// Waits until the pause program has blocked its signals, and so has taken the process over.
+/// Waits until the pause program has taken the process over, which sets up signal handlers first.
 fn waits(pid: u32) -> Result<(), Fault> {
     poll::eventually("the pause program", 20, || {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(|error| error.to_string())?;
-        let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap_or_default().trim();
-        if blocked.trim_start_matches('0').is_empty() { Err(status) } else { Ok(()) }
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or_default().trim();
+        let handles = !caught.trim_start_matches('0').is_empty();
+        if handles && status.starts_with("Name:\tpause\n") { Ok(()) } else { Err(status) }
     })?;
     Ok(())
 }

@@ -96,10 +96,11 @@ impl Scenario {
 }
 
 impl Needs {
-    pub(super) fn is_met_by(&self, world: &World) -> bool {
+    /// Why this containerd can't be asked, where it can't.
+    pub(super) fn lacking(&self, world: &World) -> Option<&'static str> {
         match self {
-            Self::Any => true,
-            Self::Two(_) => !world.containerd.is_one_seven(),
+            Self::Two(why) if world.containerd.is_one_seven() => Some(why),
+            Self::Any | Self::Two(_) => None,
         }
     }
 }

@@ -95,7 +95,8 @@ impl fmt::Display for Seen {
 
 impl fmt::Display for Difference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |value: &Option<String>| value.as_ref().map_or("nothing".to_owned(), |text| format!("{text:?}"));
+        let shown =
+            |value: &Option<String>| value.as_ref().map_or_else(|| "nothing".to_owned(), |text| format!("{text:?}"));
         write!(formatter, "{} is {}, under runc {}", self.name, shown(&self.palisade), shown(&self.runc))
     }
 }

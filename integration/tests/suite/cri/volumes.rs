@@ -6,43 +6,73 @@ use std::path::Path;
 
 use k8s_cri::v1 as api;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use palisade_integration::cri;
 
-use super::look;
 use super::scenario::{Scenario, scenario};
 use super::seen::Seen;
-use super::stage::{Container, Fault, Stage, pod_secured};
+use super::stage::{Container, Fault, Stage};
 use crate::pods::kubelet_volume;
 
-const AT: &str = "/mnt/volume";
+/// Where a container has its volume.
+pub(super) const AT: &str = "/mnt/volume";
 
-const ABOVE: &[(&str, &str)] = &[("mount /sys/fs/cgroup", "read-only, as containerd asks")];
-const ABOVE_AND_ROOT: &[(&str, &str)] = &[
-    ("mount /sys/fs/cgroup", "read-only, as containerd asks"),
-    ("mount /", "shared, as containerd asks; runc before 1.2 leaves it private"),
-];
+const BY_TYPE: &str = "up to 2.1 containerd asks only runtimes of the type `io.containerd.runc.v2` what they can do";
+const PROPAGATED: &str = "Container Mount Readonly: reject PROPAGATION_HOST_TO_CONTAINER and PROPAGATION_BIDIRECTIONAL";
 
 pub(super) const SCENARIOS: &[Scenario] = &[
-    scenario("a volume of the pod is read and written", "Container: starting with volume", written, &[("read", "value"), ("write", "done"), ("on the host", "written")]),
-    scenario("a directory of the host", "", host_directory, &[("read", "value"), ("write", "done"), ("on the host", "written")]).refused("mount.host-path"),
-    scenario("a volume behind a symbolic link", "Container: volume when host path is a symlink", behind_link, &[("read", "value"), ("write", "done")]).refused("mount.host-path"),
+    scenario(
+        "a volume of the pod is read and written",
+        "Container: starting with volume",
+        written,
+        &[("read", "value"), ("write", "done"), ("on the host", "written")],
+    ),
+    scenario(
+        "a directory of the host",
+        "",
+        host_directory,
+        &[("read", "value"), ("write", "done"), ("on the host", "written")],
+    )
+    .refused("mount.host-path"),
+    scenario(
+        "a volume behind a symbolic link",
+        "Container: volume when host path is a symlink",
+        behind_link,
+        &[("read", "value"), ("write", "done")],
+    )
+    .refused("mount.host-path"),
     scenario("one file of the pod", "", one_file, &[("read", "value"), ("kind", "regular file")]),
-    scenario("a read-only volume", "Container Mount Readonly: non-recursive", read_only, &[("write", "Read-only file system"), ("write below", "done"), ("status", "readonly")]),
-    scenario("a recursively read-only volume", "Container Mount Readonly: recursive", recursively, &[("write", "Read-only file system"), ("write below", "Read-only file system"), ("status", "readonly recursive")])
-        .since_two("1.7 does not know it")
-        .by_path("containerd up to 2.1 asks only runtimes of the type `io.containerd.runc.v2` for their features, so that the kubelet offers it for no other handler"),
-    scenario("recursive and writable at once is refused by containerd", "Container Mount Readonly: reject ReadOnly: false", recursive_and_writable, &[("create", "refused")]).since_two("1.7 does not know it"),
-    scenario("recursive and propagated is refused by containerd", "Container Mount Readonly: reject PROPAGATION_HOST_TO_CONTAINER and PROPAGATION_BIDIRECTIONAL", recursive_and_propagated, &[("host to container", "refused"), ("bidirectional", "refused")])
-        .since_two("1.7 does not know it")
-        .by_path("containerd up to 2.1 asks only runtimes of the type `io.containerd.runc.v2` for their features"),
-    scenario("private propagation", "Container Mount Propagation: rprivate", private, &[("the host's later mount", "not there"), ("peers", "private")])
-        .differs(ABOVE),
-    scenario("propagation from host to container", "Container Mount Propagation: rslave", to_container, &[("the host's later mount", "there"), ("peers", "master")])
-        .differs(ABOVE)
-        .restricted(&[("the host's later mount", "not there"), ("peers", "private")]),
-    scenario("propagation both ways", "Container Mount Propagation: rshared", both_ways, &[("the host's later mount", "there"), ("the container's mount", "there"), ("peers", "shared")])
-        .differs(ABOVE_AND_ROOT)
-        .refused("priv.heuristic"),
+    scenario(
+        "a read-only volume",
+        "Container Mount Readonly: non-recursive",
+        read_only,
+        &[("write", "Read-only file system"), ("write below", "done"), ("status", "readonly")],
+    ),
+    scenario(
+        "a recursively read-only volume",
+        "Container Mount Readonly: recursive",
+        recursively,
+        &[
+            ("write", "Read-only file system"),
+            ("write below", "Read-only file system"),
+            ("status", "readonly recursive"),
+        ],
+    )
+    .since_two("1.7 does not know it")
+    .by_path(BY_TYPE),
+    scenario(
+        "recursive and writable at once is refused by containerd",
+        "Container Mount Readonly: reject ReadOnly: false",
+        recursive_and_writable,
+        &[("create", "refused")],
+    )
+    .since_two("1.7 does not know it"),
+    scenario(
+        "recursive and propagated is refused by containerd",
+        PROPAGATED,
+        recursive_and_propagated,
+        &[("host to container", "refused"), ("bidirectional", "refused")],
+    )
+    .since_two("1.7 does not know it")
+    .by_path(BY_TYPE),
 ];
 
 fn written(stage: &Stage<'_>) -> Result<Seen, Fault> {
@@ -178,79 +208,6 @@ fn refused_mount(
     Ok(pod.remove()?)
 }
 
-fn private(stage: &Stage<'_>) -> Result<Seen, Fault> {
-    propagated(stage, api::MountPropagation::PropagationPrivate)
-}
-
-fn to_container(stage: &Stage<'_>) -> Result<Seen, Fault> {
-    propagated(stage, api::MountPropagation::PropagationHostToContainer)
-}
-
-fn both_ways(stage: &Stage<'_>) -> Result<Seen, Fault> {
-    propagated(stage, api::MountPropagation::PropagationBidirectional)
-}
-
-/// Mounts below the volume after the container runs, on the host and, where it should reach the host, in the container.
-fn propagated(stage: &Stage<'_>, propagation: api::MountPropagation) -> Result<Seen, Fault> {
-    let both = propagation == api::MountPropagation::PropagationBidirectional;
-    let pod = stage.pod(|config| pod_secured(config, |security| security.privileged = both))?;
-    let folder = kubelet_volume(&pod.config, "empty-dir")?;
-    let path = Path::new(&folder);
-    shared(path)?;
-    let seen = propagated_in(stage, &pod, path, propagation);
-    // What a container mounts here goes with the volume's own mount.
-    unmount(path)?;
-    let seen = seen?;
-    pod.remove()?;
-    Ok(seen)
-}
-
-fn propagated_in(
-    stage: &Stage<'_>,
-    pod: &cri::Pod<'_>,
-    folder: &Path,
-    propagation: api::MountPropagation,
-) -> Result<Seen, Fault> {
-    for name in ["host", "container"] {
-        fs::create_dir_all(folder.join(name))?;
-    }
-    let container = stage.container(pod, |config| {
-        if propagation == api::MountPropagation::PropagationBidirectional {
-            *config = cri::privileged(config.clone());
-        }
-        config.mounts.push(bind(&folder.display().to_string(), |mount| mount.set_propagation(propagation)));
-    })?;
-    let mut seen = Seen::new();
-    tmpfs(&folder.join("host"))?;
-    fs::write(folder.join("host/word"), "word")?;
-    let there = container.exec(&["stat", "/mnt/volume/host/word"])?.code == 0;
-    seen.note("the host's later mount", if there { "there" } else { "not there" });
-    if propagation == api::MountPropagation::PropagationBidirectional {
-        container.note(
-            &mut seen,
-            "mount",
-            "mount -t tmpfs none /mnt/volume/container && echo > /mnt/volume/container/word",
-        )?;
-        let there = folder.join("container/word").exists();
-        seen.note("the container's mount", if there { "there" } else { "not there" });
-        unmount(&folder.join("container"))?;
-    }
-    look::mounts(&format!("/proc/{}", container.pid()?), &mut seen)?;
-    let table = fs::read_to_string(format!("/proc/{}/mountinfo", container.pid()?))?;
-    let line = table.lines().find(|line| line.split(' ').nth(4) == Some(AT)).unwrap_or_default();
-    let peers: Vec<_> = line
-        .split(" - ")
-        .next()
-        .unwrap_or_default()
-        .split(' ')
-        .skip(6)
-        .filter_map(|field| field.split(':').next())
-        .collect();
-    seen.note("peers", if peers.is_empty() { "private".to_owned() } else { peers.join(" ") });
-    unmount(&folder.join("host"))?;
-    Ok(seen)
-}
-
 /// A container with one volume of its pod's.
 fn with_volume(
     stage: &Stage<'_>,
@@ -299,18 +256,18 @@ pub(super) fn bind(source: &str, change: impl FnOnce(&mut api::Mount)) -> api::M
 }
 
 /// Makes a directory a mount that propagates.
-fn shared(folder: &Path) -> Result<(), Fault> {
+pub(super) fn shared(folder: &Path) -> Result<(), Fault> {
     let nothing = None::<&str>;
     mount(Some(folder), folder, nothing, MsFlags::MS_BIND, nothing).map_err(std::io::Error::from)?;
     mount(nothing, folder, nothing, MsFlags::MS_SHARED, nothing).map_err(std::io::Error::from)?;
     Ok(())
 }
 
-fn tmpfs(folder: &Path) -> Result<(), Fault> {
+pub(super) fn tmpfs(folder: &Path) -> Result<(), Fault> {
     Ok(mount(Some("none"), folder, Some("tmpfs"), MsFlags::empty(), Some("mode=777")).map_err(std::io::Error::from)?)
 }
 
 /// Takes down what is mounted there, with what is mounted below.
-fn unmount(folder: &Path) -> Result<(), Fault> {
+pub(super) fn unmount(folder: &Path) -> Result<(), Fault> {
     Ok(umount2(folder, MntFlags::MNT_DETACH).map_err(std::io::Error::from)?)
 }
