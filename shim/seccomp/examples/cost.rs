@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use oci_spec::runtime::{Capabilities, LinuxSeccomp};
-use palisade_seccomp::{BuiltinProfile, CompiledFilter, compile, profile_for, tighten};
+use palisade_seccomp::{BuiltinProfile, CompiledFilter, Instruction, compile, profile_for, tighten};
 
 const ROUNDS: usize = 200;
 const CALLS: u32 = 50_000;
@@ -26,7 +26,8 @@ fn timed<T>(work: impl FnOnce() -> T) -> Duration {
 }
 
 fn load(filter: &CompiledFilter) -> Result<(), seccompiler::Error> {
-    filter.programs().iter().try_for_each(|program| seccompiler::apply_filter(program))
+    let step = |step: &Instruction| seccompiler::sock_filter { code: step.code, jt: step.jt, jf: step.jf, k: step.k };
+    seccompiler::apply_filter(&filter.program().iter().map(step).collect::<Vec<_>>())
 }
 
 fn load_time(filter: &CompiledFilter) -> Duration {
@@ -48,10 +49,10 @@ fn report(profile: BuiltinProfile, own: &LinuxSeccomp) -> Result<(), Box<dyn Err
     let none = Capabilities::new();
     let resolved = profile_for(profile, &none)?;
     let filter = compile(&resolved)?;
-    let sizes: Vec<usize> = filter.programs().iter().map(Vec::len).collect();
+    let size = filter.program().len();
     let json = serde_json::to_vec(&resolved)?;
     println!(
-        "{profile}: programs {sizes:?} instructions, {} bytes compiled, {} bytes of JSON",
+        "{profile}: {size} instructions, {} bytes compiled, {} bytes of JSON",
         filter.to_bytes().len(),
         json.len()
     );

@@ -186,25 +186,6 @@ impl Pieces {
     }
 }
 
-/// What a compiler needs to know.
-#[cfg(feature = "compile")]
-impl Filter<'_> {
-    /// What no entry decides.
-    pub(crate) fn default_verdict(&self) -> Verdict {
-        self.default
-    }
-
-    /// The system calls that entries decide about, and how.
-    pub(crate) fn syscalls(&self) -> &[(&str, Pieces)] {
-        &self.syscalls
-    }
-
-    /// The flags, `None` where the profile leaves them to the runtime.
-    pub(crate) fn flags(&self) -> Option<&BTreeSet<Flag>> {
-        self.flags.as_ref()
-    }
-}
-
 impl Flag {
     fn write(self) -> LinuxSeccompFilterFlag {
         match self {

@@ -5,7 +5,7 @@
 //! 1. [`profile_for`] resolves a [`BuiltinProfile`] for the capabilities that a container is left with;
 //! 2. [`tighten`] combines it with the profile that the container asked for; the result lets a call run only if
 //!    both do;
-//! 3. `compile` (feature `compile`) makes the BPF programs that the embedded runtime loads.
+//! 3. `compile` (feature `compile`) makes the BPF program that the embedded runtime loads.
 //!
 //! Nothing here touches files, processes or the kernel: filters are loaded by the caller.
 #![forbid(unsafe_code)]
@@ -25,7 +25,7 @@ mod write;
 
 pub use architecture::UnsupportedArchitecture;
 #[cfg(feature = "compile")]
-pub use compile::{CompileError, CompiledFilter, CorruptFilter, compile};
+pub use compile::{CompileError, CompiledFilter, CorruptFilter, Instruction, Target, compile, compile_for};
 pub use filter::{verdict, verdicts};
 pub use profile::{BuiltinProfile, ProfileError, UnknownProfile, profile_for};
 pub use refused::RefusedProfile;

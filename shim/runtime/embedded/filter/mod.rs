@@ -3,14 +3,12 @@
 //! It is compiled once, at create, and kept as bytes in the state directory: an exec loads exactly what init has,
 //! whatever the request says, and spends no time on compiling.
 
-mod order;
-
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::LinuxSeccomp;
-use palisade_seccomp::{CompileError, CompiledFilter, CorruptFilter};
+use palisade_seccomp::{CompileError, CompiledFilter, CorruptFilter, Instruction};
 use thiserror::Error;
 
 use crate::unsafe_syscalls::{self, SockFilter};
@@ -24,9 +22,6 @@ pub(super) enum FilterError {
     /// The profile.
     #[error("linux.seccomp")]
     Compile(#[source] CompileError),
-    /// Two programs of the profile both stop the call that would load the other one.
-    #[error("linux.seccomp: two actions of the profile stop seccomp(2); give it one action")]
-    Order,
     /// The stored filter.
     #[error("{doing} {}", path.display())]
     Io {
@@ -54,39 +49,32 @@ pub(super) enum FilterError {
 
 /// The filter of a container, or none if its spec has none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Filter(Option<Programs>);
-
-/// Programs in an order that can be loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Programs {
-    compiled: CompiledFilter,
-    in_order: Vec<Vec<SockFilter>>,
-}
+pub(super) struct Filter(Option<CompiledFilter>);
 
 impl Filter {
     /// The filter of a spec.
     pub(super) fn compile(seccomp: Option<&LinuxSeccomp>) -> Result<Self, FilterError> {
         let compiled =
             seccomp.map(|seccomp| palisade_seccomp::compile(seccomp).map_err(FilterError::Compile)).transpose()?;
-        compiled.map(Programs::new).transpose().map(Self)
+        Ok(Self(compiled))
     }
 
     /// Whether nothing would be loaded.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.as_ref().is_none_or(|programs| programs.in_order.is_empty())
+        self.0.is_none()
     }
 
     /// Puts the filter in force for this process, for good.
     pub(super) fn load(&self) -> Result<(), FilterError> {
-        let Some(programs) = &self.0 else { return Ok(()) };
-        let flags = programs.compiled.load_flags();
-        let mut programs = programs.in_order.iter();
-        programs.try_for_each(|program| unsafe_syscalls::load_seccomp_filter(flags, program)).map_err(FilterError::Load)
+        let Some(compiled) = &self.0 else { return Ok(()) };
+        let step = |step: &Instruction| SockFilter { code: step.code, jt: step.jt, jf: step.jf, k: step.k };
+        let program: Vec<SockFilter> = compiled.program().iter().map(step).collect();
+        unsafe_syscalls::load_seccomp_filter(compiled.load_flags(), &program).map_err(FilterError::Load)
     }
 
     /// Writes it to a file.
     pub(super) fn save(&self, path: &Path) -> Result<(), FilterError> {
-        let bytes = self.0.as_ref().map_or_else(|| NONE.to_vec(), |programs| programs.compiled.to_bytes());
+        let bytes = self.0.as_ref().map_or_else(|| NONE.to_vec(), CompiledFilter::to_bytes);
         fs::write(path, bytes).map_err(io_error("write", path))
     }
 
@@ -97,19 +85,7 @@ impl Filter {
             return Ok(Self(None));
         }
         let damaged = |source| FilterError::Damaged { path: path.to_owned(), source };
-        let compiled = CompiledFilter::from_bytes(&bytes).map_err(damaged)?;
-        Programs::new(compiled).map(|programs| Self(Some(programs)))
-    }
-}
-
-impl Programs {
-    fn new(compiled: CompiledFilter) -> Result<Self, FilterError> {
-        let programs = compiled.programs().iter().map(|steps| {
-            let steps = steps.iter().map(|step| SockFilter { code: step.code, jt: step.jt, jf: step.jf, k: step.k });
-            steps.collect()
-        });
-        let in_order = order::loadable(programs.collect()).ok_or(FilterError::Order)?;
-        Ok(Self { compiled, in_order })
+        CompiledFilter::from_bytes(&bytes).map_err(damaged).map(|compiled| Self(Some(compiled)))
     }
 }
 
@@ -150,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_damaged_file_is_not_the_absence_of_a_filter() {
-        let whole = Filter::compile(Some(&profile(PROFILE))).unwrap().0.unwrap().compiled.to_bytes();
+        let whole = Filter::compile(Some(&profile(PROFILE))).unwrap().0.unwrap().to_bytes();
         for bytes in [&b""[..], b"no filter", &whole[..whole.len() - 1]] {
             let result = in_file("damaged", |path| {
                 fs::write(path, bytes).unwrap();
@@ -159,14 +135,5 @@ mod tests {
             assert!(matches!(result, Err(FilterError::Damaged { .. })), "{result:?}");
         }
         assert!(matches!(Filter::read(Path::new("/nowhere/x")), Err(FilterError::Io { .. })));
-    }
-
-    #[test]
-    fn the_program_that_stops_loading_is_loaded_last() {
-        let programs = Filter::compile(Some(&profile(PROFILE))).unwrap().0.unwrap();
-        assert!(programs.in_order.len() > 1);
-        let stopping: Vec<bool> = programs.in_order.iter().map(|program| order::stops_loading(program)).collect();
-        assert_eq!(stopping.iter().filter(|stops| **stops).count(), 1);
-        assert_eq!(stopping.last(), Some(&true));
     }
 }

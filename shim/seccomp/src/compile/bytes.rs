@@ -1,14 +1,11 @@
 //! Compiled programs as bytes, so that they can be kept in a file.
 
-use seccompiler::{BpfProgram, sock_filter};
-
-use super::{CompiledFilter, MAX_PROGRAMS};
+use super::CompiledFilter;
+use super::assemble::MAX_INSTRUCTIONS;
+use super::instruction::Instruction;
 
 /// What the bytes begin with. The last byte is the version of the layout.
-const MAGIC: [u8; 8] = *b"PALISC\0\x01";
-
-/// The kernel's BPF_MAXINSNS.
-const MAX_INSTRUCTIONS: usize = 4096;
+const MAGIC: [u8; 8] = *b"PALISC\0\x02";
 
 /// The bytes are not what [`CompiledFilter::to_bytes`] wrote on this architecture.
 ///
@@ -19,8 +16,8 @@ const MAX_INSTRUCTIONS: usize = 4096;
 pub struct CorruptFilter;
 
 impl CompiledFilter {
-    /// The filter as bytes: magic, length and name of the architecture, flags, count of programs, then for each
-    /// program its length and its instructions. Integers are little-endian.
+    /// The filter as bytes: magic, length and name of the architecture, flags, count of instructions, the instructions. Integers are
+    /// little-endian.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let architecture = std::env::consts::ARCH;
@@ -28,11 +25,8 @@ impl CompiledFilter {
         bytes.extend(length(architecture.len()));
         bytes.extend(architecture.bytes());
         bytes.extend(self.flags.to_le_bytes());
-        bytes.extend(length(self.programs.len()));
-        for program in &self.programs {
-            bytes.extend(length(program.len()));
-            bytes.extend(program.iter().flat_map(instruction_bytes));
-        }
+        bytes.extend(length(self.program.len()));
+        bytes.extend(self.program.iter().flat_map(instruction_bytes));
         bytes
     }
 
@@ -40,8 +34,7 @@ impl CompiledFilter {
     ///
     /// # Errors
     ///
-    /// Another layout or architecture, an empty program, more programs or instructions than the
-    /// compiler makes, bytes missing or left over.
+    /// Another layout or architecture, an empty program, more instructions than the compiler makes, bytes missing or left over.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CorruptFilter> {
         let mut reader = Reader { left: bytes };
         reader.expect(&MAGIC)?;
@@ -49,27 +42,22 @@ impl CompiledFilter {
         reader.expect(&length(architecture.len()))?;
         reader.expect(architecture.as_bytes())?;
         let flags = u32::from_le_bytes(reader.take()?);
-        let count = reader.length(0, MAX_PROGRAMS)?;
-        let programs = (0..count).map(|_| program(&mut reader)).collect::<Result<_, _>>()?;
+        let count = reader.length(1, MAX_INSTRUCTIONS)?;
+        let program = (0..count).map(|_| instruction(&mut reader)).collect::<Result<_, _>>()?;
         if !reader.left.is_empty() {
             return Err(CorruptFilter);
         }
-        Ok(Self { programs, flags })
+        Ok(Self { program, flags })
     }
 }
 
-fn program(reader: &mut Reader<'_>) -> Result<BpfProgram, CorruptFilter> {
-    let count = reader.length(1, MAX_INSTRUCTIONS)?;
-    (0..count).map(|_| instruction(reader)).collect()
-}
-
-fn instruction(reader: &mut Reader<'_>) -> Result<sock_filter, CorruptFilter> {
+fn instruction(reader: &mut Reader<'_>) -> Result<Instruction, CorruptFilter> {
     let code = u16::from_le_bytes(reader.take()?);
     let [jt, jf] = reader.take()?;
-    Ok(sock_filter { code, jt, jf, k: u32::from_le_bytes(reader.take()?) })
+    Ok(Instruction { code, jt, jf, k: u32::from_le_bytes(reader.take()?) })
 }
 
-fn instruction_bytes(instruction: &sock_filter) -> impl Iterator<Item = u8> {
+fn instruction_bytes(instruction: &Instruction) -> impl Iterator<Item = u8> {
     let code = instruction.code.to_le_bytes().into_iter();
     code.chain([instruction.jt, instruction.jf]).chain(instruction.k.to_le_bytes())
 }

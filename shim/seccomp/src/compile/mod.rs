@@ -1,36 +1,46 @@
-//! From a profile to the BPF programs that the kernel loads.
+//! From a profile to the BPF program that the kernel loads.
 //!
-//! A program of seccompiler knows two actions, so a profile becomes a stack: one program that gives the default action
-//! to every call that no entry decides, and one for each further verdict. The kernel runs all of them and takes the
-//! strictest answer (seccomp(2)). The programs never disagree at equal strictness, because the regions of different
-//! verdicts are disjoint, so their order does not matter.
+//! ```text
+//! architecture? ─ another: kill ─ number? (a tree over sorted ranges) ─ arguments? (halves, most calls none) ─ verdict
+//! ```
+//!
+//! Linux 5.11 and later runs the program once for each number when it is loaded, and answers calls that are allowed whatever their
+//! arguments from a bitmap; so does this program's size count then, and the depth of its tree for all others.
 
+mod arguments;
+mod assemble;
 mod bytes;
-mod program;
+mod instruction;
+mod numbers;
+mod target;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::str::FromStr;
 
 use oci_spec::runtime::LinuxSeccomp;
-use seccompiler::BpfProgram;
-use syscalls::Sysno;
 
 use crate::architecture::UnsupportedArchitecture;
-use crate::filter::{Filter, Flag, Pieces};
+use crate::filter::Flag;
+use crate::read::{self, Rules};
 use crate::refused::RefusedProfile;
-use crate::region::{self, Region};
+use crate::region::Region;
 use crate::verdict::Verdict;
+use assemble::{Assembler, Position};
+use instruction::{ARCHITECTURE_OFFSET, JUMP_IF_EQUAL, NUMBER_OFFSET};
+use numbers::Range;
 
 pub use bytes::CorruptFilter;
+pub use instruction::Instruction;
+pub use target::Target;
 
-/// The programs of a profile, ready to be loaded.
+/// The program of a profile, ready to be loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompiledFilter {
-    programs: Vec<BpfProgram>,
+    program: Vec<Instruction>,
     flags: u32,
 }
 
-/// Why a profile has no programs. The container must then not be created.
+/// Why a profile has no program. The container must then not be created.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CompileError {
@@ -38,80 +48,78 @@ pub enum CompileError {
     #[error("the seccomp profile is refused")]
     Refused(#[source] RefusedProfile),
     /// An entry that stops a call names one that this architecture does not have: misspelt, it would stop nothing.
-    #[error(
-        "the seccomp profile stops {syscall:?}, which {} does not have: correct or remove it",
-        std::env::consts::ARCH
-    )]
+    #[error("the seccomp profile stops {syscall:?}, which this architecture does not have: correct or remove it")]
     UnknownSyscall {
         /// The name.
         syscall: String,
     },
-    /// Each different action needs a program of its own.
-    #[error("the seccomp profile has {count} different actions and errnos, at most {max} are compiled")]
-    TooManyActions {
-        /// How many there are.
-        count: usize,
-        /// How many are compiled.
-        max: usize,
-    },
-    /// seccompiler refused: in practice, a program of more than 4095 instructions.
-    #[error("the seccomp profile does not compile")]
-    Backend(#[source] seccompiler::BackendError),
+    /// It takes more than the 4096 instructions that the kernel loads.
+    #[error(
+        "the seccomp profile is too large for the kernel: it takes more than {} instructions",
+        assemble::MAX_INSTRUCTIONS
+    )]
+    TooLarge,
     /// There is no filter for this machine.
     #[error(transparent)]
     Architecture(#[from] UnsupportedArchitecture),
 }
-
-/// How many programs a profile may become. The kernel runs each of them on every call that it does not answer from
-/// its bitmap.
-const MAX_PROGRAMS: usize = 16;
 
 /// SECCOMP_FILTER_FLAG_LOG (linux/seccomp.h).
 const FLAG_LOG: u32 = 1 << 1;
 /// SECCOMP_FILTER_FLAG_SPEC_ALLOW (linux/seccomp.h).
 const FLAG_SPEC_ALLOW: u32 = 1 << 2;
 
-/// The calls of one verdict: by number, the regions of arguments.
-type Calls = BTreeMap<i64, Vec<Region>>;
+/// __X32_SYSCALL_BIT (asm/unistd.h).
+const X32_BIT: u32 = 0x4000_0000;
+
+/// What a call gets that came to the kernel after this table of names was made, so that callers fall back as on an older kernel.
+/// Source: runc `libcontainer/seccomp/patchbpf`.
+const ENOSYS: u16 = 38;
 
 /// Compiles a profile for the architecture of this program.
 ///
 /// It is read as [`tighten`](crate::tighten) reads it. Whatever `architectures` lists, calls of another architecture
-/// kill the process; x32 calls too, unless the default action stops calls: then they get that.
+/// kill the process; x32 calls too, unless the default action stops calls: then they get that. Where the default action is an errno,
+/// calls with a number beyond the known ones get ENOSYS.
 ///
 /// # Errors
 ///
 /// What [`tighten`](crate::tighten) refuses; an entry that names an unknown call to stop it (a name that is only
-/// allowed is skipped); more than 16 different actions and errnos; a profile too large for the kernel.
+/// allowed is skipped); a profile too large for the kernel.
 pub fn compile(profile: &LinuxSeccomp) -> Result<CompiledFilter, CompileError> {
-    let filter = Filter::read(profile).map_err(CompileError::Refused)?;
-    let default = filter.default_verdict();
-    let calls = calls_by_verdict(&filter)?;
-    let count = calls.len().saturating_add(2);
-    if count > MAX_PROGRAMS {
-        return Err(CompileError::TooManyActions { count, max: MAX_PROGRAMS });
-    }
-    let mut programs = Vec::new();
-    if default.runs() {
-        programs.extend(program::native_guard()?);
-    }
-    if default != Verdict::Allow {
-        programs.push(program::build(decided(&calls), Verdict::Allow, default)?);
-    }
-    for (verdict, calls) in calls.into_iter().filter(|(verdict, _)| *verdict != Verdict::Allow) {
-        programs.push(program::build(calls, verdict, Verdict::Allow)?);
-    }
-    Ok(CompiledFilter { programs, flags: flags(&filter) })
+    compile_for(profile, &Target::native()?)
+}
+
+/// The same for another architecture.
+///
+/// # Errors
+///
+/// As [`compile`].
+pub fn compile_for(profile: &LinuxSeccomp, target: &Target) -> Result<CompiledFilter, CompileError> {
+    let default = Verdict::read(profile.default_action(), profile.default_errno_ret(), "/defaultAction");
+    let default = default.map_err(CompileError::Refused)?;
+    read::refuse_listener(profile).map_err(CompileError::Refused)?;
+    let rules = read::rules(profile).map_err(CompileError::Refused)?;
+    let flags = read::flags(profile).map_err(CompileError::Refused)?.unwrap_or_default();
+    let mut program = Assembler::default();
+    let ranges = ranges(&mut program, rules, default, target)?;
+    let kill = program.give(value(Verdict::KillProcess));
+    let tree = numbers::tree(&mut program, &ranges, kill);
+    let number = program.load(NUMBER_OFFSET, tree);
+    let native = program.branch(JUMP_IF_EQUAL, target.audit(), number, kill);
+    let start = program.load(ARCHITECTURE_OFFSET, native);
+    let program = program.finish(start).ok_or(CompileError::TooLarge)?;
+    Ok(CompiledFilter { program, flags: load_flags(&flags) })
 }
 
 impl CompiledFilter {
-    /// The programs in load order. All must be loaded; the container is filtered by all of them together.
+    /// The program.
     #[must_use]
-    pub fn programs(&self) -> &[BpfProgram] {
-        &self.programs
+    pub fn program(&self) -> &[Instruction] {
+        &self.program
     }
 
-    /// The flags of seccomp(2) to load each program with. 0 for a profile without flags: speculation mitigations
+    /// The flags of seccomp(2) to load it with. 0 for a profile without flags: speculation mitigations
     /// are then left to the kernel's own default.
     #[must_use]
     pub fn load_flags(&self) -> u32 {
@@ -119,47 +127,78 @@ impl CompiledFilter {
     }
 }
 
-fn flags(filter: &Filter<'_>) -> u32 {
+fn load_flags(flags: &BTreeSet<Flag>) -> u32 {
     let bit = |flag: &Flag| match flag {
         Flag::Log => FLAG_LOG,
         Flag::SpecAllow => FLAG_SPEC_ALLOW,
     };
-    filter.flags().map(|flags| flags.iter().map(bit).sum()).unwrap_or_default()
+    flags.iter().map(bit).sum()
 }
 
-/// The calls whose verdict is not the default, by verdict.
-fn calls_by_verdict(filter: &Filter<'_>) -> Result<BTreeMap<Verdict, Calls>, CompileError> {
-    let default = filter.default_verdict();
-    let mut calls: BTreeMap<Verdict, Calls> = BTreeMap::new();
-    for (name, pieces) in filter.syscalls() {
-        let Some(number) = number(name) else {
-            refuse_unknown(name, pieces, default)?;
-            continue;
-        };
-        for piece in pieces.each().filter(|piece| piece.verdict != default) {
-            calls.entry(piece.verdict).or_default().entry(number).or_default().push(piece.region);
+/// What to do for each number.
+fn ranges(
+    program: &mut Assembler,
+    mut rules: Rules<'_>,
+    default: Verdict,
+    target: &Target,
+) -> Result<Vec<Range>, CompileError> {
+    let mut decided: BTreeMap<u32, Position> = BTreeMap::new();
+    for (name, entries) in rules.by_name() {
+        match target.number(name) {
+            Some(number) => drop(decided.insert(number, decision(program, entries, default))),
+            // Misspelt or of another architecture: it may be left out only where that stops more.
+            None if entries.clone().any(|(verdict, _)| verdict > default) => {
+                return Err(CompileError::UnknownSyscall { syscall: name.to_owned() });
+            }
+            None => {}
         }
     }
-    Ok(calls)
-}
-
-fn refuse_unknown(name: &str, pieces: &Pieces, default: Verdict) -> Result<(), CompileError> {
-    if pieces.each().any(|piece| piece.verdict > default) {
-        return Err(CompileError::UnknownSyscall { syscall: name.to_owned() });
+    let otherwise = program.give(value(default));
+    let mut ranges = numbers::ranges(decided.into_iter(), otherwise);
+    let newer =
+        if matches!(default, Verdict::Errno(_)) { program.give(value(Verdict::Errno(ENOSYS))) } else { otherwise };
+    numbers::extend(&mut ranges, Range { start: target.first_unknown(), then: newer });
+    if target.has_x32() {
+        // These calls carry the architecture of x86_64, so a filter by number that lets unknown calls run lets all of them run.
+        let x32 = if default.runs() { program.give(value(Verdict::KillProcess)) } else { otherwise };
+        numbers::extend(&mut ranges, Range { start: X32_BIT, then: x32 });
     }
-    Ok(())
+    // Number -1 is no call: it is what a tracer leaves behind to skip one.
+    numbers::extend(&mut ranges, Range { start: u32::MAX, then: otherwise });
+    Ok(ranges)
 }
 
-fn number(name: &str) -> Option<i64> {
-    Sysno::from_str(name).ok().map(|syscall| i64::from(syscall.id()))
+/// What to do for one call by its arguments: the strictest of all entries that match, and the default if none does.
+fn decision<'r>(
+    program: &mut Assembler,
+    entries: impl Iterator<Item = (Verdict, &'r [Region])>,
+    default: Verdict,
+) -> Position {
+    let each = entries.flat_map(|(verdict, regions)| regions.iter().map(move |region| (verdict, region)));
+    let mut strictest_first: Vec<(Verdict, &Region)> = each.collect();
+    strictest_first.sort_by_key(|(verdict, _)| Reverse(*verdict));
+    let mut rest = default;
+    if let Some(at) = strictest_first.iter().position(|(_, region)| **region == Region::ALL) {
+        rest = strictest_first.get(at).map_or(default, |(verdict, _)| *verdict);
+        strictest_first.truncate(at);
+    }
+    // Of what is left the last needs no look if it says the same.
+    while strictest_first.pop_if(|(verdict, _)| *verdict == rest).is_some() {}
+    let outside = program.give(value(rest));
+    strictest_first.into_iter().rev().fold(outside, |outside, (verdict, region)| {
+        let inside = program.give(value(verdict));
+        arguments::region(program, region, inside, outside)
+    })
 }
 
-/// All calls that do not get the default.
-fn decided(calls: &BTreeMap<Verdict, Calls>) -> Calls {
-    let numbers: BTreeSet<i64> = calls.values().flat_map(BTreeMap::keys).copied().collect();
-    let regions = |number: &i64| {
-        let all = calls.values().filter_map(|calls| calls.get(number)).flatten().copied();
-        region::simplify(all.collect())
-    };
-    numbers.into_iter().map(|number| (number, regions(&number))).collect()
+/// The verdict as the kernel takes it: SECCOMP_RET_* with its data (linux/seccomp.h).
+fn value(verdict: Verdict) -> u32 {
+    match verdict {
+        Verdict::Allow => 0x7fff_0000,
+        Verdict::Log => 0x7ffc_0000,
+        Verdict::Errno(errno) => 0x0005_0000 | u32::from(errno),
+        Verdict::Trap => 0x0003_0000,
+        Verdict::KillThread => 0,
+        Verdict::KillProcess => 0x8000_0000,
+    }
 }
