@@ -26,9 +26,6 @@ pub enum DeleteError {
     /// The working directory is unknown and no bundle was named.
     #[error("read the working directory")]
     WorkingDirectory(#[source] io::Error),
-    /// The rootfs stays mounted.
-    #[error("unmount the rootfs")]
-    Unmount(#[source] mount::MountError),
     /// The reply can't be encoded.
     #[error("encode the reply")]
     Encode(#[source] containerd_shim_protos::protobuf::Error),
@@ -49,13 +46,10 @@ pub(super) fn run(flags: &Flags) -> Result<Vec<u8>, DeleteError> {
     };
     // The id may be another container's of the same pod: bundles of a namespace are siblings.
     let bundle = cwd.parent().map_or_else(|| cwd.clone(), |namespace| namespace.join(flags.id()));
-    let record = clean(&bundle, flags.id(), end)?;
+    let record = clean(&bundle, flags.id(), end);
     for member in group_members(&bundle, flags.id()) {
-        // What can't be cleaned of one must not keep the others, nor the reply.
-        if let Some(id) = member.file_name().and_then(|name| name.to_str())
-            && let Err(error) = clean(&member, id, end)
-        {
-            crate::warn!("{id}: {}", crate::log::chain(&error));
+        if let Some(id) = member.file_name().and_then(|name| name.to_str()) {
+            clean(&member, id, end);
         }
     }
     if let Some(address) = record.as_ref().and_then(|record| SocketAddress::from_uri(record.socket()))
@@ -74,11 +68,14 @@ pub(super) fn run(flags: &Flags) -> Result<Vec<u8>, DeleteError> {
     .map_err(DeleteError::Encode)
 }
 
-/// Kills and removes one container and unmounts its rootfs. Each step is tried even if an earlier one failed.
-fn clean(bundle: &Path, id: &str, end: Instant) -> Result<Option<ContainerRecord>, DeleteError> {
+/// Kills and removes one container and unmounts its rootfs. Each step is tried even if an earlier one failed, and what can't be
+/// cleaned keeps neither the pod's other containers nor the reply: containerd removes no bundle with something mounted in it.
+fn clean(bundle: &Path, id: &str, end: Instant) -> Option<ContainerRecord> {
     let record = remove_container(bundle, id, end);
-    mount::unmount(&bundle.join("rootfs")).map_err(DeleteError::Unmount)?;
-    Ok(record)
+    if let Err(error) = mount::unmount(&bundle.join("rootfs")) {
+        crate::warn!("rootfs of {id}: {}", crate::log::chain(&error));
+    }
+    record
 }
 
 fn remove_container(bundle: &Path, id: &str, end: Instant) -> Option<ContainerRecord> {
@@ -170,14 +167,39 @@ mod tests {
         }
         let started = Instant::now();
         let end = started + RUNTIME_BUDGET;
-        assert!(clean(&namespace.join("s"), "s", end).unwrap().is_some());
+        assert!(clean(&namespace.join("s"), "s", end).is_some());
         let members = group_members(&namespace.join("s"), "s");
         assert_eq!(members.len(), 5);
         for member in members {
-            assert!(clean(&member, "c", end).unwrap().is_some());
+            assert!(clean(&member, "c", end).is_some());
         }
         let took = started.elapsed();
         assert!(took < Duration::from_secs(4), "containerd gives 5 s, this took {took:?}");
         fs::remove_dir_all(namespace).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_cleaned_of_one_keeps_neither_the_others_nor_the_reply() {
+        let root = env::temp_dir().join(format!("palisade-delete-others-{}", std::process::id()));
+        let namespace = root.join("ns");
+        fs::create_dir_all(&namespace).unwrap();
+        let program = root.join("runc");
+        fs::write(&program, "#!/bin/sh\n: >../../deleted\n").unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let policy = palisade_policy::Policy::from_toml(&format!("[runtime]\nbinary = {program:?}\n")).unwrap();
+        // Below a file nothing can be unmounted.
+        fs::write(namespace.join("s"), "").unwrap();
+        let member = namespace.join("c");
+        fs::create_dir(&member).unwrap();
+        fs::DirBuilder::new().mode(0o700).create(member.join("palisade")).unwrap();
+        let record = ContainerRecord::new(OciRuntime::chosen_by(&policy), "s", "", "");
+        PrivateDir::open(&member).unwrap().write_record(RECORD_NAME, &record).unwrap();
+        let bundle = namespace.join("s");
+        let line = ["-namespace", "ns", "-id", "s", "-bundle", bundle.to_str().unwrap(), "delete"];
+        let flags = Flags::parse(line.into_iter().map(Into::into)).unwrap();
+        let reply = DeleteResponse::parse_from_bytes(&run(&flags).unwrap()).unwrap();
+        assert_eq!((reply.pid, reply.exit_status), (0, SIGKILL_STATUS));
+        assert!(namespace.join("deleted").exists(), "the pod's container");
+        fs::remove_dir_all(root).unwrap();
     }
 }

@@ -9,6 +9,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use rustix::io::Errno;
 use rustix::process::getpid;
 use rustix::thread::{CoreSchedulingScope, create_core_scheduling_cookie};
 use thiserror::Error;
@@ -40,8 +41,14 @@ pub enum StartError {
     #[error(transparent)]
     Socket(#[from] SocketError),
     /// The kernel does not do core scheduling, which the admin has switched on.
-    #[error("put the pod into a core scheduling group of its own, as containerd's sched_core demands")]
-    CoreScheduling(#[source] io::Error),
+    #[error("containerd's sched_core demands a core scheduling group for the pod: {problem}")]
+    CoreScheduling {
+        /// What is missing.
+        problem: &'static str,
+        /// The kernel's reason.
+        #[source]
+        source: io::Error,
+    },
     /// The daemon can't be started.
     #[error("start the shim's daemon")]
     Spawn(#[source] io::Error),
@@ -68,6 +75,9 @@ pub(super) fn run(flags: &Flags) -> Result<Vec<u8>, StartError> {
     let bundle = OciBundle::open(&cwd, flags.namespace(), flags.id()).map_err(StartError::Bundle)?;
     let group = group_of(&bundle, flags.id())?;
     let address = SocketAddress::of_group(&params.socket_dir, &params.grpc_address, flags.namespace(), &group)?;
+    // containerd 1.7 restores its shims from this file after a restart. Before there is a daemon: one whose `start` failed
+    // would be left alone.
+    fs::write(cwd.join("address"), address.uri()).map_err(StartError::AddressFile)?;
     if let Bound::Fresh(listener) = address.bind()? {
         spawn_daemon(flags, &params, &address, listener, &cwd).inspect_err(|_| {
             if let Err(error) = address.remove() {
@@ -75,8 +85,6 @@ pub(super) fn run(flags: &Flags) -> Result<Vec<u8>, StartError> {
             }
         })?;
     }
-    // containerd 1.7 restores its shims from this file after a restart.
-    fs::write(cwd.join("address"), address.uri()).map_err(StartError::AddressFile)?;
     Ok(params.reply(&address.uri())?)
 }
 
@@ -92,8 +100,8 @@ fn spawn_daemon(
     if env::var_os(SCHED_CORE_VARIABLE).is_some_and(|value| !value.is_empty()) {
         // The daemon inherits the cookie, and from it the pod's processes: they share a core with each other alone.
         // Source: kernel `Documentation/admin-guide/hw-vuln/core-scheduling.rst`.
-        create_core_scheduling_cookie(getpid(), CoreSchedulingScope::ProcessGroup)
-            .map_err(|errno| StartError::CoreScheduling(errno.into()))?;
+        create_core_scheduling_cookie(getpid(), CoreSchedulingScope::ThreadGroup)
+            .map_err(|errno| StartError::CoreScheduling { problem: scheduling_problem(errno), source: errno.into() })?;
     }
     // The descriptor is open until the execve, and no longer.
     let binary = read_only_mount();
@@ -121,6 +129,15 @@ fn spawn_daemon(
         crate::warn!("oom_score_adj of the shim: {error}");
     }
     Ok(())
+}
+
+/// Source: kernel `sched_core_share_pid` and prctl(2).
+fn scheduling_problem(errno: Errno) -> &'static str {
+    match errno {
+        Errno::INVAL => "the kernel was built without it",
+        Errno::NODEV => "no core of this machine runs two threads",
+        _ => "the kernel refuses",
+    }
 }
 
 /// One above containerd's, so that under memory pressure a shim goes before the daemon that can restart it.
