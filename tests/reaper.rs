@@ -12,7 +12,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use palisade::task::Reaper;
+use palisade::task::{Exit, Reaper};
 
 /// Starts a child behind the reaper's back, as a runtime does, and waits until the reaper has collected it.
 async fn orphan_that_has_ended() -> u32 {
@@ -40,6 +40,15 @@ fn exits_reach_whoever_awaits_them() {
         let adoption = reaper.expect_child();
         let pid = orphan_that_has_ended().await;
         assert_eq!(adoption.adopt(pid).exit().await.status(), 0, "an early exit waits");
+        drop(adoption);
+
+        let adoption = reaper.expect_child();
+        let (read, write) = std::io::pipe().unwrap();
+        let waits = Command::new("/bin/sh").args(["-c", "read line; exit 5"]).stdin(read).spawn().unwrap();
+        reaper.ended(waits.id(), Exit::now(3));
+        let child = adoption.adopt(waits.id());
+        drop(write);
+        assert_eq!(child.exit().await.status(), 5, "not the end of who had the pid before");
         drop(adoption);
 
         let stranger = orphan_that_has_ended().await;

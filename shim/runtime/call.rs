@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::{Command, CommandArgs, Stdio};
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ use crate::task::Reaper;
 /// Longest time that a runtime may take for one call. `create` of a large image's container takes under a
 /// second; containerd itself waits without an end, so a hanging runtime would hang the pod.
 const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Longest wait for the end of a runtime that was killed; only a kernel that is stuck takes as long.
+const KILLED: Duration = Duration::from_secs(5);
 
 /// Most bytes of a runtime's log that are looked at for its error.
 const MAX_LOG: usize = 64 << 10;
@@ -158,11 +162,16 @@ impl Call {
             }
         };
         let pid = child.pid();
-        let outcome = match tokio::time::timeout(DEADLINE, child.exit()).await {
+        let mut exit = pin!(child.exit());
+        let outcome = match tokio::time::timeout(DEADLINE, &mut exit).await {
             Ok(exit) if exit.status() == 0 => Ok(()),
             Ok(exit) => Err(RuntimeError::Failed { verb, message: last_error(&log, exit.status()) }),
             Err(_) => {
                 kill_group(pid);
+                // Whoever cleans up after it must not race it.
+                if tokio::time::timeout(KILLED, exit).await.is_err() {
+                    crate::warn!("OCI runtime {pid} for {verb} was killed and does not end");
+                }
                 Err(RuntimeError::Deadline { verb })
             }
         };

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use containerd_shim_protos::events::task::{TaskExit, TaskOOM};
 use containerd_shim_protos::protobuf::MessageField;
 use palisade_policy::Grant;
-use tokio::sync::watch;
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, watch};
 
 use super::error::TaskError;
 use super::events::EventQueue;
@@ -43,6 +43,18 @@ pub(super) struct Container {
     tally: Mutex<Tally>,
     /// Execs that are being started or run.
     running: watch::Sender<usize>,
+    /// Held by each exec while it is started, and by a pause alone: what is frozen half-made would run into the runtime's
+    /// deadline.
+    starting: RwLock<()>,
+}
+
+/// An exec that is being started or runs. Dropped when it has ended, or didn't come to be.
+pub(super) struct RunningExec(Arc<Container>);
+
+impl Drop for RunningExec {
+    fn drop(&mut self) {
+        self.0.running.send_modify(|running| *running = running.saturating_sub(1));
+    }
 }
 
 #[derive(Debug, Default)]
@@ -54,7 +66,8 @@ struct Tally {
 
 impl Container {
     pub(super) fn new(created: Created, init: Arc<Process>, events: EventQueue) -> Arc<Self> {
-        Arc::new(Self { created, init, events, tally: Mutex::default(), running: watch::Sender::new(0) })
+        let (tally, running, starting) = (Mutex::default(), watch::Sender::new(0), RwLock::default());
+        Arc::new(Self { created, init, events, tally, running, starting })
     }
 
     fn tally(&self) -> MutexGuard<'_, Tally> {
@@ -101,29 +114,34 @@ impl Container {
         running.map(|process| (process.pid(), process.exec_id().to_owned())).collect()
     }
 
-    /// An exec is about to be started: init's exit waits for it from now on. Refused once init has ended.
-    pub(super) fn begin_exec(&self) -> Result<(), TaskError> {
-        if self.tally().init_ended {
-            return Ok(TaskState::Stopped.may_start_exec()?);
-        }
-        self.running.send_modify(|running| *running += 1);
-        Ok(())
+    /// Keeps the container from being paused while held.
+    pub(super) async fn unpaused(&self) -> RwLockReadGuard<'_, ()> {
+        self.starting.read().await
     }
 
-    /// The exec has ended, or didn't come to be.
-    pub(super) fn end_exec(&self) {
-        self.running.send_modify(|running| *running = running.saturating_sub(1));
+    /// Waits for the execs that are being started, and keeps others from it while held.
+    pub(super) async fn no_exec_starts(&self) -> RwLockWriteGuard<'_, ()> {
+        self.starting.write().await
+    }
+
+    /// An exec is about to be started: init's exit waits for it from now on. Refused once init has ended.
+    pub(super) fn begin_exec(self: &Arc<Self>) -> Result<RunningExec, TaskError> {
+        if self.tally().init_ended {
+            TaskState::Stopped.may_start_exec()?;
+        }
+        self.running.send_modify(|running| *running += 1);
+        Ok(RunningExec(Arc::clone(self)))
     }
 
     /// Waits for the end of an exec and reports it, once no verb of that exec is under way.
-    pub(super) fn watch_exec(self: &Arc<Self>, process: Arc<Process>, child: Child) {
+    pub(super) fn watch_exec(self: &Arc<Self>, process: Arc<Process>, child: Child, running: RunningExec) {
         let container = Arc::clone(self);
         tokio::spawn(async move {
             let exit = child.exit().await;
             let order = process.in_order().await;
+            container.report_oom();
             container.publish(&process, exit);
-            container.end_exec();
-            drop(order);
+            drop((running, order));
         });
     }
 

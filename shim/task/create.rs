@@ -18,6 +18,7 @@ use super::host::{ContainerCgroup, Host};
 use super::io::{ConsoleSocket, Owner, ProcessIo, Stdio, Streams, TerminalEnds};
 use super::mount::RootfsMount;
 use super::process::Process;
+use super::reaper::Child;
 use super::service::TaskService;
 use crate::bootstrap::runtime_options;
 use crate::bundle::{HardenedBundle, OciBundle};
@@ -97,21 +98,21 @@ async fn make(
     let init = Process::new("", stdio_of(request));
     let adoption = service.reaper().expect_child();
     let called = run_create(service, hardened, &runtime, &request.id, init.stdio(), pins).await;
-    let held = called.and_then(|(pid, io)| hold(service.host(), &init, pid, io));
-    let finished = held.and_then(|cgroup| finish(request, hardened, &runtime, init.pid(), cgroup, record));
-    let created = match finished {
-        Ok(created) => created,
+    let held = called.and_then(|(pid, io)| hold(service.host(), &init, adoption.adopt(pid), io));
+    let finished = held.and_then(|(child, cgroup)| {
+        finish(request, hardened, &runtime, child.pid(), cgroup, record).map(|created| (child, created))
+    });
+    let (child, created) = match finished {
+        Ok(made) => made,
         Err(error) => {
-            remove_half_created(service, hardened, &runtime, &request.id).await;
-            if matches!(error, TaskError::Runtime(RuntimeError::Deadline { .. })) {
-                remove_cgroup_of_killed(service, hardened.spec().cgroups_path(), &request.id).await;
-            }
+            let killed = matches!(error, TaskError::Runtime(RuntimeError::Deadline { .. }));
+            remove_half_created(service, hardened, &runtime, &request.id, killed).await;
             return Err(error);
         }
     };
     let container = Container::new(created, Arc::clone(&init), service.events().clone());
     let order = init.in_order().await;
-    container.watch_init(adoption.adopt(init.pid()));
+    container.watch_init(child);
     container.watch_oom();
     service.events().send(&created_event(request, init.pid()));
     drop(order);
@@ -119,15 +120,25 @@ async fn make(
 }
 
 /// A runtime that was killed at its deadline, or that succeeded where the shim then failed, has left a container.
-async fn remove_half_created(service: &TaskService, hardened: &HardenedBundle, runtime: &OciRuntime, id: &str) {
-    if let Err(failed) = service.host().run(runtime.delete(hardened.dir(), id, true)).await {
-        crate::warn!("remove a half-created container: {}", crate::log::chain(&failed));
+/// One that was killed may not have noted it yet, so that its own delete finds nothing and succeeds.
+async fn remove_half_created(
+    service: &TaskService,
+    hardened: &HardenedBundle,
+    runtime: &OciRuntime,
+    id: &str,
+    killed: bool,
+) {
+    let deleted = service.host().run(runtime.delete(hardened.dir(), id, true)).await;
+    if let Err(failed) = &deleted {
+        crate::warn!("remove a half-created container: {}", crate::log::chain(failed));
+    }
+    if killed || deleted.is_err() {
+        remove_cgroup(service, hardened.spec().cgroups_path(), id).await;
     }
 }
 
-/// A runtime that was killed may not have noted its container yet, so its own delete finds nothing. Only a cgroup
-/// that carries the container's id is certain to be this container's.
-async fn remove_cgroup_of_killed(service: &TaskService, cgroups_path: &str, id: &str) {
+/// Kills what the runtime could not. Only a cgroup that carries the container's id is certain to be this container's.
+async fn remove_cgroup(service: &TaskService, cgroups_path: &str, id: &str) {
     if cgroups_path.rsplit(['/', ':']).next().is_none_or(|name| name != id) {
         return;
     }
@@ -137,9 +148,18 @@ async fn remove_cgroup_of_killed(service: &TaskService, cgroups_path: &str, id: 
 }
 
 /// From here on neither init nor its cgroup can be taken for another's.
-fn hold(host: &dyn Host, init: &Process, pid: u32, io: ProcessIo) -> Result<Arc<dyn ContainerCgroup>, TaskError> {
-    init.spawned(host, pid, io)?;
-    Ok(host.cgroup_of(pid)?)
+fn hold(
+    host: &dyn Host,
+    init: &Process,
+    child: Child,
+    io: ProcessIo,
+) -> Result<(Child, Arc<dyn ContainerCgroup>), TaskError> {
+    if child.was_collected() {
+        return Err(TaskError::EndedEarly);
+    }
+    init.spawned(host, &child, io)?;
+    let cgroup = host.cgroup_of(child.pid())?;
+    Ok((child, cgroup))
 }
 
 fn finish(
@@ -280,6 +300,7 @@ fn created_event(request: &CreateTaskRequest, pid: u32) -> TaskCreate {
             terminal: request.terminal,
             ..TaskIO::default()
         }),
+        checkpoint: request.checkpoint.clone(),
         pid,
         ..TaskCreate::default()
     }

@@ -29,6 +29,9 @@ pub enum TaskError {
     /// The process has ended.
     #[error("process already finished")]
     Finished,
+    /// Init was gone before the shim could hold on to it.
+    #[error("the container's process ended while it was created")]
+    EndedEarly,
     /// The container or exec id is taken.
     #[error("{0:?} already exists")]
     Exists(String),
@@ -91,7 +94,8 @@ impl TaskError {
             Self::Invalid { .. } => Code::INVALID_ARGUMENT,
             Self::Unimplemented(_) => Code::UNIMPLEMENTED,
             Self::Runtime(RuntimeError::Deadline { .. }) => Code::DEADLINE_EXCEEDED,
-            Self::Runtime(_)
+            Self::EndedEarly
+            | Self::Runtime(_)
             | Self::Stdio(_)
             | Self::Mount(_)
             | Self::Cgroup(_)

@@ -11,12 +11,14 @@ use containerd_shim_protos::events::task::{
     TaskCreate, TaskDelete, TaskExecAdded, TaskExecStarted, TaskExit, TaskOOM, TaskPaused, TaskResumed, TaskStart,
 };
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
-use containerd_shim_protos::protobuf::{MessageDyn, MessageField, MessageFull};
+use containerd_shim_protos::protobuf::{EnumOrUnknown, MessageDyn, MessageField, MessageFull};
 use containerd_shim_protos::shim::event::Envelope;
 use containerd_shim_protos::shim::events::ForwardRequest;
 use containerd_shim_protos::shim_async::{Client, EventsClient};
 use containerd_shim_protos::topics;
+use tokio::net::UnixStream;
 use tokio::sync::Notify;
+use ttrpc::Code;
 
 use super::exit::timestamp;
 
@@ -139,7 +141,7 @@ impl EventQueue {
 /// Delivers a queue to containerd's ttrpc socket.
 pub struct Publisher {
     queue: EventQueue,
-    address: String,
+    path: String,
     client: Option<EventsClient>,
 }
 
@@ -147,8 +149,8 @@ impl Publisher {
     /// A publisher to the ttrpc socket at `address`, a path or a `unix://` URI.
     #[must_use]
     pub fn new(queue: EventQueue, address: &str) -> Self {
-        let address = if address.contains("://") { address.to_owned() } else { format!("unix://{address}") };
-        Self { queue, address, client: None }
+        let path = address.strip_prefix("unix://").unwrap_or(address).to_owned();
+        Self { queue, path, client: None }
     }
 
     /// Delivers for as long as the shim lives.
@@ -175,7 +177,7 @@ impl Publisher {
         let mut refusals = 0;
         while let Err(error) = self.forward(envelope).await {
             self.client = None;
-            refusals += u32::from(matches!(error, ttrpc::Error::RpcStatus(_)));
+            refusals += u32::from(is_refusal(&error));
             if refusals >= MAX_REFUSALS {
                 crate::warn!("event {} given up: containerd refuses it: {error}", envelope.topic);
                 return;
@@ -191,15 +193,24 @@ impl Publisher {
     async fn forward(&mut self, envelope: &Envelope) -> ttrpc::Result<()> {
         let client = match &self.client {
             Some(client) => client,
-            None => {
-                let client = Client::connect(&self.address).await?;
-                self.client.insert(EventsClient::new(client))
-            }
+            None => self.client.insert(EventsClient::new(connect(&self.path).await?)),
         };
         let request = ForwardRequest { envelope: MessageField::some(envelope.clone()), ..ForwardRequest::default() };
         let context = ttrpc::context::with_duration(DELIVERY);
         client.forward(context, &request).await.map(drop)
     }
+}
+
+/// An answer that another attempt will not change. One that containerd had no time for is none.
+fn is_refusal(error: &ttrpc::Error) -> bool {
+    matches!(error, ttrpc::Error::RpcStatus(status) if status.code != EnumOrUnknown::new(Code::DEADLINE_EXCEEDED))
+}
+
+/// Without waiting for containerd to accept: one that hangs may have a full queue of connections, and the wait of ttrpc's own
+/// connect would stop the whole shim.
+async fn connect(path: &str) -> ttrpc::Result<Client> {
+    let stream = UnixStream::connect(path).await.map_err(|error| ttrpc::Error::Socket(error.to_string()))?;
+    Ok(Client::new(stream.into()))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::error::TaskError;
 use super::host::Host;
 use super::io::Stdio;
 use super::process::Process;
+use super::reaper::{Adoption, Child};
 use super::service::TaskService;
 use super::signal::SignalNumber;
 use super::state::TaskState;
@@ -68,19 +69,20 @@ pub(super) async fn start(
     process: Arc<Process>,
 ) -> Result<u32, TaskError> {
     let order = process.in_order().await;
+    let unpaused = container.unpaused().await;
     process.state().may_start()?;
     container.init().state().may_start_exec()?;
-    container.begin_exec()?;
+    let running = container.begin_exec()?;
     let adoption = service.reaper().expect_child();
-    let started = run(service, container, &process).await;
-    let pid = match started {
-        Ok(pid) => pid,
+    let started = run(service, container, &process, &adoption).await;
+    let child = match started {
+        Ok(child) => child,
         Err(error) => {
-            container.end_exec();
             process.never_ran();
             return Err(error);
         }
     };
+    let pid = child.pid();
     process.set_state(TaskState::Running);
     service.events().send(&TaskExecStarted {
         container_id: container.created().id.clone(),
@@ -88,12 +90,17 @@ pub(super) async fn start(
         pid,
         ..TaskExecStarted::default()
     });
-    container.watch_exec(Arc::clone(&process), adoption.adopt(pid));
-    drop(order);
+    container.watch_exec(Arc::clone(&process), child, running);
+    drop((unpaused, order));
     Ok(pid)
 }
 
-async fn run(service: &TaskService, container: &Container, process: &Process) -> Result<u32, TaskError> {
+async fn run(
+    service: &TaskService,
+    container: &Container,
+    process: &Process,
+    adoption: &Adoption,
+) -> Result<Child, TaskError> {
     let created = container.created();
     let name = process.exec_id();
     let pid_name = format!("exec-{name}.pid");
@@ -108,7 +115,10 @@ async fn run(service: &TaskService, container: &Container, process: &Process) ->
     };
     let streams = streams(service, process.stdio(), owner, name);
     let connected = connect(&streams, created.dir.path(), &socket, &pid_file, call).await;
-    let spawned = connected.and_then(|(pid, io)| process.spawned(service.host(), pid, io).map(|()| pid));
+    let spawned = connected.and_then(|(pid, io)| {
+        let child = adoption.adopt(pid);
+        process.spawned(service.host(), &child, io).map(|()| child)
+    });
     if spawned.is_err() {
         kill_untracked(service.host(), &pid_file);
     }

@@ -8,6 +8,7 @@ use super::error::TaskError;
 use super::exit::Exit;
 use super::host::{Host, SignalTarget};
 use super::io::{ProcessIo, Stdio};
+use super::reaper::Child;
 use super::signal::SignalNumber;
 use super::state::TaskState;
 
@@ -30,6 +31,8 @@ struct Live {
     state: Option<TaskState>,
     /// `CloseIO` may come before the process is there (containerd issue 4489).
     stdin_closed: bool,
+    /// SIGKILL was sent.
+    killed: bool,
 }
 
 impl Process {
@@ -78,14 +81,15 @@ impl Process {
     /// The process is there: it can be signalled from now on.
     ///
     /// One that has ended and was waited for already has no target, and signals to it find it finished.
-    pub(super) fn spawned(&self, host: &dyn Host, pid: u32, mut io: ProcessIo) -> Result<(), TaskError> {
-        let target = match host.signal_target(pid) {
+    pub(super) fn spawned(&self, host: &dyn Host, child: &Child, mut io: ProcessIo) -> Result<(), TaskError> {
+        let target = if child.was_collected() { Err(TaskError::Finished) } else { host.signal_target(child.pid()) };
+        let target = match target {
             Ok(target) => Some(target),
             Err(TaskError::Finished) => None,
             Err(error) => return Err(error),
         };
         let mut live = self.live();
-        live.pid = pid;
+        live.pid = child.pid();
         live.target = target;
         if live.stdin_closed {
             io.close_stdin();
@@ -127,10 +131,15 @@ impl Process {
 
     /// Sends a signal; a process that has ended is [`TaskError::Finished`].
     pub(super) fn signal(&self, signal: SignalNumber) -> Result<(), TaskError> {
-        match &self.live().target {
-            Some(target) => target.send(signal),
-            None => Err(TaskError::Finished),
-        }
+        let mut live = self.live();
+        live.target.as_ref().ok_or(TaskError::Finished)?.send(signal)?;
+        live.killed |= signal == SignalNumber::KILL;
+        Ok(())
+    }
+
+    /// Whether SIGKILL was sent to it.
+    pub(super) fn was_killed(&self) -> bool {
+        self.live().killed
     }
 
     /// Sets the terminal's size; a process without one has none.

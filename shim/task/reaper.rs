@@ -9,7 +9,7 @@ use std::io;
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::process::{WaitOptions, wait};
+use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, wait, waitid};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -45,6 +45,7 @@ impl Children {
 pub struct Child {
     pid: u32,
     exit: oneshot::Receiver<Exit>,
+    collected: bool,
 }
 
 impl Child {
@@ -52,6 +53,13 @@ impl Child {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// Whether it had been waited for when it was adopted: its pid may be another process's by now. That of any other child
+    /// stays its own until the reaper's next turn, so what is looked up by it before the next `await` is that child's.
+    #[must_use]
+    pub fn was_collected(&self) -> bool {
+        self.collected
     }
 
     /// Waits for the end. A lost sender means that the reaper is gone, and with it the shim.
@@ -76,12 +84,15 @@ impl Adoption {
     pub fn adopt(&self, pid: u32) -> Child {
         let (sender, exit) = oneshot::channel();
         let mut children = self.reaper.children();
-        match children.early.remove(&pid) {
+        // While a slow call is under way, a pid can be waited for and given out again.
+        let early = children.early.remove(&pid).filter(|_| !is_child(pid));
+        let collected = early.is_some();
+        match early {
             // The receiver is right here, so the send can't fail.
             Some(early) => drop(sender.send(early)),
             None => drop(children.awaited.insert(pid, sender)),
         }
-        Child { pid, exit }
+        Child { pid, exit, collected }
     }
 }
 
@@ -93,6 +104,13 @@ impl Drop for Adoption {
             children.early.clear();
         }
     }
+}
+
+/// Whether a child has this pid, alive or not waited for yet. The reaper's lock must be held: nobody waits meanwhile.
+fn is_child(pid: u32) -> bool {
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| waitid(WaitId::Pid(pid), look).is_ok())
 }
 
 impl Reaper {
@@ -117,7 +135,7 @@ impl Reaper {
         let pid = command.spawn()?.id();
         let (sender, exit) = oneshot::channel();
         children.awaited.insert(pid, sender);
-        Ok(Child { pid, exit })
+        Ok(Child { pid, exit, collected: false })
     }
 
     /// Hands over exits until the shim ends.

@@ -26,6 +26,7 @@ use super::signal::SignalNumber;
 use super::state::TaskState;
 use super::{create, exec};
 use crate::bootstrap::is_identifier;
+use crate::cgroup::CgroupError;
 use crate::gate::{Gate, PodFacts, UpdateTask};
 use palisade_policy::{ContainerKind, Identity};
 
@@ -221,7 +222,6 @@ impl TaskService {
 
     async fn delete_init(&self, container: &Container) -> Result<(), TaskError> {
         let (init, created) = (container.init(), container.created());
-        init.state().may_delete()?;
         end_unstarted(init).await?;
         let order = init.in_order().await;
         // Another Delete may have been faster, and the id a new container's.
@@ -254,9 +254,9 @@ impl TaskService {
             return self.kill_all(&container, signal).await;
         }
         process.signal(signal)?;
-        if signal == SignalNumber::KILL && container.init().state() == TaskState::Paused {
-            // A process that is frozen by the v1 freezer dies only when it is thawed.
-            container.created().cgroup.thaw().await?;
+        let is_init = request.exec_id.is_empty();
+        if is_init && signal == SignalNumber::KILL && process.state() == TaskState::Paused {
+            thaw_killed(&container).await?;
         }
         Ok(())
     }
@@ -264,10 +264,17 @@ impl TaskService {
     async fn kill_all(&self, container: &Container, signal: SignalNumber) -> Result<(), TaskError> {
         let cgroup = &container.created().cgroup;
         if signal == SignalNumber::KILL {
-            return cgroup.kill_all().await;
+            return match cgroup.kill_all().await {
+                // All were killed. One that has much memory to give back takes its time to end.
+                Err(TaskError::Cgroup(CgroupError::StillPopulated { .. })) => Ok(()),
+                killed => killed,
+            };
         }
-        for pid in cgroup.pids()? {
-            match self.host.signal_target(pid).and_then(|target| target.send(signal)) {
+        let targets: Vec<_> = cgroup.pids()?.into_iter().map(|pid| (pid, self.host.signal_target(pid))).collect();
+        // A pid may have been given to a stranger before it was opened: those that are still listed are the container's.
+        let members = cgroup.pids()?;
+        for (_, target) in targets.into_iter().filter(|(pid, _)| members.contains(pid)) {
+            match target.and_then(|target| target.send(signal)) {
                 // Gone in the meantime.
                 Ok(()) | Err(TaskError::Finished) => {}
                 Err(error) => return Err(error),
@@ -279,11 +286,15 @@ impl TaskService {
     pub(super) async fn pause_task(&self, id: &str) -> Result<(), TaskError> {
         let container = self.container(id)?;
         let order = container.init().in_order().await;
+        let no_exec_starts = container.no_exec_starts().await;
         container.init().state().may_pause()?;
         container.created().cgroup.freeze().await?;
         container.init().set_state(TaskState::Paused);
         self.events.send(&TaskPaused { container_id: id.into(), ..TaskPaused::default() });
-        drop(order);
+        if container.init().was_killed() {
+            thaw_killed(&container).await?;
+        }
+        drop((no_exec_starts, order));
         Ok(())
     }
 
@@ -325,7 +336,12 @@ impl TaskService {
             return Ok(PidsResponse::default());
         }
         let execs = container.exec_ids_by_pid();
-        let processes = container.created().cgroup.pids()?.into_iter().map(|pid| ProcessInfo {
+        let pids = match container.created().cgroup.pids() {
+            // Whoever made the cgroup, such as systemd, may remove it as soon as it is empty.
+            Err(CgroupError::Gone { .. }) => Vec::new(),
+            pids => pids?,
+        };
+        let processes = pids.into_iter().map(|pid| ProcessInfo {
             pid,
             info: execs.get(&pid).and_then(|exec_id| process_details(exec_id)).into(),
             ..ProcessInfo::default()
@@ -375,6 +391,11 @@ impl TaskService {
     }
 }
 
+/// A process that is frozen by the v1 freezer dies only when it is thawed.
+async fn thaw_killed(container: &Container) -> Result<(), TaskError> {
+    container.created().cgroup.thaw().await
+}
+
 /// File that new limits go through to the runtime.
 const RESOURCES_FILE: &str = "resources.json";
 
@@ -390,8 +411,11 @@ impl Drop for Reservation<'_> {
     }
 }
 
-/// An init process that waits for start is killed, and its end awaited, before its container is removed.
+/// An init process that waits for start is killed, and its end awaited, before its container is removed. One whose start is
+/// under way is waited for: it may be running then.
 async fn end_unstarted(init: &Process) -> Result<(), TaskError> {
+    let order = init.in_order().await;
+    init.state().may_delete()?;
     if init.state() != TaskState::Created {
         return Ok(());
     }
@@ -399,6 +423,8 @@ async fn end_unstarted(init: &Process) -> Result<(), TaskError> {
         Ok(()) | Err(TaskError::Finished) => {}
         Err(error) => return Err(error),
     }
+    // The report of the exit takes it.
+    drop(order);
     let ended = tokio::time::timeout(KILL_WAIT, init.wait()).await;
     ended.map(drop).map_err(|elapsed| TaskError::System { action: "end a created process", source: elapsed.into() })
 }

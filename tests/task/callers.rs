@@ -8,10 +8,12 @@ use containerd_shim_protos::api::{
     CreateTaskResponse, DeleteRequest, Empty, ForwardRequest, StartRequest, StateRequest, StateResponse, WaitRequest,
     WaitResponse,
 };
+use containerd_shim_protos::events::task::TaskOOM;
 use containerd_shim_protos::protobuf::Message as _;
 use containerd_shim_protos::shim_async::{Events, create_events};
 use containerd_shim_protos::types::task::Status;
-use palisade::task::Publisher;
+use palisade::task::{EventQueue, Publisher};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
@@ -22,7 +24,8 @@ use ttrpc::proto::{Codec as _, MessageHeader, Request, Response};
 
 use crate::client::{Client, Served, V3, block_on};
 use crate::log::{Event, read};
-use crate::pod::Pod;
+use crate::pod::{NAMESPACE, Pod, Scratch};
+use crate::stand_in::Outcome;
 use crate::verbs::{kill_request, request};
 
 async fn status(client: &Client) -> Result<Status, Code> {
@@ -48,7 +51,7 @@ fn a_create_whose_connection_closes_is_finished() {
         let next = served.client(V3).await;
         let taken = next.call::<Empty>("Create", &pod.create_request("c")).await;
         assert_eq!(taken.unwrap_err(), Code::ALREADY_EXISTS, "the first is still at it");
-        pod.host.answer("create c", true);
+        pod.host.answer("create c", Outcome::Success);
         // The verb is a task of the same thread: it runs before this connection's next answer is read.
         assert_eq!(status(&next).await, Ok(Status::CREATED));
         assert_eq!(pod.events.waiting().len(), 1);
@@ -66,7 +69,7 @@ fn verbs_whose_deadline_passes_are_finished() {
         let soon = Duration::from_millis(20);
         let late = client.call_for::<Empty>("Start", &request!(StartRequest, "c"), soon).await;
         assert_eq!(late.unwrap_err(), Code::DEADLINE_EXCEEDED);
-        pod.host.answer("start c", true);
+        pod.host.answer("start c", Outcome::Success);
         assert_eq!(status(&client).await, Ok(Status::RUNNING));
         let late = client.call_for::<Empty>("Wait", &request!(WaitRequest, "c"), soon).await;
         assert_eq!(late.unwrap_err(), Code::DEADLINE_EXCEEDED);
@@ -76,7 +79,7 @@ fn verbs_whose_deadline_passes_are_finished() {
         assert_eq!(ended.exit_status, 137);
         let late = client.call_for::<Empty>("Delete", &request!(DeleteRequest, "c"), soon).await;
         assert_eq!(late.unwrap_err(), Code::DEADLINE_EXCEEDED);
-        pod.host.answer("delete c", true);
+        pod.host.answer("delete c", Outcome::Success);
         assert_eq!(status(&client).await, Err(Code::NOT_FOUND));
         let told: Vec<Event> = pod.events.waiting().iter().map(|envelope| read(envelope).1).collect();
         assert!(matches!(
@@ -254,4 +257,29 @@ fn events_wait_for_a_containerd_that_is_away_or_refuses_and_come_in_order() {
         assert_eq!(taken, expected);
         pod.events.drained().await;
     });
+}
+
+/// containerd hangs and accepts nobody: its queue of connections is full, and the shim goes on all the same.
+#[test]
+fn a_containerd_that_accepts_nobody_stops_no_shim() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("events");
+    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&socket, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+    rustix::net::listen(&socket, 0).unwrap();
+    let _queued = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    let (sender, said) = std::sync::mpsc::channel();
+    let publisher = path.clone();
+    // A thread of its own: a connect that waits could not be given up otherwise.
+    std::thread::spawn(move || {
+        block_on(async {
+            let events = EventQueue::new(NAMESPACE);
+            events.send(&TaskOOM::default());
+            let delivery = tokio::spawn(Publisher::new(events.clone(), publisher.to_str().unwrap()).run());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            sender.send(events.waiting().len()).unwrap();
+            delivery.abort();
+        });
+    });
+    assert_eq!(said.recv_timeout(Duration::from_secs(20)), Ok(1), "the event waits, the shim does not");
 }

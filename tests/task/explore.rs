@@ -52,6 +52,9 @@ pub(crate) struct Explored<T> {
     pub(crate) outcomes: BTreeSet<T>,
 }
 
+/// Most orders of one scenario: a few seconds. One that has more is to be cut in two, not to be played in part.
+const MOST_ORDERS: usize = 2000;
+
 /// Plays every run there is.
 pub(crate) fn explore<T: Ord>(mut run: impl FnMut(&mut Choices) -> T) -> Explored<T> {
     let mut choices = Choices::default();
@@ -62,6 +65,7 @@ pub(crate) fn explore<T: Ord>(mut run: impl FnMut(&mut Choices) -> T) -> Explore
         if !choices.advance() {
             return explored;
         }
+        assert!(explored.orders < MOST_ORDERS, "the scenario is too large");
     }
 }
 

@@ -108,6 +108,16 @@ pub(crate) struct Log {
     pub(crate) reaped: BTreeMap<u32, u32>,
 }
 
+impl Log {
+    /// Whether the last that containerd was told is that the container is paused.
+    pub(crate) fn is_paused(&self) -> bool {
+        let of_pauses =
+            |event: &&Event| !matches!(event, Event::Oom | Event::ExecAdded { .. } | Event::ExecStarted { .. });
+        let of_init = |event: &&Event| !matches!(event, Event::Exit { exec, .. } if !exec.is_empty());
+        self.events.iter().rev().filter(of_pauses).find(of_init) == Some(&Event::Paused)
+    }
+}
+
 /// One life of a container: up to its Delete. The same id may have another one.
 #[derive(Debug, Default)]
 struct Life {

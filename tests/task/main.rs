@@ -17,6 +17,8 @@ mod explore;
 mod log;
 mod moves;
 mod orderings;
+mod overlaps;
+mod panics;
 mod play;
 mod pod;
 mod stand_in;

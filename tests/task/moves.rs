@@ -10,6 +10,7 @@ use ttrpc::Code;
 
 use crate::client::{Client, Served, V2, V3, block_on};
 use crate::pod::{Pod, exec_request};
+use crate::stand_in::Oddity;
 use crate::verbs::{kill_request, request, update_request};
 
 /// States of a container.
@@ -54,6 +55,30 @@ const EXEC: [(&str, [&str; 6]); 8] = [
     ("Wait", ["NOT_FOUND", "waits", "waits", "-", "waits", "-"]),
 ];
 
+/// States in which a verb of init is under way, or its end is not reported yet.
+const BETWEEN: [&str; 5] = ["creating", "starting", "pausing", "ending", "deleting"];
+
+/// What each verb on a container answers in [`BETWEEN`]. What waits goes on when that verb has ended.
+const MEANWHILE: [(&str, [&str; 5]); 17] = [
+    ("State", ["NOT_FOUND", "-", "-", "-", "-"]),
+    ("Create", ["ALREADY_EXISTS"; 5]),
+    ("Start", ["NOT_FOUND", "waits", "waits", "FAILED_PRECONDITION", "waits"]),
+    ("Delete", ["NOT_FOUND", "waits", "waits", "FAILED_PRECONDITION", "waits"]),
+    ("Pids", ["NOT_FOUND", "-", "-", "-", "-"]),
+    ("Pause", ["NOT_FOUND", "waits", "waits", "-", "waits"]),
+    ("Resume", ["NOT_FOUND", "waits", "waits", "FAILED_PRECONDITION", "waits"]),
+    ("Checkpoint", ["UNIMPLEMENTED"; 5]),
+    ("Kill", ["NOT_FOUND", "-", "-", "NOT_FOUND", "NOT_FOUND"]),
+    ("Exec", ["NOT_FOUND", "-", "-", "-", "FAILED_PRECONDITION"]),
+    ("ResizePty", ["NOT_FOUND", "-", "-", "-", "-"]),
+    ("CloseIO", ["NOT_FOUND", "-", "-", "-", "-"]),
+    ("Update", ["NOT_FOUND", "waits", "waits", "UNKNOWN", "waits"]),
+    ("Wait", ["NOT_FOUND", "waits", "waits", "waits", "-"]),
+    ("Stats", ["NOT_FOUND", "-", "-", "-", "-"]),
+    ("Connect", ["-"; 5]),
+    ("Shutdown", ["-"; 5]),
+];
+
 async fn code<R: Message>(client: &Client, verb: &str, request: &impl Message) -> String {
     match client.call::<R>(verb, request).await {
         Ok(_) => "-".into(),
@@ -78,7 +103,7 @@ async fn call(pod: &Pod, client: &Client, verb: &str, exec: &str) -> String {
         "ResizePty" => code::<Empty>(client, verb, &request!(ResizePtyRequest, id, exec)).await,
         "CloseIO" => code::<Empty>(client, verb, &request!(CloseIORequest, id, exec)).await,
         "Update" => code::<Empty>(client, verb, &update_request(id)).await,
-        "Wait" => wait(client, exec).await,
+        "Wait" => code::<Empty>(client, verb, &request!(WaitRequest, id, exec)).await,
         "Stats" => code::<Empty>(client, verb, &request!(StatsRequest, id)).await,
         "Connect" => code::<Empty>(client, verb, &request!(ConnectRequest, id)).await,
         "Shutdown" => code::<Empty>(client, verb, &request!(ShutdownRequest, id)).await,
@@ -86,14 +111,17 @@ async fn call(pod: &Pod, client: &Client, verb: &str, exec: &str) -> String {
     }
 }
 
-/// An answer that has not come before that of a call behind it will not come by itself.
-async fn wait(client: &Client, exec: &str) -> String {
-    let request = request!(WaitRequest, "c", exec);
-    let behind = request!(ConnectRequest, "c");
+/// An answer that has not come before those of some calls behind it will not come by itself: all run on one thread.
+async fn call_or_wait(pod: &Pod, client: &Client, verb: &str, exec: &str) -> String {
+    let behind = async {
+        for _ in 0..8 {
+            code::<Empty>(client, "Connect", &request!(ConnectRequest, "c")).await;
+        }
+    };
     tokio::select! {
         biased;
-        answer = code::<Empty>(client, "Wait", &request) => answer,
-        _ = code::<Empty>(client, "Connect", &behind) => "waits".into(),
+        answer = call(pod, client, verb, exec) => answer,
+        () = behind => "waits".into(),
     }
 }
 
@@ -140,18 +168,51 @@ async fn bring_exec(pod: &Pod, client: &Client, state: &str) {
     }
 }
 
+/// Brings a container between two states; the verb that is under way is answered later, if at all.
+async fn bring_between(pod: &Pod, client: &Client, state: &str) {
+    let (before, verb, call) = match state {
+        "creating" => ("absent", "Create", "create c"),
+        "starting" => ("created", "Start", "start c"),
+        "pausing" => ("running", "Pause", "freeze c"),
+        "deleting" => ("stopped", "Delete", "delete c"),
+        _ => return bring_ending(pod, client).await,
+    };
+    bring(pod, client, before).await;
+    pod.host.hold(true);
+    let under_way = self::call(pod, client, verb, "");
+    tokio::select! {
+        answer = under_way => panic!("{verb}: {answer}"),
+        () = pod.host.arrival(call) => {}
+    }
+    // What comes now finds a machine that answers at once.
+    pod.host.hold(false);
+}
+
+/// Init has ended, and its exit waits for that of an exec.
+async fn bring_ending(pod: &Pod, client: &Client) {
+    bring(pod, client, "running").await;
+    pod.host.be_odd(Oddity::ExecsOutliveInit);
+    good(pod, client, "Exec", "e").await;
+    good(pod, client, "Start", "e").await;
+    pod.host.end(pod.host.pid("c", ""), 0);
+    // The shim has seen the end when a call behind it is answered.
+    good(pod, client, "Connect", "").await;
+}
+
 /// One cell of a table, in a pod of its own.
 fn answer(service: &'static str, verb: &str, exec: &str, state: &str) -> String {
     block_on(async {
         let pod = Pod::new();
         let served = Served::new(&pod).await;
         let client = served.client(service).await;
-        if exec.is_empty() {
+        if BETWEEN.contains(&state) {
+            bring_between(&pod, &client, state).await;
+        } else if exec.is_empty() {
             bring(&pod, &client, state).await;
         } else {
             bring_exec(&pod, &client, state).await;
         }
-        call(&pod, &client, verb, exec).await
+        call_or_wait(&pod, &client, verb, exec).await
     })
 }
 
@@ -166,10 +227,22 @@ fn every_verb_in_every_state_of_a_container() {
 }
 
 #[test]
+fn every_verb_while_another_is_under_way() {
+    for service in [V3, V2] {
+        for (verb, expected) in MEANWHILE {
+            let answers = BETWEEN.map(|state| answer(service, verb, "", state));
+            assert_eq!(answers, expected, "{service} {verb} when {BETWEEN:?}");
+        }
+    }
+}
+
+#[test]
 fn every_verb_in_every_state_of_an_exec() {
-    for (verb, expected) in EXEC {
-        let answers = EXEC_STATES.map(|state| answer(V3, verb, "e", state));
-        assert_eq!(answers, expected, "{verb} when {EXEC_STATES:?}");
+    for service in [V3, V2] {
+        for (verb, expected) in EXEC {
+            let answers = EXEC_STATES.map(|state| answer(service, verb, "e", state));
+            assert_eq!(answers, expected, "{service} {verb} when {EXEC_STATES:?}");
+        }
     }
 }
 
@@ -183,7 +256,7 @@ fn what_is_gone_is_not_found_and_may_come_again() {
             good(&pod, &client, "Delete", "").await;
             for (verb, [absent, ..]) in CONTAINER.into_iter().filter(|(verb, _)| !["Create", "Shutdown"].contains(verb))
             {
-                assert_eq!(call(&pod, &client, verb, "").await, absent, "{verb}");
+                assert_eq!(call_or_wait(&pod, &client, verb, "").await, absent, "{verb}");
             }
         }
     });

@@ -2,7 +2,9 @@
 
 use crate::log::Event;
 use crate::play::{Nature, Outcome, Scenario, Verb, play};
-use Nature::{CallersLeave, CallsFail, ExecsOutliveInit, OutOfMemory, ProcessesEnd, ProcessesVanish};
+use crate::stand_in::Oddity;
+use Nature::{CallersLeave, CallsFail, Odd, OutOfMemory, ProcessesEnd, ProcessesVanish};
+use Oddity::ExecsOutliveInit;
 use Verb::{Create, Delete, Exec, Kill, Pause, Resume, Shutdown, Start, Update, Wait};
 
 /// A container that runs.
@@ -12,20 +14,20 @@ const EXEC_ADDED: &[Verb] = &[Create, Start(""), Exec("e")];
 /// A container with an exec that runs.
 const EXEC_RUNNING: &[Verb] = &[Create, Start(""), Exec("e"), Start("e")];
 
-fn answered(outcome: &Outcome, verb: Verb) -> impl Iterator<Item = &str> {
+pub(crate) fn answered(outcome: &Outcome, verb: Verb) -> impl Iterator<Item = &str> {
     let name = format!("{verb:?}");
     outcome.answers.iter().flatten().filter(move |(of, _)| *of == name).map(|(_, code)| code.as_str())
 }
 
-fn times(outcome: &Outcome, wanted: fn(&Event) -> bool) -> usize {
+pub(crate) fn times(outcome: &Outcome, wanted: fn(&Event) -> bool) -> usize {
     outcome.events.iter().filter(|event| wanted(event)).count()
 }
 
-fn deletes(outcome: &Outcome) -> usize {
+pub(crate) fn deletes(outcome: &Outcome) -> usize {
     times(outcome, |event| matches!(event, Event::Delete { .. }))
 }
 
-fn codes(outcomes: &[Outcome], verb: Verb) -> Vec<String> {
+pub(crate) fn codes(outcomes: &[Outcome], verb: Verb) -> Vec<String> {
     let mut codes: Vec<String> =
         outcomes.iter().flat_map(|outcome| answered(outcome, verb)).map(str::to_owned).collect();
     codes.sort();
@@ -33,7 +35,7 @@ fn codes(outcomes: &[Outcome], verb: Verb) -> Vec<String> {
     codes
 }
 
-fn all_deleted(outcomes: &[Outcome]) {
+pub(crate) fn all_deleted(outcomes: &[Outcome]) {
     for outcome in outcomes {
         assert!(outcome.leftovers.is_empty(), "{outcome:#?}");
     }
@@ -129,7 +131,7 @@ fn an_exec_may_end_at_any_time() {
 
 #[test]
 fn an_exec_starts_while_its_container_ends() {
-    for outlive in [&[][..], &[ExecsOutliveInit, ProcessesVanish]] {
+    for outlive in [&[][..], &[Odd(ExecsOutliveInit), ProcessesVanish]] {
         let scenario = Scenario {
             before: EXEC_ADDED,
             clients: &[&[Start("e"), Wait("e")], &[Kill(""), Wait(""), Delete("")]],
@@ -146,7 +148,7 @@ fn two_execs_and_init_end_in_any_order() {
     let scenario = Scenario {
         before: &[Create, Start(""), Exec("e"), Start("e"), Exec("f"), Start("f")],
         clients: &[&[Wait(""), Delete("")]],
-        nature: &[ProcessesVanish, ExecsOutliveInit],
+        nature: &[ProcessesVanish, Odd(ExecsOutliveInit)],
     };
     let outcomes = play(&scenario);
     all_deleted(&outcomes);
@@ -205,7 +207,7 @@ fn pause_races_with_an_exit_that_waits_for_an_exec() {
     let scenario = Scenario {
         before: EXEC_RUNNING,
         clients: &[&[Pause, Resume], &[Wait(""), Delete("")]],
-        nature: &[ProcessesVanish, ExecsOutliveInit],
+        nature: &[ProcessesVanish, Odd(ExecsOutliveInit)],
     };
     let outcomes = play(&scenario);
     all_deleted(&outcomes);

@@ -9,7 +9,9 @@ use containerd_shim_protos::api::{CreateTaskRequest, ExecProcessRequest};
 use containerd_shim_protos::protobuf::MessageField;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use futures_util::FutureExt as _;
+use palisade::bundle::PrivateDir;
 use palisade::gate::{Gate, PolicySource};
+use palisade::runtime::{ContainerRecord, RECORD_NAME};
 use palisade::task::{EventQueue, Reaper, TaskApi, TaskService};
 use rustix::process::{getegid, geteuid};
 use serde_json::json;
@@ -61,10 +63,20 @@ pub(crate) struct Pod {
     pub(crate) events: EventQueue,
     pub(crate) service: Arc<TaskService>,
     pub(crate) api: Arc<TaskApi>,
+    pids_shared: bool,
 }
 
 impl Pod {
     pub(crate) fn new() -> Self {
+        Self::with_pids(false)
+    }
+
+    /// Containers are in the host's pid namespace.
+    pub(crate) fn sharing_pids() -> Self {
+        Self::with_pids(true)
+    }
+
+    fn with_pids(shared: bool) -> Self {
         let scratch = Scratch::new();
         let reaper = Reaper::default();
         let events = EventQueue::new(NAMESPACE);
@@ -72,7 +84,7 @@ impl Pod {
         let gate = Gate::new(policy(scratch.path()));
         let socket = format!("unix://{}", scratch.path().join("socket").display());
         let service = TaskService::new(NAMESPACE, &socket, gate, host.clone(), reaper, events.clone());
-        Self { scratch, host, events, api: TaskApi::new(Arc::clone(&service)), service }
+        Self { scratch, host, events, api: TaskApi::new(Arc::clone(&service)), service, pids_shared: shared }
     }
 
     pub(crate) fn bundle(&self, id: &str) -> PathBuf {
@@ -88,8 +100,13 @@ impl Pod {
     pub(crate) fn create_request(&self, id: &str) -> CreateTaskRequest {
         let bundle = self.bundle(id);
         fs::create_dir_all(bundle.join("rootfs")).unwrap();
-        fs::write(bundle.join("config.json"), spec(id).to_string()).unwrap();
+        fs::write(bundle.join("config.json"), spec(id, self.pids_shared).to_string()).unwrap();
         CreateTaskRequest { id: id.into(), bundle: bundle.to_str().unwrap().into(), ..CreateTaskRequest::default() }
+    }
+
+    /// What `shim delete` would go by if the shim died now.
+    pub(crate) fn record(&self, id: &str) -> Option<ContainerRecord> {
+        PrivateDir::open(&self.bundle(id)).ok()?.read_record(RECORD_NAME).ok()
     }
 
     /// What is left of a container on disk beside what containerd has put there.
@@ -123,14 +140,17 @@ fn user() -> serde_json::Value {
     json!({ "uid": geteuid().as_raw(), "gid": getegid().as_raw() })
 }
 
-fn spec(id: &str) -> serde_json::Value {
+fn spec(id: &str, pids_shared: bool) -> serde_json::Value {
+    let kinds = ["pid", "mount", "ipc", "uts", "network"];
+    let own = kinds.iter().filter(|kind| **kind != "pid" || !pids_shared);
+    let namespaces: Vec<_> = own.map(|kind| json!({ "type": kind })).collect();
     json!({
         "ociVersion": "1.2.1",
         "process": { "user": user(), "cwd": "/", "args": ["true"], "env": ["PATH=/bin"] },
         "root": { "path": "rootfs" },
         "linux": {
             "cgroupsPath": format!("/palisade-stand-in/{id}"),
-            "namespaces": [{ "type": "pid" }, { "type": "mount" }, { "type": "ipc" }, { "type": "uts" }, { "type": "network" }],
+            "namespaces": namespaces,
         },
     })
 }

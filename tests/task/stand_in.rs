@@ -3,7 +3,7 @@
 //!
 //! It acts on the command line that a real runtime would get, so what is tested is the whole hand-off but its execve.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -48,7 +48,34 @@ struct Held {
     name: String,
     /// The process that it has left behind, if it is to be taken back when the call fails.
     left: Option<(u32, PathBuf)>,
-    answer: oneshot::Sender<bool>,
+    answer: oneshot::Sender<Outcome>,
+}
+
+/// What comes of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Success,
+    /// The runtime has taken back what it had made.
+    Failure,
+    /// The runtime was killed at its deadline and has taken back nothing.
+    Deadline,
+}
+
+/// What goes otherwise than it mostly does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Oddity {
+    /// Execs live on when init has died, as in a shared pid namespace.
+    ExecsOutliveInit,
+    /// The kernel counts an OOM kill and gives no notice yet.
+    OomNoticeIsLate,
+    /// Killed processes take their time to end.
+    KilledEndLate,
+    /// The cgroup is gone, as one of systemd's is when its last process has ended.
+    CgroupIsGone,
+    /// Between its listing and its opening, each process ends and its pid is given to a stranger.
+    PidsAreReused,
+    /// The runtime's call panics.
+    CallsPanic,
 }
 
 #[derive(Debug, Default)]
@@ -56,8 +83,11 @@ struct World {
     reaper: Reaper,
     /// Calls wait for [`StandIn::answer`] and zombies for [`StandIn::reap`]; otherwise nothing waits.
     holding: bool,
-    /// Execs live on when init has died, as in a shared pid namespace.
-    execs_outlive_init: bool,
+    oddities: BTreeSet<Oddity>,
+    /// Containers whose cgroup is frozen.
+    frozen: BTreeSet<String>,
+    /// What was killed while it was frozen: under cgroup v1 it dies when it is thawed.
+    doomed: BTreeMap<u32, u32>,
     processes: BTreeMap<u32, Proc>,
     held: Vec<Held>,
     arrivals: Arc<Notify>,
@@ -91,23 +121,44 @@ impl World {
     }
 
     /// The answer to a call, which is there at once unless calls are held.
-    fn arrive(&mut self, name: String, left: Option<(u32, PathBuf)>) -> oneshot::Receiver<bool> {
+    fn arrive(&mut self, name: String, left: Option<(u32, PathBuf)>) -> oneshot::Receiver<Outcome> {
         let (answer, answered) = oneshot::channel();
         self.calls.push(name.clone());
         if self.holding {
             self.held.push(Held { name, left, answer });
             self.arrivals.notify_waiters();
         } else {
-            answer.send(true).unwrap();
+            answer.send(Outcome::Success).unwrap();
         }
         answered
     }
 
+    fn is_odd(&self, oddity: Oddity) -> bool {
+        self.oddities.contains(&oddity)
+    }
+
+    fn thaw(&mut self, container: &str) {
+        self.frozen.remove(container);
+        for (pid, status) in std::mem::take(&mut self.doomed) {
+            self.die(pid, status);
+        }
+    }
+
+    /// What every kill of a whole cgroup does, frozen or not.
+    fn kill_all(&mut self, container: &str) {
+        self.thaw(container);
+        self.alive_in(container).into_iter().for_each(|pid| self.die(pid, KILLED));
+    }
+
     fn die(&mut self, pid: u32, status: u32) {
         let Some(proc) = self.processes.get_mut(&pid).filter(|proc| proc.life == Life::Alive) else { return };
+        if self.frozen.contains(&proc.container) {
+            self.doomed.insert(pid, status);
+            return;
+        }
         proc.life = Life::Zombie(status);
         let (container, is_init) = (proc.container.clone(), proc.exec.is_empty());
-        if is_init && !self.execs_outlive_init {
+        if is_init && !self.is_odd(Oddity::ExecsOutliveInit) {
             // What the kernel does when the first process of a pid namespace ends.
             self.alive_in(&container).into_iter().for_each(|pid| self.die(pid, KILLED));
         }
@@ -178,8 +229,18 @@ impl StandIn {
         self.world().holding = holding;
     }
 
-    pub(crate) fn let_execs_outlive_init(&self) {
-        self.world().execs_outlive_init = true;
+    /// From now on.
+    pub(crate) fn be_odd(&self, oddity: Oddity) {
+        self.world().oddities.insert(oddity);
+    }
+
+    /// As usual again.
+    pub(crate) fn be_usual(&self) {
+        self.world().oddities.clear();
+    }
+
+    pub(crate) fn is_frozen(&self, container: &str) -> bool {
+        self.world().frozen.contains(container)
     }
 
     /// Names of the calls that wait for an answer, in the order in which they came.
@@ -187,18 +248,18 @@ impl StandIn {
         self.world().held.iter().map(|held| held.name.clone()).collect()
     }
 
-    /// Lets a call succeed or fail.
-    pub(crate) fn answer(&self, name: &str, success: bool) {
+    /// Lets a call come to its end.
+    pub(crate) fn answer(&self, name: &str, outcome: Outcome) {
         let mut world = self.world();
         let at = world.held.iter().position(|held| held.name == name).unwrap();
         let held = world.held.remove(at);
-        if let (false, Some((pid, pid_file))) = (success, held.left) {
+        if let (Outcome::Failure, Some((pid, pid_file))) = (outcome, held.left) {
             // A runtime that fails kills what it has made, and leaves no pid file.
             fs::remove_file(pid_file).unwrap();
             world.die(pid, KILLED);
         }
         drop(world);
-        held.answer.send(success).unwrap();
+        held.answer.send(outcome).unwrap();
     }
 
     /// Every call so far.
@@ -265,8 +326,11 @@ impl StandIn {
         let container = world.processes.get(&pid).unwrap().container.clone();
         *world.oom_kills.entry(container).or_default() += 1;
         world.die(pid, KILLED);
+        let silent = world.is_odd(Oddity::OomNoticeIsLate);
         drop(world);
-        self.oom.notify_waiters();
+        if !silent {
+            self.oom.notify_waiters();
+        }
     }
 
     /// Whether the call can succeed, with what it does at once; the process that it leaves behind.
@@ -286,7 +350,7 @@ impl StandIn {
             "exec" => (false, None),
             "start" | "update" => (runs, None),
             "delete" => {
-                world.alive_in(&request.id).into_iter().for_each(|pid| world.die(pid, KILLED));
+                world.kill_all(&request.id);
                 (true, None)
             }
             other => panic!("the service called {other}"),
@@ -298,19 +362,25 @@ impl StandIn {
 impl Host for StandIn {
     async fn run(&self, call: Call) -> Result<(), RuntimeError> {
         let (verb, request) = (call.verb(), Request::read(&call));
+        assert!(!self.world().is_odd(Oddity::CallsPanic), "the stand-in was told to");
         let (possible, left) = self.begin(&request, call.into_stdio());
         let answer = self.world().arrive(request.name(), left);
         let answered = answer.await.unwrap();
         let failed = |message: &str| Err(RuntimeError::Failed { verb, message: message.into() });
         match (possible, answered) {
-            (true, true) => Ok(()),
+            (_, Outcome::Deadline) => Err(RuntimeError::Deadline { verb }),
+            (true, Outcome::Success) => Ok(()),
             (false, _) => failed("the container does not run"),
-            (true, false) => failed("the stand-in was told to fail"),
+            (true, Outcome::Failure) => failed("the stand-in was told to fail"),
         }
     }
 
     fn signal_target(&self, pid: u32) -> Result<Box<dyn SignalTarget>, TaskError> {
-        match self.world().processes.get(&pid).map(|proc| proc.life) {
+        let mut world = self.world();
+        if world.is_odd(Oddity::PidsAreReused) {
+            world.processes.get_mut(&pid).unwrap().container = "a stranger".into();
+        }
+        match world.processes.get(&pid).map(|proc| proc.life) {
             Some(Life::Alive | Life::Zombie(_)) => Ok(Box::new(Target { world: Arc::clone(&self.world), pid })),
             Some(Life::Reaped(_)) | None => Err(TaskError::Finished),
         }
@@ -329,7 +399,9 @@ impl Host for StandIn {
     }
 
     async fn remove_cgroup_at(&self, cgroups_path: &str) -> Result<(), TaskError> {
-        self.world().calls.push(format!("remove {cgroups_path}"));
+        let mut world = self.world();
+        world.calls.push(format!("remove {cgroups_path}"));
+        world.kill_all(cgroups_path.rsplit('/').next().unwrap());
         Ok(())
     }
 
@@ -382,33 +454,48 @@ impl Group {
 
     async fn settle(&self, verb: &str) {
         let answer = self.world().arrive(format!("{verb} {}", self.container), None);
-        assert!(answer.await.unwrap(), "the kernel does not fail here");
+        assert_eq!(answer.await.unwrap(), Outcome::Success, "the kernel does not fail here");
+    }
+
+    fn gone(&self) -> CgroupError {
+        CgroupError::Gone { path: format!("/palisade-stand-in/{}", self.container).into() }
     }
 }
 
 #[async_trait]
 impl ContainerCgroup for Group {
     fn pids(&self) -> Result<Vec<u32>, CgroupError> {
-        Ok(self.world().alive_in(&self.container))
+        let world = self.world();
+        if world.is_odd(Oddity::CgroupIsGone) { Err(self.gone()) } else { Ok(world.alive_in(&self.container)) }
     }
 
     fn metrics(&self) -> Result<Any, CgroupError> {
+        if self.world().is_odd(Oddity::CgroupIsGone) {
+            return Err(self.gone());
+        }
         Ok(Any { type_url: "io.containerd.cgroups.v2.Metrics".into(), ..Any::default() })
     }
 
     async fn kill_all(&self) -> Result<(), TaskError> {
-        let mut world = self.world();
-        world.alive_in(&self.container).into_iter().for_each(|pid| world.die(pid, KILLED));
+        self.settle("kill").await;
+        if self.world().is_odd(Oddity::KilledEndLate) {
+            let path = format!("/palisade-stand-in/{}", self.container).into();
+            return Err(CgroupError::StillPopulated { path, left: 1 }.into());
+        }
+        self.world().kill_all(&self.container);
         Ok(())
     }
 
     async fn freeze(&self) -> Result<(), TaskError> {
+        // Before the last process stands still the others do, and those that are killed then are killed frozen.
+        self.world().frozen.insert(self.container.clone());
         self.settle("freeze").await;
         Ok(())
     }
 
     async fn thaw(&self) -> Result<(), TaskError> {
         self.settle("thaw").await;
+        self.world().thaw(&self.container);
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use containerd_shim_protos::api::{
     CheckpointTaskRequest, CloseIORequest, ConnectRequest, ConnectResponse, CreateTaskResponse, DeleteRequest,
@@ -14,9 +15,11 @@ use containerd_shim_protos::api::{
     ShutdownRequest, StartRequest, StartResponse, StateRequest, StateResponse, StatsRequest, StatsResponse,
     UpdateTaskRequest, WaitRequest, WaitResponse,
 };
+use containerd_shim_protos::events::task::{TaskCreate, TaskDelete, TaskExit};
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use containerd_shim_protos::protobuf::{Message as _, MessageField};
 use containerd_shim_protos::shim::oci::ProcessDetails;
+use containerd_shim_protos::types::mount::Mount;
 use containerd_shim_protos::types::task::Status;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::pty::{OpenptFlags, openpt, unlockpt};
@@ -25,7 +28,8 @@ use ttrpc::Code;
 
 use crate::client::{Client, Served, V2, V3, block_on};
 use crate::log::{Event, read};
-use crate::pod::{Pod, exec_request};
+use crate::pod::{NAMESPACE, Pod, exec_request};
+use crate::stand_in::{Oddity, Outcome};
 
 /// Requests that name a process and nothing else.
 macro_rules! request {
@@ -184,6 +188,104 @@ fn each_signal_arrives_as_it_is_and_all_reaches_every_process() {
     });
 }
 
+/// Of a pid that was given to a stranger between its listing and its opening.
+#[test]
+fn a_signal_to_all_hits_no_stranger() {
+    block_on(async {
+        let pod = Pod::new();
+        let client = Served::new(&pod).await.client(V3).await;
+        let init = create(&pod, &client, "c").await;
+        start(&client, "c", "").await;
+        pod.host.be_odd(Oddity::PidsAreReused);
+        client.call::<Empty>("Kill", &KillRequest { all: true, ..kill_request("c", "", 15) }).await.unwrap();
+        assert_eq!(pod.host.processes().get(&init).unwrap().signals, [0; 0]);
+    });
+}
+
+/// A process with much memory takes its time to end, and was killed all the same.
+#[test]
+fn a_kill_of_all_is_done_when_the_signals_are_sent() {
+    block_on(async {
+        let pod = Pod::new();
+        let client = Served::new(&pod).await.client(V3).await;
+        create(&pod, &client, "c").await;
+        start(&client, "c", "").await;
+        pod.host.be_odd(Oddity::KilledEndLate);
+        client.call::<Empty>("Kill", &KillRequest { all: true, ..kill_request("c", "", 9) }).await.unwrap();
+    });
+}
+
+/// Not "no such container": on that containerd takes the shim for a leaked one when it is started again.
+#[test]
+fn a_container_whose_cgroup_is_gone_has_no_processes() {
+    block_on(async {
+        let pod = Pod::new();
+        let client = Served::new(&pod).await.client(V3).await;
+        create(&pod, &client, "c").await;
+        start(&client, "c", "").await;
+        pod.host.be_odd(Oddity::CgroupIsGone);
+        let pids: PidsResponse = client.call("Pids", &request!(PidsRequest, "c")).await.unwrap();
+        assert!(pids.processes.is_empty());
+        let refused = client.call::<StatsResponse>("Stats", &request!(StatsRequest, "c")).await;
+        assert_eq!(refused.unwrap_err(), Code::NOT_FOUND, "as containerd's own shim answers");
+    });
+}
+
+/// Whatever its delete leaves alive goes with the cgroup.
+#[test]
+fn a_create_that_fails_late_and_cannot_be_deleted_is_removed_by_its_cgroup() {
+    block_on(async {
+        let pod = Pod::new();
+        let client = Served::new(&pod).await.client(V3).await;
+        pod.host.hold(true);
+        let request = pod.create_request("c");
+        let creating = tokio::spawn(async move { client.call::<CreateTaskResponse>("Create", &request).await });
+        pod.host.arrival("create c").await;
+        pod.host.end(pod.host.pid("c", ""), 1);
+        pod.host.answer("create c", Outcome::Success);
+        pod.host.arrival("delete c").await;
+        pod.host.answer("delete c", Outcome::Failure);
+        assert_eq!(creating.await.unwrap().unwrap_err(), Code::UNKNOWN);
+        assert_eq!(pod.host.calls(), ["create c", "delete c", "remove /palisade-stand-in/c"]);
+    });
+}
+
+/// Every field that containerd's own shim sets.
+#[test]
+fn events_are_complete() {
+    block_on(async {
+        let pod = Pod::new();
+        let client = Served::new(&pod).await.client(V3).await;
+        make_fifos(pod.scratch.path());
+        let mut request = pod.create_request("c");
+        (request.stdin, request.stdout) = (path(pod.scratch.path(), "in"), path(pod.scratch.path(), "out"));
+        let rootfs = Mount { type_: "bind".into(), source: "/image".into(), ..Mount::default() };
+        request.rootfs.push(rootfs.clone());
+        let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let pid = client.call::<CreateTaskResponse>("Create", &request).await.unwrap().pid;
+        pod.host.end(pid, 3);
+        wait(&client, "c", "").await;
+        let deleted = delete(&client, "c", "").await.unwrap();
+        let told = pod.events.waiting();
+        let created = TaskCreate::parse_from_bytes(&told[0].event.value).unwrap();
+        assert_eq!((created.container_id.as_str(), created.pid), ("c", pid));
+        assert_eq!((&created.bundle, &created.rootfs), (&request.bundle, &vec![rootfs]));
+        let io = &created.io;
+        assert_eq!(
+            (&io.stdin, &io.stdout, &io.stderr, io.terminal),
+            (&request.stdin, &request.stdout, &request.stderr, false)
+        );
+        let exit = TaskExit::parse_from_bytes(&told[1].event.value).unwrap();
+        assert_eq!((exit.container_id.as_str(), exit.id.as_str(), exit.pid, exit.exit_status), ("c", "c", pid, 3));
+        let gone = TaskDelete::parse_from_bytes(&told[2].event.value).unwrap();
+        assert_eq!((gone.container_id.as_str(), gone.pid, gone.exit_status), ("c", pid, 3));
+        assert_eq!((&exit.exited_at, &gone.exited_at), (&deleted.exited_at, &deleted.exited_at), "one end, one time");
+        let times = told.iter().map(|envelope| envelope.timestamp.seconds).chain([exit.exited_at.seconds]);
+        assert!(times.into_iter().all(|seconds| seconds.unsigned_abs() >= before));
+        assert!(told.iter().all(|envelope| envelope.namespace == NAMESPACE));
+    });
+}
+
 fn make_fifos(dir: &Path) {
     for name in ["in", "out"] {
         let kind = rustix::fs::FileType::Fifo;
@@ -279,7 +381,7 @@ fn resize_pty_reaches_the_terminal() {
         unlockpt(&master).unwrap();
         send_terminal(&pod.host.console("c", ""), &master);
         pod.host.hold(false);
-        pod.host.answer("create c", true);
+        pod.host.answer("create c", Outcome::Success);
         creating.await.unwrap().unwrap();
         let size = ResizePtyRequest { width: 132, height: 43, ..request!(ResizePtyRequest, "c") };
         client.call::<Empty>("ResizePty", &size).await.unwrap();
