@@ -19,6 +19,7 @@ use ttrpc::asynchronous::transport::Listener;
 use crate::bootstrap::{Flags, SOCKET_VARIABLE, SocketAddress, TTRPC_VARIABLE};
 use crate::gate::{Gate, PolicySource};
 use crate::task::{EventQueue, Machine, Publisher, Reaper, TaskApi, TaskService};
+use crate::trusted::is_trusted;
 use crate::unsafe_syscalls::close_inherited;
 
 /// Longest wait for containerd to take the last events; it gives a shim 3 s to shut down.
@@ -148,7 +149,7 @@ async fn accept_root(listener: &UnixListener) -> io::Result<UnixStream> {
             }
         };
         match stream.peer_cred() {
-            Ok(peer) if peer.uid() == 0 => return Ok(stream),
+            Ok(peer) if is_trusted(peer.uid()) => return Ok(stream),
             Ok(peer) => crate::warn!("connection of uid {} refused: only root may call", peer.uid()),
             Err(error) => crate::warn!("connection refused: peer unknown: {error}"),
         }

@@ -13,6 +13,8 @@ use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
+use crate::trusted::is_trusted;
+
 /// Longest path that fits into `sockaddr_un`, with its NUL.
 const MAX_PATH: usize = 107;
 
@@ -139,7 +141,7 @@ impl SocketAddress {
         let Some(dir) = self.path.parent() else { return Ok(()) };
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed("create", dir))?;
         let seen = fs::metadata(dir).map_err(failed("stat", dir))?;
-        if seen.uid() != 0 || seen.mode() & 0o022 != 0 {
+        if !is_trusted(seen.uid()) || seen.mode() & 0o022 != 0 {
             return Err(SocketError::Directory(dir.into()));
         }
         Ok(())
