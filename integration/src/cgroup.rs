@@ -71,6 +71,19 @@ impl Limits {
     }
 }
 
+/// Whether the cgroup of a process is frozen.
+///
+/// # Errors
+/// The process is gone, or there is no freezer.
+pub fn is_frozen(pid: u32) -> Result<bool, Failure> {
+    let (key, file) = if is_unified() { ("", "cgroup.events") } else { ("freezer", "freezer.state") };
+    let folders = folders_of(pid)?;
+    let folder = folders.get(key);
+    let folder = folder.ok_or_else(|| Failure::unreadable(&format!("/proc/{pid}/cgroup"), &"no freezer"))?;
+    let state = read(folder, file)?;
+    Ok(state.lines().any(|line| line == "frozen 1" || line == "FROZEN"))
+}
+
 /// v1 says "no limit" with the largest multiple of a page.
 fn legacy_bytes(text: &str) -> Option<u64> {
     number(text).filter(|bytes| *bytes < 1 << 62)

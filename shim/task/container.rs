@@ -210,7 +210,11 @@ impl Container {
         self.events.send(&TaskOOM { container_id: self.created.id.clone(), ..TaskOOM::default() });
     }
 
+    /// A cgroup that is gone with its last process, as one of systemd's is, has nothing more to tell.
     fn oom_unknown(&self, error: &CgroupError) {
+        if error.is_gone() {
+            return;
+        }
         crate::warn!("OOM kills of {}: {}", self.created.id, crate::log::chain(error));
     }
 

@@ -120,7 +120,7 @@ async fn run(
         process.spawned(service.host(), &child, io).map(|()| child)
     });
     if spawned.is_err() {
-        kill_untracked(service.host(), &pid_file);
+        kill_untracked(service.host(), adoption, &pid_file);
     }
     // A process that runs counts for more than a file that stays.
     for file in [pid_name, process_file(name)] {
@@ -132,8 +132,11 @@ async fn run(
 }
 
 /// A runtime that succeeded where the shim then failed has left a process that nobody would wait for.
-fn kill_untracked(host: &dyn Host, pid_file: &Path) {
+fn kill_untracked(host: &dyn Host, adoption: &Adoption, pid_file: &Path) {
     let Some(pid) = fs::read_to_string(pid_file).ok().and_then(|text| text.trim().parse().ok()) else { return };
+    if adoption.adopt(pid).was_collected() {
+        return;
+    }
     match host.signal_target(pid).and_then(|process| process.send(SignalNumber::KILL)) {
         Ok(()) | Err(TaskError::Finished) => {}
         Err(error) => crate::warn!("kill an untracked exec: {}", crate::log::chain(&error)),

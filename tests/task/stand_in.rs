@@ -297,6 +297,14 @@ impl StandIn {
         }
     }
 
+    /// A process ends and is waited for, and its pid is a stranger's from then on.
+    pub(crate) fn reuse(&self, pid: u32) {
+        self.end(pid, 1);
+        let stranger =
+            Proc { container: "a stranger".into(), exec: String::new(), life: Life::Alive, signals: Vec::new() };
+        self.world().processes.insert(pid, stranger);
+    }
+
     /// Waits until a call is held.
     pub(crate) async fn arrival(&self, name: &str) {
         let arrivals = Arc::clone(&self.world().arrivals);

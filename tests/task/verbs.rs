@@ -29,7 +29,7 @@ use ttrpc::Code;
 use crate::client::{Client, Served, V2, V3, block_on};
 use crate::log::{Event, read};
 use crate::pod::{NAMESPACE, Pod, exec_request};
-use crate::stand_in::{Oddity, Outcome};
+use crate::stand_in::{Life, Oddity, Outcome};
 
 /// Requests that name a process and nothing else.
 macro_rules! request {
@@ -200,6 +200,53 @@ fn a_signal_to_all_hits_no_stranger() {
         client.call::<Empty>("Kill", &KillRequest { all: true, ..kill_request("c", "", 15) }).await.unwrap();
         assert_eq!(pod.host.processes().get(&init).unwrap().signals, [0; 0]);
     });
+}
+
+/// Init ends and its pid is given out again, all during one slow create: neither the stranger nor its cgroup is the container's.
+#[test]
+fn a_stranger_under_inits_pid_is_not_taken_for_it() {
+    block_on(async {
+        let pod = Pod::new();
+        let client = Served::new(&pod).await.client(V3).await;
+        pod.host.hold(true);
+        let request = pod.create_request("c");
+        let creating = tokio::spawn(async move { client.call::<CreateTaskResponse>("Create", &request).await });
+        pod.host.arrival("create c").await;
+        let pid = pod.host.pid("c", "");
+        pod.host.reuse(pid);
+        pod.host.hold(false);
+        pod.host.answer("create c", Outcome::Success);
+        assert_eq!(creating.await.unwrap().unwrap_err(), Code::UNKNOWN);
+        let stranger = &pod.host.processes()[&pid];
+        assert_eq!((stranger.life, stranger.signals.len()), (Life::Alive, 0));
+        assert_eq!(pod.leftovers("c"), [""; 0]);
+    });
+}
+
+/// What an exec that hung has left is killed, if it is still that.
+#[test]
+fn a_stranger_under_the_pid_of_an_exec_is_not_killed() {
+    for reused in [false, true] {
+        block_on(async {
+            let pod = Pod::new();
+            let client = Served::new(&pod).await.client(V3).await;
+            create(&pod, &client, "c").await;
+            start(&client, "c", "").await;
+            client.call::<Empty>("Exec", &exec_request("c", "e")).await.unwrap();
+            pod.host.hold(true);
+            let starting =
+                tokio::spawn(async move { client.call::<Empty>("Start", &request!(StartRequest, "c", "e")).await });
+            pod.host.arrival("exec c/e").await;
+            let pid = pod.host.pid("c", "e");
+            if reused {
+                pod.host.reuse(pid);
+            }
+            pod.host.answer("exec c/e", Outcome::Deadline);
+            assert_eq!(starting.await.unwrap().unwrap_err(), Code::DEADLINE_EXCEEDED);
+            let signals = &pod.host.processes()[&pid].signals;
+            assert_eq!(signals[..], [9][..usize::from(!reused)]);
+        });
+    }
 }
 
 /// A process with much memory takes its time to end, and was killed all the same.

@@ -4,7 +4,7 @@ use libtest_mimic::Trial;
 use palisade_integration::containerd::Runtime;
 use palisade_integration::ctr::{Run, unique};
 use palisade_integration::tasks::CreateOptions;
-use palisade_integration::{bundle_spec, poll};
+use palisade_integration::{bundle_spec, cgroup, poll};
 
 use crate::support::{Check, RuntimeTest, World, trial_under};
 
@@ -19,6 +19,8 @@ const TESTS: &[(&str, RuntimeTest)] = &[
     ("a missing program is an error of create or start", missing_program),
     ("a missing program of exec is an error, the container goes on", missing_exec_program),
     ("pause freezes and resume goes on", pause_and_resume),
+    ("the kill of an exec process leaves the container paused", kill_exec_of_paused),
+    ("a kill ends a paused container", kill_paused),
     ("metrics have memory, cpu and pids", metrics),
     ("lists its processes", processes),
     ("waits for an end that is already there", wait_after_end),
@@ -148,6 +150,31 @@ fn pause_and_resume(world: &World, runtime: Runtime) -> Check {
     container.task("resume", &[])?.success()?;
     expect_eq!(container.status()?, "RUNNING", "after resume");
     container.exec(&[], &["true"])?.success()?;
+    Ok(container.remove()?)
+}
+
+fn kill_exec_of_paused(world: &World, runtime: Runtime) -> Check {
+    let tasks = world.tasks()?;
+    let container = world.containerd.detach(&Run::new(runtime, &["/probe", "sleep"]))?;
+    let id = container.id();
+    tasks.exec(id, "e1", &bundle_spec::process(&["/probe", "sleep"]))?;
+    tasks.start(id, "e1")?;
+    container.task("pause", &[])?.success()?;
+    tasks.kill(id, "e1", 9)?;
+    expect!(cgroup::is_frozen(container.pid()?)?, "the container goes on though it is told to be paused");
+    expect_eq!(container.status()?, "PAUSED", "after the kill");
+    container.task("resume", &[])?.success()?;
+    expect_eq!(tasks.wait(id, "e1")?, 137, "exit status");
+    tasks.delete_exec(id, "e1")?;
+    Ok(container.remove()?)
+}
+
+fn kill_paused(world: &World, runtime: Runtime) -> Check {
+    let tasks = world.tasks()?;
+    let container = world.containerd.detach(&Run::new(runtime, &["/probe", "sleep"]))?;
+    container.task("pause", &[])?.success()?;
+    tasks.kill(container.id(), "", 9)?;
+    expect_eq!(tasks.wait(container.id(), "")?, 137, "exit status");
     Ok(container.remove()?)
 }
 
