@@ -10,8 +10,6 @@ use std::path::Path;
 use nix::mount::{MsFlags, mount};
 use oci_spec::runtime::{Mount, Spec};
 
-use super::mount_namespace;
-
 const NONE: Option<&str> = None;
 
 /// The options that count, and what they are for mount(2).
@@ -22,21 +20,25 @@ const OPTIONS: [(&str, MsFlags); 4] = [
     ("noexec", MsFlags::MS_NOEXEC),
 ];
 
-/// Gives every cgroup mount the options that the spec has for it, in the mount namespace of `init`.
-pub(super) fn put_in_force(init: i32, spec: &Spec) -> io::Result<()> {
+/// A mount point, and all that it is to have.
+pub(super) type Change = (String, MsFlags);
+
+/// What the cgroup mounts of `init` lack of the options that the spec has for them.
+pub(super) fn lacking(init: i32, spec: &Spec) -> io::Result<Vec<Change>> {
     let mounts = spec.mounts().as_deref().unwrap_or_default();
     let cgroups = mounts.iter().filter(|mount| matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2")));
     let table = fs::read_to_string(format!("/proc/{init}/mountinfo"))?;
-    let changes: Vec<(String, MsFlags)> = cgroups.flat_map(|mount| changes(mount, &table)).collect();
-    if changes.is_empty() {
-        return Ok(());
-    }
-    mount_namespace::within(init, || changes.iter().try_for_each(|(point, flags)| remount(point, *flags)))?
+    Ok(cgroups.flat_map(|mount| changes(mount, &table)).collect())
+}
+
+/// Makes the changes, in the mount namespace that the calling thread is in.
+pub(super) fn put_in_force(changes: &[Change]) -> io::Result<()> {
+    changes.iter().try_for_each(|(point, flags)| remount(point, *flags))
 }
 
 /// Mount points at and below a cgroup mount that lack one of its options, with all that they are to have: those, and what they have.
 /// Source: proc_pid_mountinfo(5), fields 5 and 6.
-fn changes(wanted: &Mount, table: &str) -> Vec<(String, MsFlags)> {
+fn changes(wanted: &Mount, table: &str) -> Vec<Change> {
     let options = wanted.options().as_deref().unwrap_or_default();
     let wanted_flags = flags_of(options.iter().map(String::as_str));
     let below = table.lines().filter_map(|line| {
@@ -69,7 +71,7 @@ mod tests {
 33 31 0:8 /a /sys/fs/cgroup/pids ro,nosuid,relatime - cgroup cgroup rw,pids\n\
 34 20 0:9 / /sys/fs/cgroups rw - tmpfs tmpfs rw\n";
 
-    fn changed(options: &str) -> Vec<(String, MsFlags)> {
+    fn changed(options: &str) -> Vec<Change> {
         let mount = format!(r#"{{"destination":"/sys/fs/cgroup","type":"cgroup","options":[{options}]}}"#);
         changes(&serde_json::from_str(&mount).unwrap(), TABLE)
     }

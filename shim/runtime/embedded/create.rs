@@ -20,7 +20,7 @@ use super::init_process::InitProcess;
 use super::program::Program;
 use super::spec::{self, EnforceableSpec};
 use super::state::{Record, StateDir};
-use super::{cgroup_mounts, clock, devices, propagation, report, update};
+use super::{cgroup_mounts, clock, devices, mount_namespace, propagation, report, update};
 
 /// Longest wait for the processes of a failed create to die.
 const TAKE_BACK_LIMIT: Duration = Duration::from_secs(5);
@@ -81,11 +81,7 @@ impl NewContainer {
         let pid = self.run_libcontainer(state, ContainerExecutor::new(program))?;
         let init = InitProcess::observe(pid).map_err(RuntimeFailure::kernel("look at the init process"))?;
         self.limit(init)?;
-        cgroup_mounts::put_in_force(pid, self.spec.spec())
-            .map_err(RuntimeFailure::kernel("set the options of the cgroup mounts"))?;
-        devices::directories::close(pid, self.spec.linux())
-            .map_err(RuntimeFailure::kernel("close the directories of device nodes"))?;
-        propagation::put_in_force(pid, self.spec.spec())?;
+        self.finish_mounts(pid)?;
         record.init = Some(init);
         state.save(&record)?;
         self.request.pid_file.as_deref().map_or(Ok(()), |file| write_pid_file(file, pid))
@@ -138,6 +134,26 @@ impl NewContainer {
             .pid()
             .ok_or_else(|| RuntimeFailure::kernel("find the init process")(io::ErrorKind::NotFound.into()))?;
         Ok(pid.as_raw())
+    }
+
+    /// What libcontainer leaves out of mounts and of what it makes on them. One thread goes into their namespace for all of it.
+    fn finish_mounts(&self, init: i32) -> Result<(), RuntimeFailure> {
+        let options = cgroup_mounts::lacking(init, self.spec.spec())
+            .map_err(RuntimeFailure::kernel("read the mounts of the init process"))?;
+        let directories = devices::directories::of(self.spec.linux());
+        let asking = propagation::asking(self.spec.spec());
+        if options.is_empty() && directories.is_empty() && asking.is_empty() {
+            return Ok(());
+        }
+        let finish = || {
+            cgroup_mounts::put_in_force(&options)
+                .map_err(RuntimeFailure::kernel("set the options of the cgroup mounts"))?;
+            devices::directories::close(&directories)
+                .map_err(RuntimeFailure::kernel("close the directories of device nodes"))?;
+            propagation::put_in_force(&asking)
+        };
+        mount_namespace::within(init, finish)
+            .map_err(RuntimeFailure::kernel("enter the container's mount namespace"))?
     }
 
     /// What libcontainer leaves out: the device program of v2, and every limit that it does not write. On v2 it takes

@@ -11,7 +11,6 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 
 use super::error::RuntimeFailure;
-use super::mount_namespace;
 use crate::unsafe_syscalls::{self, Depth};
 
 /// What one option of a mount asks for: a propagation type of mount(2), and for which mounts.
@@ -22,7 +21,7 @@ struct Propagation {
 }
 
 /// A mount and what it asks for.
-struct Asking {
+pub(super) struct Asking {
     destination: PathBuf,
     propagations: Vec<Propagation>,
     /// Whether a later mount lies over it, so that no path leads to it.
@@ -40,21 +39,21 @@ pub(super) fn of_rootfs(wanted: &str) -> &str {
     }
 }
 
-/// Gives the mounts of a container that was just created the propagation that the spec asks for.
+/// The mounts that ask for a propagation.
+pub(super) fn asking(spec: &Spec) -> Vec<Asking> {
+    asking_among(spec.mounts().as_deref().unwrap_or_default())
+}
+
+/// Gives it to them, in the mount namespace that the calling thread is in.
 ///
 /// # Errors
 ///
 /// One of them can't have it.
-pub(super) fn put_in_force(init: i32, spec: &Spec) -> Result<(), RuntimeFailure> {
-    let asking = asking(spec.mounts().as_deref().unwrap_or_default());
-    if asking.is_empty() {
-        return Ok(());
-    }
-    let set = || asking.iter().try_for_each(Asking::set);
-    mount_namespace::within(init, set).map_err(RuntimeFailure::kernel("enter the container's mount namespace"))?
+pub(super) fn put_in_force(asking: &[Asking]) -> Result<(), RuntimeFailure> {
+    asking.iter().try_for_each(Asking::set)
 }
 
-fn asking(mounts: &[Mount]) -> Vec<Asking> {
+fn asking_among(mounts: &[Mount]) -> Vec<Asking> {
     let each = mounts.iter().enumerate().filter_map(|(index, mount)| {
         let options = mount.options().as_deref().unwrap_or_default();
         let propagations: Vec<_> = options.iter().filter_map(|option| Propagation::of_option(option)).collect();
@@ -115,7 +114,7 @@ mod tests {
 
     #[test]
     fn each_option_of_each_mount_counts() {
-        let found = asking(&mounts(
+        let found = asking_among(&mounts(
             r#"[{"destination":"/a","options":["rbind","rslave","private"]},
                 {"destination":"/b","options":["rbind","ro"]},
                 {"destination":"/c"},
@@ -132,7 +131,7 @@ mod tests {
 
     #[test]
     fn only_a_later_mount_above_covers() {
-        let found = asking(&mounts(
+        let found = asking_among(&mounts(
             r#"[{"destination":"/a/b","options":["rprivate"]},
                 {"destination":"/a","options":["rprivate"]},
                 {"destination":"/a/b/c","options":["rprivate"]},

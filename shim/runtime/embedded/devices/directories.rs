@@ -9,22 +9,16 @@ use oci_spec::runtime::Linux;
 use rustix::fs::{Mode, OFlags, fchmod, fstat, open};
 use rustix::io::Errno;
 
-use super::super::mount_namespace;
-
 const DEV: &str = "/dev";
 const OPEN_TO_ALL: u32 = 0o777;
 
-/// Gives them the mode 0755 in the mount namespace of `init`.
-pub(in super::super) fn close(init: i32, linux: &Linux) -> io::Result<()> {
-    let directories = directories(linux);
-    if directories.is_empty() {
-        return Ok(());
-    }
-    mount_namespace::within(init, || directories.iter().try_for_each(|directory| close_one(directory)))?
+/// Gives them the mode 0755, in the mount namespace that the calling thread is in.
+pub(in super::super) fn close(directories: &BTreeSet<PathBuf>) -> io::Result<()> {
+    directories.iter().try_for_each(|directory| close_one(directory))
 }
 
 /// Every directory between `/dev` and a node, each once.
-fn directories(linux: &Linux) -> BTreeSet<PathBuf> {
+pub(in super::super) fn of(linux: &Linux) -> BTreeSet<PathBuf> {
     let devices = linux.devices().iter().flatten();
     let above = devices.flat_map(|device| device.path().ancestors().skip(1));
     above.filter(|path| path.starts_with(DEV) && *path != Path::new(DEV)).map(Path::to_owned).collect()
@@ -56,7 +50,7 @@ mod tests {
                 {"path":"/dev/a/b/c","type":"c"},{"path":"/dev/a/b/d","type":"c"}]}"#,
         )
         .unwrap();
-        let found: Vec<_> = directories(&linux).into_iter().collect();
+        let found: Vec<_> = of(&linux).into_iter().collect();
         assert_eq!(found, [Path::new("/dev/a"), Path::new("/dev/a/b"), Path::new("/dev/net")]);
     }
 }
