@@ -56,13 +56,17 @@ impl Leftovers {
     }
 }
 
-/// Removes the run's own, now empty, parent cgroups.
+/// Removes the run's own, now empty, parent cgroups: the one of its name, and those whose names begin with it.
 ///
 /// # Errors
 /// One is not empty.
 pub fn remove_parent_cgroups(tag: &str) -> Result<(), Failure> {
     let mut parents = BTreeSet::new();
-    below(Path::new("/sys/fs/cgroup"), &|path| path.file_name().is_some_and(|name| name == tag), "", &mut parents)?;
+    let is_own = |path: &Path| {
+        let rest = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix(tag));
+        path.is_dir() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
+    below(Path::new("/sys/fs/cgroup"), &is_own, "", &mut parents)?;
     for parent in parents {
         let path = PathBuf::from(parent.trim());
         fs::remove_dir(&path).map_err(Failure::io("remove", &path))?;
