@@ -15,7 +15,7 @@ use containerd_shim_protos::shim::oci::ProcessDetails;
 use containerd_shim_protos::types::task::ProcessInfo;
 use tokio::sync::Notify;
 
-use super::container::Container;
+use super::container::{Container, Created};
 use super::error::TaskError;
 use super::events::EventQueue;
 use super::exit::timestamp;
@@ -27,6 +27,7 @@ use super::state::TaskState;
 use super::{create, exec};
 use crate::bootstrap::is_identifier;
 use crate::gate::{Gate, PodFacts, UpdateTask};
+use crate::runtime::RuntimeError;
 use palisade_policy::{ContainerKind, Identity};
 
 /// How long Delete waits for output that is still on its way.
@@ -231,13 +232,25 @@ impl TaskService {
         if let Some(mut io) = init.take_io() {
             io.drain(DRAIN).await;
         }
-        self.host.run(created.runtime.delete(&created.dir, &created.id, true)).await?;
+        self.delete_by_runtime(created).await?;
         created.cgroup.remove().await?;
         self.host.unmount_rootfs(&created.bundle.join("rootfs")).await?;
         created.dir.clone().destroy()?;
         self.containers().present.remove(&created.id);
         drop(order);
         Ok(())
+    }
+
+    /// A runtime that hangs or can't be started must not keep the container: what it would do is done without it, as
+    /// `shim delete` does.
+    async fn delete_by_runtime(&self, created: &Created) -> Result<(), TaskError> {
+        match self.host.run(created.runtime.delete(&created.dir, &created.id, true)).await {
+            Err(error @ (RuntimeError::Deadline { .. } | RuntimeError::Spawn { .. })) => {
+                crate::warn!("{} is removed without its runtime: {}", created.id, crate::log::chain(&error));
+                created.cgroup.kill_all().await
+            }
+            deleted => Ok(deleted?),
+        }
     }
 
     pub(super) async fn kill_process(&self, request: &KillRequest) -> Result<(), TaskError> {
