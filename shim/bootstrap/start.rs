@@ -68,6 +68,9 @@ pub(super) fn run(flags: &Flags) -> Result<Vec<u8>, StartError> {
     let bundle = OciBundle::open(&cwd, flags.namespace(), flags.id()).map_err(StartError::Bundle)?;
     let group = group_of(&bundle, flags.id())?;
     let address = SocketAddress::of_group(&params.socket_dir, &params.grpc_address, flags.namespace(), &group)?;
+    // containerd 1.7 restores its shims from this file after a restart. Before there is a daemon: one whose `start` failed
+    // would be left alone.
+    fs::write(cwd.join("address"), address.uri()).map_err(StartError::AddressFile)?;
     if let Bound::Fresh(listener) = address.bind()? {
         spawn_daemon(flags, &params, &address, listener, &cwd).inspect_err(|_| {
             if let Err(error) = address.remove() {
@@ -75,8 +78,6 @@ pub(super) fn run(flags: &Flags) -> Result<Vec<u8>, StartError> {
             }
         })?;
     }
-    // containerd 1.7 restores its shims from this file after a restart.
-    fs::write(cwd.join("address"), address.uri()).map_err(StartError::AddressFile)?;
     Ok(params.reply(&address.uri())?)
 }
 
