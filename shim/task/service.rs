@@ -356,11 +356,16 @@ impl TaskService {
 
     /// Ends the shim if it holds no container. From then on it takes none: containerd starts another.
     pub(super) fn shutdown_if_empty(&self) {
-        let mut containers = self.containers();
-        if containers.present.is_empty() && containers.reserved.is_empty() {
-            containers.closing = true;
+        if self.close_if_empty() {
             self.shutdown.notify_one();
         }
+    }
+
+    /// Takes no container any more, if it holds none; whether that is so.
+    pub fn close_if_empty(&self) -> bool {
+        let mut containers = self.containers();
+        containers.closing |= containers.present.is_empty() && containers.reserved.is_empty();
+        containers.closing
     }
 
     pub(super) fn state_of(&self, request: &StateRequest) -> Result<StateResponse, TaskError> {
