@@ -66,6 +66,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Err(error) => return Report::default().failed(&error.into()),
     };
     let report = Report::to(invocation.log());
+    report.clone().take_panics();
     match execute(invocation, &args) {
         Ok(code) => code,
         Err(error) => report.failed(&error),
