@@ -69,6 +69,9 @@ pub(super) enum CgroupError {
         #[source]
         source: io::Error,
     },
+    /// The cgroups below it.
+    #[error(transparent)]
+    Tree(#[from] crate::cgroup::CgroupError),
     /// A file.
     #[error("{doing} {}", path.display())]
     Io {
