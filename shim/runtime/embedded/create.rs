@@ -80,6 +80,10 @@ impl NewContainer {
         let pid = self.run_libcontainer(state, ContainerExecutor::new(program))?;
         let init = InitProcess::observe(pid).map_err(RuntimeFailure::kernel("look at the init process"))?;
         self.limit(init)?;
+        if cgroup_mounts::are_ours(self.spec.spec(), &self.cgroup) {
+            cgroup_mounts::make(pid, self.spec.spec(), &self.cgroup)
+                .map_err(RuntimeFailure::kernel("mount the cgroup"))?;
+        }
         cgroup_mounts::force_read_only(pid, self.spec.spec())
             .map_err(RuntimeFailure::kernel("make the cgroup mounts read-only"))?;
         record.init = Some(init);
@@ -112,6 +116,10 @@ impl NewContainer {
         let rules = self.spec.linux().resources().as_ref().and_then(|resources| resources.devices().as_ref());
         let cgroup = self.cgroup.spec_path();
         let for_init = self.spec.for_init(process, cgroup, devices::starting_from_nothing(rules), self.hook_limit);
+        let for_init = match cgroup_mounts::are_ours(self.spec.spec(), &self.cgroup) {
+            true => cgroup_mounts::without(for_init),
+            false => for_init,
+        };
         write_spec(state.path(), &for_init)?;
         let exec = state.exec_bundle();
         fs::create_dir(&exec).map_err(RuntimeFailure::file("make", &exec))?;

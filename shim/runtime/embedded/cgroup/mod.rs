@@ -137,6 +137,11 @@ impl ContainerCgroup {
         self.directories.first().map(PathBuf::as_path)
     }
 
+    /// The directories of v1, each with the name that its hierarchy has below `/sys/fs/cgroup`.
+    pub(super) fn hierarchies(&self) -> impl Iterator<Item = (&Path, &Path)> {
+        self.directories.iter().filter_map(|directory| Some((locate::hierarchy_name(directory)?, directory.as_path())))
+    }
+
     /// The directory with `devices.allow` and `devices.deny`.
     pub(super) fn device_lists(&self) -> Option<&Path> {
         self.devices.as_deref()
