@@ -12,12 +12,16 @@ mod containerd_config;
 pub mod cri;
 pub mod ctr;
 pub mod enclosure;
+pub mod events;
 pub mod failure;
+pub mod footprint;
 pub mod image;
 pub mod invocation;
 pub mod leftovers;
 pub mod policy;
 pub mod poll;
+pub mod shim_client;
+pub mod soak;
 pub mod streams;
 pub mod tasks;
 
