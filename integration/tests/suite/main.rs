@@ -18,6 +18,7 @@ mod cancellation;
 mod denials;
 mod exchange;
 mod exec;
+mod faults;
 mod isolation;
 mod lifecycle;
 mod limits;
