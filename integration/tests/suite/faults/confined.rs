@@ -11,9 +11,8 @@ use crate::support::Check;
 
 /// Limits how many descriptors a process may have open; what it had before.
 pub(super) fn limit_descriptors(pid: u32, most: u64) -> Result<Rlimit, Failed> {
-    let pid = Pid::from_raw(i32::try_from(pid)?);
-    let limit = Rlimit { current: Some(most), maximum: prlimit_of(pid)?.maximum };
-    Ok(prlimit(pid, Resource::Nofile, limit)?)
+    let limit = Rlimit { current: Some(most), maximum: hard_limit(pid)? };
+    Ok(prlimit(Pid::from_raw(i32::try_from(pid)?), Resource::Nofile, limit)?)
 }
 
 /// Gives a process a limit of before back.
@@ -22,12 +21,11 @@ pub(super) fn restore_descriptors(pid: u32, before: Rlimit) -> Check {
     Ok(())
 }
 
-fn prlimit_of(pid: Option<Pid>) -> Result<Rlimit, Failed> {
-    // Without the libc's own get-only form: the present limits, set again.
-    let text = fs::read_to_string(format!("/proc/{}/limits", pid.map_or(0, Pid::as_raw_pid)))?;
+/// As the kernel lists it; `None` is no limit.
+fn hard_limit(pid: u32) -> Result<Option<u64>, Failed> {
+    let text = fs::read_to_string(format!("/proc/{pid}/limits"))?;
     let line = text.lines().find(|line| line.starts_with("Max open files")).ok_or("no limit of open files")?;
-    let hard = line.split_whitespace().nth(4).and_then(|word| word.parse().ok());
-    Ok(Rlimit { current: hard, maximum: hard })
+    Ok(line.split_whitespace().nth(4).and_then(|word| word.parse().ok()))
 }
 
 /// How many descriptors a process has open.
