@@ -111,7 +111,10 @@ fn pod(world: &World) -> Check {
     for container in &containers {
         cri.await_exit(container)?;
     }
-    Ok(pod.remove()?)
+    // As kubelet does, which asks again: for a moment containerd still has the connection of the shim that is gone.
+    let id = pod.keep();
+    poll::eventually("the removal of the pod", 30, || cri.remove_pod(&id).map_err(|failure| failure.to_string()))?;
+    Ok(())
 }
 
 fn pids_of(world: &World, ids: &[String]) -> Result<Vec<u32>, libtest_mimic::Failed> {
