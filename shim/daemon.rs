@@ -17,6 +17,7 @@ use ttrpc::r#async::Server;
 use ttrpc::asynchronous::transport::Listener;
 
 use crate::bootstrap::{Flags, SOCKET_VARIABLE, SocketAddress, TTRPC_VARIABLE};
+use crate::callers::Callers;
 use crate::gate::{Gate, PolicySource};
 use crate::task::{EventQueue, Machine, Publisher, Reaper, TaskApi, TaskService};
 use crate::trusted::is_trusted;
@@ -48,7 +49,7 @@ pub enum DaemonError {
     Serve(#[source] ttrpc::Error),
 }
 
-/// Serves until `Shutdown` is called with no container left, or SIGTERM comes.
+/// Serves until `Shutdown` is called with no container left, nobody wants it any more, or SIGTERM comes.
 ///
 /// # Errors
 ///
@@ -102,13 +103,16 @@ async fn serve(flags: &Flags, listener: StdUnixListener) -> Result<(), DaemonErr
     let shutdown = service.shutdown_requested();
 
     let listener = UnixListener::from_std(listener).map_err(DaemonError::Socket)?;
+    let held = Arc::clone(&service);
     let services = TaskApi::new(service).services();
-    let mut server = Server::new().add_listener(root_only(listener)).register_service(services);
+    let callers = Callers::default();
+    let mut server = Server::new().add_listener(root_only(listener, callers.clone())).register_service(services);
     server.start().await.map_err(DaemonError::Serve)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Loop)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Loop)?;
     tokio::select! {
         () = shutdown.notified() => {}
+        () = callers.given_up(|| held.close_if_empty()) => crate::info!("nobody is connected, and no container is held"),
         _ = terminate.recv() => crate::info!("SIGTERM"),
         _ = interrupt.recv() => crate::info!("SIGINT"),
     }
@@ -131,10 +135,10 @@ fn remove_socket(uri: &str) {
 
 /// Accepts connections of root only. The socket's mode says so too; this holds for a descriptor that was
 /// passed on, and for a mode that somebody changed.
-fn root_only(listener: UnixListener) -> Listener {
-    Listener::new(unfold(listener, |listener| async move {
-        let stream = accept_root(&listener).await;
-        Some((stream, listener))
+fn root_only(listener: UnixListener, callers: Callers) -> Listener {
+    Listener::new(unfold((listener, callers), |(listener, callers)| async move {
+        let stream = accept_root(&listener).await.map(|stream| callers.count(stream));
+        Some((stream, (listener, callers)))
     }))
 }
 

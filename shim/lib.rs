@@ -22,6 +22,7 @@
 pub mod audit;
 pub mod bootstrap;
 pub mod bundle;
+mod callers;
 pub mod cgroup;
 pub mod daemon;
 pub mod gate;

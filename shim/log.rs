@@ -73,6 +73,26 @@ mod tests {
     #[error("outer")]
     struct Outer(#[source] std::num::ParseIntError);
 
+    /// Run as a process of its own, since a hook is the whole process's.
+    #[test]
+    fn a_panic_is_one_line_of_the_log() {
+        const CHILD: &str = "PALISADE_TEST_PANIC";
+        if std::env::var_os(CHILD).is_some() {
+            super::log_panics();
+            panic!("on\npurpose");
+        }
+        let test = ["--exact", "log::tests::a_panic_is_one_line_of_the_log", "--nocapture"];
+        let child = std::process::Command::new("/proc/self/exe").args(test).env(CHILD, "").output().unwrap();
+        let stderr = String::from_utf8(child.stderr).unwrap();
+        let lines: Vec<&str> = stderr.lines().filter(|line| line.contains("purpose")).collect();
+        assert_eq!(lines.len(), 1, "{stderr}");
+        assert!(
+            lines[0].starts_with("time=") && lines[0].contains("level=error msg=\"panic: panicked at "),
+            "{stderr}"
+        );
+        assert!(lines[0].contains("on\\npurpose"), "{stderr}");
+    }
+
     #[test]
     fn chain_names_every_cause() {
         let inner = "x".parse::<u8>().unwrap_err();

@@ -51,7 +51,7 @@ fn a_runtime_that_hangs_is_killed_and_gone_when_the_call_fails() {
         tokio::time::advance(Duration::from_secs(61)).await;
         tokio::time::resume();
         let outcome = hanging.await.unwrap();
-        assert!(matches!(outcome, Err(RuntimeError::Deadline { verb: "start" })), "{outcome:?}");
+        assert!(matches!(outcome, Err(RuntimeError::Deadline { verb: "start", .. })), "{outcome:?}");
         assert!(!has_child(), "whoever cleans up now would race it");
     });
     fs::remove_dir_all(base).unwrap();

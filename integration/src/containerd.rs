@@ -111,7 +111,7 @@ impl Containerd {
         let layout = Layout { base: Path::new("/run").join(&tag) };
         prepare(&assets, &layout)?;
         policy.write(&layout)?;
-        let daemon = spawn(&layout)?;
+        let daemon = spawn(&layout, "debug")?;
         let workload_chain = image::workload_chain_id(&assets)?;
         let containerd = Self { assets, layout, tag, workload_chain, daemon: Mutex::new(daemon) };
         containerd.await_answer()?;
@@ -124,11 +124,22 @@ impl Containerd {
     /// # Errors
     /// It does not end, or does not answer again.
     pub fn restart(&self) -> Result<(), Failure> {
+        self.without(Signal::SIGTERM, || Ok(()))
+    }
+
+    /// Ends containerd with a signal, does something while it is away, and starts it again on the same state.
+    ///
+    /// # Errors
+    /// It does not end, or does not answer again; or what was done meanwhile failed.
+    pub fn without<T>(&self, signal: Signal, meanwhile: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
         let mut daemon = self.daemon.lock().unwrap_or_else(PoisonError::into_inner);
-        end(&mut daemon)?;
-        *daemon = spawn(&self.layout)?;
+        end(&mut daemon, signal)?;
+        let done = meanwhile();
+        // Only then does it tell of every event that it takes from a shim.
+        *daemon = spawn(&self.layout, "trace")?;
         drop(daemon);
-        self.await_answer()
+        self.await_answer()?;
+        done
     }
 
     /// Stops it. Its files go with the enclosure.
@@ -136,7 +147,7 @@ impl Containerd {
     /// # Errors
     /// It does not end.
     pub fn stop(&self) -> Result<(), Failure> {
-        end(&mut self.daemon.lock().unwrap_or_else(PoisonError::into_inner))
+        end(&mut self.daemon.lock().unwrap_or_else(PoisonError::into_inner), Signal::SIGTERM)
     }
 
     /// The snapshot of the workload image's layer.
@@ -258,14 +269,14 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
     fs::write(path, text).map_err(Failure::io("write", path))
 }
 
-fn spawn(layout: &Layout) -> Result<Child, Failure> {
+fn spawn(layout: &Layout, level: &str) -> Result<Child, Failure> {
     let log =
         File::options().create(true).append(true).open(layout.log()).map_err(Failure::io("open", &layout.log()))?;
     let errors = log.try_clone().map_err(Failure::io("share", &layout.log()))?;
     let path =
         format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", layout.base.join("bin").display());
     Command::new(layout.base.join("bin/containerd"))
-        .args(["--log-level", "debug", "--config"])
+        .args(["--log-level", level, "--config"])
         .arg(layout.base.join("config.toml"))
         .env_clear()
         .env("PATH", path)
@@ -278,9 +289,9 @@ fn spawn(layout: &Layout) -> Result<Child, Failure> {
         .map_err(Failure::io("start", &layout.base.join("bin/containerd")))
 }
 
-fn end(daemon: &mut Child) -> Result<(), Failure> {
+fn end(daemon: &mut Child, signal: Signal) -> Result<(), Failure> {
     let pid = i32::try_from(daemon.id()).map_err(|error| Failure::unreadable("containerd's process id", &error))?;
-    kill(Pid::from_raw(pid), Signal::SIGTERM).map_err(Failure::system("signal containerd"))?;
+    kill(Pid::from_raw(pid), signal).map_err(Failure::system("signal containerd"))?;
     poll::eventually("the end of containerd", 30, || match daemon.try_wait() {
         Ok(Some(_)) => Ok(()),
         Ok(None) => Err("still running".to_owned()),

@@ -9,7 +9,7 @@ use tonic::{Response, Status};
 
 use crate::containerd::{Containerd, Runtime};
 use crate::ctr::unique;
-use crate::{Failure, image};
+use crate::{Failure, image, poll};
 
 const SECONDS: u64 = 90;
 
@@ -44,6 +44,7 @@ pub struct Pod<'a> {
     pub id: String,
     /// What it was asked for with.
     pub config: cri::PodSandboxConfig,
+    kept: bool,
 }
 
 impl Cri {
@@ -137,7 +138,7 @@ impl Cri {
         let request =
             cri::RunPodSandboxRequest { config: Some(config.clone()), runtime_handler: runtime.handler().to_owned() };
         let answer = self.call("RunPodSandbox", async move { client.run_pod_sandbox(request).await })?;
-        Ok(Pod { cri: self, id: answer.pod_sandbox_id, config })
+        Ok(Pod { cri: self, id: answer.pod_sandbox_id, config, kept: false })
     }
 
     /// Creates a container; the shim hears of it only when it is started.
@@ -230,6 +231,17 @@ impl Cri {
         answer.status.map(|status| (status, info)).ok_or_else(|| Failure::unreadable("ContainerStatus", &"no status"))
     }
 
+    /// Waits until CRI knows that a container has ended: it takes the event after others may have seen it.
+    ///
+    /// # Errors
+    /// It has not within twenty seconds.
+    pub fn await_exit(&self, container: &str) -> Result<cri::ContainerStatus, Failure> {
+        poll::eventually(&format!("the end of {container}"), 20, || {
+            let (status, _) = self.status(container).map_err(|failure| failure.to_string())?;
+            if status.state() == cri::ContainerState::ContainerExited { Ok(status) } else { Err(format!("{status:?}")) }
+        })
+    }
+
     /// Stops a container: SIGTERM, then SIGKILL after `seconds`.
     ///
     /// # Errors
@@ -250,7 +262,11 @@ impl Cri {
         self.call("RemoveContainer", async move { client.remove_container(request).await }).map(drop)
     }
 
-    fn remove_pod(&self, id: &str) -> Result<(), Failure> {
+    /// Stops and removes a pod by its id.
+    ///
+    /// # Errors
+    /// A step was refused.
+    pub fn remove_pod(&self, id: &str) -> Result<(), Failure> {
         let mut client = self.client();
         let request = cri::StopPodSandboxRequest { pod_sandbox_id: id.to_owned() };
         self.call("StopPodSandbox", async move { client.stop_pod_sandbox(request).await })?;
@@ -270,7 +286,14 @@ impl Pod<'_> {
     /// The same pod through another connection, as after a restart of containerd.
     #[must_use]
     pub fn under<'b>(&self, cri: &'b Cri) -> Pod<'b> {
-        Pod { cri, id: self.id.clone(), config: self.config.clone() }
+        Pod { cri, id: self.id.clone(), config: self.config.clone(), kept: false }
+    }
+
+    /// Lets the pod run on when this is dropped; its id.
+    #[must_use]
+    pub fn keep(mut self) -> String {
+        self.kept = true;
+        self.id.clone()
     }
 
     /// Stops and removes the pod and its containers.
@@ -285,7 +308,9 @@ impl Pod<'_> {
 impl Drop for Pod<'_> {
     /// For a test that failed; removing a pod twice is allowed by CRI.
     fn drop(&mut self) {
-        self.cri.remove_pod(&self.id).ok();
+        if !self.kept {
+            self.cri.remove_pod(&self.id).ok();
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use crate::Failure;
 use crate::containerd::Layout;
@@ -10,19 +11,26 @@ use crate::containerd::Layout;
 #[derive(Clone, Debug)]
 pub struct PolicyFile {
     text: String,
+    audit: Option<PathBuf>,
 }
 
 impl PolicyFile {
     /// The built-in defaults.
     #[must_use]
     pub fn defaults() -> Self {
-        Self { text: String::new() }
+        Self::of("")
     }
 
     /// These lines of TOML, which must not have an `[audit]` table.
     #[must_use]
     pub fn of(text: &str) -> Self {
-        Self { text: text.to_owned() }
+        Self { text: text.to_owned(), audit: None }
+    }
+
+    /// With the audit log at another path.
+    #[must_use]
+    pub fn audited_at(self, path: &Path) -> Self {
+        Self { audit: Some(path.to_owned()), ..self }
     }
 
     /// Writes it, as an admin's: owned by root, mode 0644. The next container is judged by it.
@@ -31,7 +39,8 @@ impl PolicyFile {
     /// The file cannot be written.
     pub fn write(&self, layout: &Layout) -> Result<(), Failure> {
         let path = layout.policy();
-        let text = format!("{}\n[audit]\npath = \"{}\"\n", self.text, layout.audit().display());
+        let audit = self.audit.clone().unwrap_or_else(|| layout.audit());
+        let text = format!("{}\n[audit]\npath = \"{}\"\n", self.text, audit.display());
         let fresh = path.with_extension("new");
         fs::write(&fresh, text).map_err(Failure::io("write", &fresh))?;
         fs::set_permissions(&fresh, fs::Permissions::from_mode(0o644)).map_err(Failure::io("change", &fresh))?;

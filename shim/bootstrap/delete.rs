@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use super::flags::Flags;
 use super::socket::SocketAddress;
+use super::stragglers;
 use crate::bundle::PrivateDir;
 use crate::cgroup::Cgroup;
 use crate::runtime::{ContainerRecord, OciRuntime, RECORD_NAME};
@@ -87,6 +88,9 @@ fn remove_container(bundle: &Path, id: &str, end: Instant) -> Option<ContainerRe
             return None;
         }
     };
+    if let Err(error) = stragglers::kill_in(dir.path()) {
+        crate::warn!("runtime calls of {id}: {error}");
+    }
     let cgroup = record.cgroup();
     if let Err(error) = delete_by_runtime(record.runtime(), &dir, id, end) {
         crate::warn!("runtime delete of {id}: {error}");

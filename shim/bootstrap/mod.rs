@@ -11,6 +11,7 @@ mod options;
 mod params;
 mod socket;
 mod start;
+mod stragglers;
 
 use std::ffi::OsString;
 use std::io::Write as _;

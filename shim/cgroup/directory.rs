@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, unlinkat};
 use rustix::fs::{Dir, FileType};
 
 use super::CgroupError;
@@ -138,31 +139,32 @@ impl Directory {
         Ok(names)
     }
 
-    /// The sub-cgroups; one that vanishes meanwhile is left out.
-    pub(super) fn children(&self) -> Result<Vec<Self>, CgroupError> {
-        let mut children = Vec::new();
-        for name in self.names(FileType::Directory)? {
-            let path = self.path.join(&name);
-            match openat(&self.fd, name.as_str(), DIRECTORY, Mode::empty()) {
-                Ok(fd) => children.push(Self { path, fd }),
-                Err(Errno::ENOENT) => {}
-                Err(errno) => return Err(CgroupError::io("open", path, errno)),
-            }
+    /// A sub-cgroup; `None` if it has vanished. Its path is for messages.
+    pub(super) fn child(&self, name: &str) -> Result<Option<Self>, CgroupError> {
+        let path = self.path.join(name);
+        match openat(&self.fd, name, DIRECTORY, Mode::empty()) {
+            Ok(fd) => Ok(Some(Self { path, fd })),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(CgroupError::io("open", path, errno)),
         }
-        Ok(children)
     }
 
-    /// Calls `visit` for this cgroup and then for every one below it. One below that is removed meanwhile is passed over:
-    /// only this cgroup's own end is an end.
-    pub(super) fn walk(&self, visit: &mut dyn FnMut(&Self) -> Result<(), CgroupError>) -> Result<(), CgroupError> {
-        visit(self)?;
-        for child in self.children()? {
-            match child.walk(visit) {
-                Err(error) if error.is_gone() => {}
-                walked => walked?,
-            }
+    /// The cgroup above; `None` if this one is gone.
+    pub(super) fn parent(&self) -> Result<Option<Self>, CgroupError> {
+        let path = self.path.parent().unwrap_or(&self.path).to_owned();
+        match openat(&self.fd, "..", DIRECTORY, Mode::empty()) {
+            Ok(fd) => Ok(Some(Self { path, fd })),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(CgroupError::io("open", path, errno)),
         }
-        Ok(())
+    }
+
+    /// Removes a sub-cgroup; one that is gone, or in use, is passed over.
+    pub(super) fn remove_child(&self, name: &str) -> Result<(), CgroupError> {
+        match unlinkat(&self.fd, name, UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT | Errno::EBUSY | Errno::ENOTEMPTY) => Ok(()),
+            Err(errno) => Err(CgroupError::io("remove", self.path.join(name), errno)),
+        }
     }
 }
 

@@ -21,6 +21,7 @@ mod processes;
 mod removal;
 #[cfg(test)]
 mod tests;
+pub(crate) mod tree;
 
 use std::fs;
 use std::iter;

@@ -33,11 +33,9 @@ fn remove_tree(directory: &Directory) -> Result<(), CgroupError> {
     if directory.is_gone()? {
         return Ok(());
     }
-    for child in directory.children()? {
-        remove_tree(&child)?;
-    }
     let mut last = Ok(());
     for pause in pauses() {
+        directory.climb(&mut |parent, name| parent.remove_child(name))?;
         match unlinkat(nix::fcntl::AT_FDCWD, directory.path(), UnlinkatFlags::RemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => return Ok(()),
             Err(errno @ (Errno::EBUSY | Errno::ENOTEMPTY)) => {

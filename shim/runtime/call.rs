@@ -4,27 +4,20 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::pin;
 use std::process::{Command, CommandArgs, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use serde::Deserialize;
 use thiserror::Error;
 
+use super::log::CallLog;
 use super::view::HostView;
 use crate::task::Reaper;
 
-/// Longest time that a runtime may take for one call. `create` of a large image's container takes under a
-/// second; containerd itself waits without an end, so a hanging runtime would hang the pod.
-const DEADLINE: Duration = Duration::from_secs(60);
-
 /// Longest wait for the end of a runtime that was killed; only a kernel that is stuck takes as long.
 const KILLED: Duration = Duration::from_secs(5);
-
-/// Most bytes of a runtime's log that are looked at for its error.
-const MAX_LOG: usize = 64 << 10;
 
 /// Why a call failed.
 #[derive(Debug, Error)]
@@ -56,10 +49,12 @@ pub enum RuntimeError {
         message: String,
     },
     /// It did not end in time and was killed.
-    #[error("OCI runtime {verb} did not end within {} s and was killed", DEADLINE.as_secs())]
+    #[error("OCI runtime {verb} did not end within {} s ([runtime] deadline) and was killed", deadline.as_secs())]
     Deadline {
         /// The command.
         verb: &'static str,
+        /// The admin's.
+        deadline: Duration,
     },
     /// It ended well and left no pid.
     #[error("OCI runtime {verb} left no usable pid file")]
@@ -96,19 +91,15 @@ pub struct Call {
     verb: &'static str,
     command: Command,
     stdio: Option<ChildStdio>,
-    log: PathBuf,
+    log: CallLog,
+    /// containerd waits without an end, so a hanging runtime would hang the pod.
+    deadline: Duration,
     view: Option<HostView>,
 }
 
-#[derive(Deserialize)]
-struct LogLine {
-    level: String,
-    msg: String,
-}
-
 impl Call {
-    pub(super) fn new(verb: &'static str, command: Command, log: PathBuf) -> Self {
-        Self { verb, command, stdio: None, log, view: None }
+    pub(super) fn new(verb: &'static str, command: Command, log: CallLog, deadline: Duration) -> Self {
+        Self { verb, command, stdio: None, log, deadline, view: None }
     }
 
     /// Gives the runtime, and through it the container's process, these streams.
@@ -145,9 +136,9 @@ impl Call {
     ///
     /// # Errors
     ///
-    /// [`RuntimeError`]; the log file is gone in any case.
+    /// [`RuntimeError`].
     pub async fn run(self, reaper: &Reaper) -> Result<(), RuntimeError> {
-        let Self { verb, mut command, stdio, log, view } = self;
+        let Self { verb, mut command, stdio, log, deadline, view } = self;
         command.process_group(0);
         if let Some(stdio) = stdio {
             stdio.attach(&mut command);
@@ -163,24 +154,18 @@ impl Call {
         };
         let pid = child.pid();
         let mut exit = pin!(child.exit());
-        let outcome = match tokio::time::timeout(DEADLINE, &mut exit).await {
+        match tokio::time::timeout(deadline, &mut exit).await {
             Ok(exit) if exit.status() == 0 => Ok(()),
-            Ok(exit) => Err(RuntimeError::Failed { verb, message: last_error(&log, exit.status()) }),
+            Ok(exit) => Err(RuntimeError::Failed { verb, message: log.last_error(exit.status()) }),
             Err(_) => {
                 kill_group(pid);
                 // Whoever cleans up after it must not race it.
                 if tokio::time::timeout(KILLED, exit).await.is_err() {
                     crate::warn!("OCI runtime {pid} for {verb} was killed and does not end");
                 }
-                Err(RuntimeError::Deadline { verb })
+                Err(RuntimeError::Deadline { verb, deadline })
             }
-        };
-        if let Err(error) = fs::remove_file(&log)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            crate::warn!("remove {log:?}: {error}");
         }
-        outcome
     }
 }
 
@@ -204,38 +189,5 @@ fn kill_group(pid: u32) {
         && let Err(error) = kill_process_group(group, Signal::KILL)
     {
         crate::warn!("kill the runtime's process group {pid}: {error}");
-    }
-}
-
-/// runc, crun and the embedded runtime write JSON lines; the last error tells why.
-fn last_error(log: &Path, status: u32) -> String {
-    let text = fs::read(log).unwrap_or_default();
-    let tail = text.get(text.len().saturating_sub(MAX_LOG)..).unwrap_or_default();
-    String::from_utf8_lossy(tail)
-        .lines()
-        .rev()
-        .filter_map(|line| serde_json::from_str::<LogLine>(line).ok())
-        .find(|line| line.level == "error" || line.level == "fatal")
-        .map_or_else(|| format!("exit status {status}"), |line| line.msg)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_error_of_the_log_is_the_message() {
-        let log = std::env::temp_dir().join(format!("palisade-log-{}", std::process::id()));
-        let lines = [
-            r#"{"level":"error","msg":"first","time":"t"}"#,
-            r#"{"level":"error","msg":"the reason","time":"t"}"#,
-            r#"{"level":"info","msg":"later","time":"t"}"#,
-            "not json",
-        ];
-        fs::write(&log, lines.join("\n")).unwrap();
-        assert_eq!(last_error(&log, 1), "the reason");
-        fs::write(&log, "").unwrap();
-        assert_eq!(last_error(&log, 3), "exit status 3");
-        fs::remove_file(log).unwrap();
     }
 }

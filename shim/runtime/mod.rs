@@ -7,6 +7,7 @@
 mod call;
 mod choice;
 pub mod embedded;
+mod log;
 mod record;
 mod view;
 

@@ -91,7 +91,8 @@ mod tests {
 
     #[test]
     fn a_reused_pid_is_not_the_container() {
-        let record = ContainerRecord::new(OciRuntime::Embedded, "", "", "").with_init(std::process::id());
+        let runtime = OciRuntime::chosen_by(&palisade_policy::Policy::builtin());
+        let record = ContainerRecord::new(runtime, "", "", "").with_init(std::process::id());
         assert_ne!(record.start_time, 0);
         let stale = ContainerRecord { start_time: record.start_time + 1, ..record };
         assert!(stale.cgroup().is_none());

@@ -72,7 +72,7 @@ impl HostView {
         DirBuilder::new().mode(0o711).create(&directory).map_err(failed("make the directory of the judged files"))?;
         let files = source_files.chain(namespace_files).collect();
         let needs = || ["/proc".into(), "/sys".into(), private.path().into(), spec.root().into()].into();
-        let writable = (*runtime == OciRuntime::Embedded && !spec.has_hooks()).then(needs);
+        let writable = (runtime.is_embedded() && !spec.has_hooks()).then(needs);
         Ok(Self { directory, config: private.path().join(CONFIG), document, files, writable })
     }
 

@@ -15,7 +15,7 @@ use containerd_shim_protos::shim::oci::ProcessDetails;
 use containerd_shim_protos::types::task::ProcessInfo;
 use tokio::sync::Notify;
 
-use super::container::Container;
+use super::container::{Container, Created};
 use super::error::TaskError;
 use super::events::EventQueue;
 use super::exit::timestamp;
@@ -28,6 +28,7 @@ use super::{create, exec};
 use crate::bootstrap::is_identifier;
 use crate::cgroup::CgroupError;
 use crate::gate::{Gate, PodFacts, UpdateTask};
+use crate::runtime::RuntimeError;
 use palisade_policy::{ContainerKind, Identity};
 
 /// How long Delete waits for output that is still on its way.
@@ -231,13 +232,25 @@ impl TaskService {
         if let Some(mut io) = init.take_io() {
             io.drain(DRAIN).await;
         }
-        self.host.run(created.runtime.delete(&created.dir, &created.id, true)).await?;
+        self.delete_by_runtime(created).await?;
         created.cgroup.remove().await?;
         self.host.unmount_rootfs(&created.bundle.join("rootfs")).await?;
         created.dir.clone().destroy()?;
         self.containers().present.remove(&created.id);
         drop(order);
         Ok(())
+    }
+
+    /// A runtime that hangs or can't be started must not keep the container: what it would do is done without it, as
+    /// `shim delete` does.
+    async fn delete_by_runtime(&self, created: &Created) -> Result<(), TaskError> {
+        match self.host.run(created.runtime.delete(&created.dir, &created.id, true)).await {
+            Err(error @ (RuntimeError::Deadline { .. } | RuntimeError::Spawn { .. })) => {
+                crate::warn!("{} is removed without its runtime: {}", created.id, crate::log::chain(&error));
+                created.cgroup.kill_all().await
+            }
+            deleted => Ok(deleted?),
+        }
     }
 
     pub(super) async fn kill_process(&self, request: &KillRequest) -> Result<(), TaskError> {
@@ -359,11 +372,16 @@ impl TaskService {
 
     /// Ends the shim if it holds no container. From then on it takes none: containerd starts another.
     pub(super) fn shutdown_if_empty(&self) {
-        let mut containers = self.containers();
-        if containers.present.is_empty() && containers.reserved.is_empty() {
-            containers.closing = true;
+        if self.close_if_empty() {
             self.shutdown.notify_one();
         }
+    }
+
+    /// Takes no container any more, if it holds none; whether that is so.
+    pub fn close_if_empty(&self) -> bool {
+        let mut containers = self.containers();
+        containers.closing |= containers.present.is_empty() && containers.reserved.is_empty();
+        containers.closing
     }
 
     pub(super) fn state_of(&self, request: &StateRequest) -> Result<StateResponse, TaskError> {

@@ -9,6 +9,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
@@ -376,7 +377,7 @@ impl Host for StandIn {
         let answered = answer.await.unwrap();
         let failed = |message: &str| Err(RuntimeError::Failed { verb, message: message.into() });
         match (possible, answered) {
-            (_, Outcome::Deadline) => Err(RuntimeError::Deadline { verb }),
+            (_, Outcome::Deadline) => Err(RuntimeError::Deadline { verb, deadline: Duration::from_secs(60) }),
             (true, Outcome::Success) => Ok(()),
             (false, _) => failed("the container does not run"),
             (true, Outcome::Failure) => failed("the stand-in was told to fail"),

@@ -20,6 +20,7 @@ mod cri;
 mod denials;
 mod exchange;
 mod exec;
+mod faults;
 mod isolation;
 mod lifecycle;
 mod limits;

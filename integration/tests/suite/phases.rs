@@ -12,8 +12,8 @@ use palisade_probe::Verdict;
 use crate::probes::ROWS;
 use crate::support::{Check, World, trial};
 use crate::{
-    audit, below, cancellation, cri, denials, exchange, exec, isolation, lifecycle, limits, logger, mutations, pods,
-    restart, selection, terminal,
+    audit, below, cancellation, cri, denials, exchange, exec, faults, isolation, lifecycle, limits, logger, mutations,
+    pods, restart, selection, terminal,
 };
 
 /// Trials that share a policy file.
@@ -60,6 +60,7 @@ fn all(world: &'static World) -> Vec<Phase> {
     vec![
         phase("restricted, embedded runtime", "", everything(world)),
         Phase { alone: true, ..phase("restarts and deaths", "", restart::trials(world)) },
+        Phase { alone: true, ..phase("faults", "", faults::trials(world)) },
         phase("restricted, runc as the runtime", &runc_policy(world), with_another_runtime(world)),
         phase("cri, all allowed", "profile = \"privileged\"\n", cri::alike(world)),
         phase("user namespaces", &exchange::policy_of_mount(world), exchange::in_user_namespace(world)),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -10,6 +11,9 @@ use std::time::{Duration, Instant};
 
 use containerd_shim_protos::protobuf::Message;
 use containerd_shim_protos::{cgroups::metrics as v1, cgroups_v2::metrics as v2};
+use nix::fcntl::OFlag;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::Mode;
 use oci_spec::runtime::LinuxResources;
 use serde_json::{Value, json};
 
@@ -199,6 +203,42 @@ fn kill_all_reaches_sub_cgroups_and_frozen_processes() {
     scratch.reap();
     cgroup.remove().unwrap();
     assert!(scratch.directories.iter().all(|path| !path.exists()));
+}
+
+/// Makes more sub-cgroups than a process may have descriptors, and one so deep that no path leads there; that one.
+fn grow(top: &Path) -> OwnedFd {
+    (0..1100).for_each(|at| fs::create_dir(top.join(format!("broad{at}"))).unwrap());
+    let mut deepest = nix::fcntl::open(top, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
+    for _ in 0..2100 {
+        nix::sys::stat::mkdirat(&deepest, "d", Mode::S_IRWXU).unwrap();
+        deepest = nix::fcntl::openat(&deepest, "d", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
+    }
+    deepest
+}
+
+#[test]
+fn a_tree_of_any_depth_and_breadth_is_walked_and_removed() {
+    let mut scratch = Scratch::new();
+    let pid = scratch.run("exec sleep 60");
+    let cgroup = Cgroup::of_process(pid).unwrap();
+    let top = cgroup.processes().unwrap();
+    let deepest = grow(top.path());
+    let procs = nix::fcntl::openat(&deepest, "cgroup.procs", OFlag::O_WRONLY, Mode::empty()).unwrap();
+    nix::unistd::write(&procs, pid.to_string().as_bytes()).unwrap();
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, 512.min(hard), hard).unwrap();
+    assert_eq!(cgroup.pids().unwrap(), [pid], "at the bottom");
+    assert_eq!(crate::cgroup::tree::processes(top.path()).unwrap(), [i32::try_from(pid).unwrap()]);
+    cgroup.kill_all().unwrap();
+    scratch.reap();
+    crate::cgroup::tree::remove_below(top.path()).unwrap();
+    let below = fs::read_dir(top.path()).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_dir());
+    assert_eq!(below.count(), 0);
+    grow(top.path());
+    cgroup.remove().unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+    assert!(cgroup.is_gone().unwrap());
+    scratch.directories.retain(|directory| directory.exists());
 }
 
 #[test]

@@ -71,7 +71,13 @@ fn cpus() -> Value {
 }
 
 fn runtime() -> Value {
-    table(json!({"binary": described("An OCI runtime in place of the embedded one.", &path())}))
+    table(json!({
+        "binary": described("An OCI runtime in place of the embedded one.", &path()),
+        "deadline": described(
+            "Seconds that it may take for one call; 60 if absent.",
+            &json!({"type": "integer", "minimum": 1, "maximum": 600}),
+        ),
+    }))
 }
 
 fn audit() -> Value {

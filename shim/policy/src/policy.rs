@@ -1,6 +1,7 @@
 //! The admin's policy, complete and checked.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::exemption::Exemption;
 use crate::grant::Grant;
@@ -9,10 +10,14 @@ use crate::policy_file::{self, PolicyError, PolicyFilesError};
 use crate::profile::{Builtin, Profile};
 use crate::select::Selector;
 
+/// Time for one call of the runtime where the file says nothing. `create` of a large image's container takes under a second.
+const RUNTIME_DEADLINE: Duration = Duration::from_secs(60);
+
 /// Everything that the admin decides. In force with no file at all: see [`Policy::builtin`].
 #[derive(Debug, Clone)]
 pub struct Policy {
     pub(crate) runtime: RuntimeChoice,
+    pub(crate) runtime_deadline: Duration,
     pub(crate) audit: AuditSettings,
     pub(crate) node: NodePaths,
     /// The name in force for each container that no selector covers.
@@ -66,6 +71,7 @@ impl Policy {
     pub fn builtin() -> Self {
         Self {
             runtime: RuntimeChoice::default(),
+            runtime_deadline: RUNTIME_DEADLINE,
             audit: AuditSettings::default(),
             node: NodePaths::default(),
             selected: Builtin::Restricted.name().to_owned(),
@@ -96,6 +102,12 @@ impl Policy {
     #[must_use]
     pub fn runtime(&self) -> &RuntimeChoice {
         &self.runtime
+    }
+
+    /// Longest time that the runtime may take for one call; 60 s by default.
+    #[must_use]
+    pub fn runtime_deadline(&self) -> Duration {
+        self.runtime_deadline
     }
 
     /// Where decisions are recorded.

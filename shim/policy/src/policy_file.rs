@@ -7,7 +7,8 @@ mod lists;
 mod quantity;
 mod shape;
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
+use std::time::Duration;
 
 use toml::Spanned;
 
@@ -21,10 +22,13 @@ use error::Place;
 use inherit::Profiles;
 use lists::{capability_names, clean_path, set_allow};
 use quantity::Unit;
-use shape::{File, RuleTable};
+use shape::{File, Quantity, RuleTable};
 
 /// The version of the file's format.
 const VERSION: u32 = 1;
+
+/// Seconds that a call of the runtime may be given. Clients of containerd go away after a few minutes at most.
+const DEADLINES: RangeInclusive<u64> = 1..=600;
 
 /// Reads the policy file, whose name is empty, and its drop-ins, each as (name, text).
 pub(crate) fn read(files: &[(&str, &str)]) -> Result<Policy, PolicyFilesError> {
@@ -111,6 +115,10 @@ fn set_once(policy: &mut Policy, file: &File, set: &mut Vec<&'static str>, place
         once("runtime.binary", binary.span())?;
         policy.runtime = RuntimeChoice::Binary(clean_path(binary, "runtime.binary", place)?);
     }
+    if let Some(deadline) = &file.runtime.deadline {
+        once("runtime.deadline", deadline.span())?;
+        policy.runtime_deadline = runtime_deadline(deadline, place)?;
+    }
     if let Some(path) = &file.audit.path {
         once("audit.path", path.span())?;
         policy.audit.path = clean_path(path, "audit.path", place)?;
@@ -133,6 +141,16 @@ fn set_once(policy: &mut Policy, file: &File, set: &mut Vec<&'static str>, place
         once("profile", selected.span())?;
     }
     Ok(())
+}
+
+fn runtime_deadline(deadline: &Spanned<Quantity>, place: &Place) -> Result<Duration, PolicyError> {
+    match deadline.get_ref() {
+        Quantity::Number(seconds) if DEADLINES.contains(seconds) => Ok(Duration::from_secs(*seconds)),
+        _ => {
+            let mend = format!("write seconds, {} to {}", DEADLINES.start(), DEADLINES.end());
+            Err(place.wrong(deadline.span(), "runtime.deadline", "is not a time for a call", mend))
+        }
+    }
 }
 
 /// Takes the name of the default profile.

@@ -20,7 +20,7 @@ use super::init_process::InitProcess;
 use super::program::Program;
 use super::spec::{self, EnforceableSpec};
 use super::state::{Record, StateDir};
-use super::{cgroup_mounts, clock, devices, mount_namespace, propagation, report, update};
+use super::{cgroup_mounts, clock, devices, joined_pid_cgroup_mounts, mount_namespace, propagation, report, update};
 
 /// Longest wait for the processes of a failed create to die.
 const TAKE_BACK_LIMIT: Duration = Duration::from_secs(5);
@@ -81,6 +81,10 @@ impl NewContainer {
         let pid = self.run_libcontainer(state, ContainerExecutor::new(program))?;
         let init = InitProcess::observe(pid).map_err(RuntimeFailure::kernel("look at the init process"))?;
         self.limit(init)?;
+        if joined_pid_cgroup_mounts::are_ours(self.spec.spec(), &self.cgroup) {
+            joined_pid_cgroup_mounts::make(pid, self.spec.spec(), &self.cgroup)
+                .map_err(RuntimeFailure::kernel("mount the cgroup"))?;
+        }
         self.finish_mounts(pid)?;
         record.init = Some(init);
         state.save(&record)?;
@@ -112,6 +116,10 @@ impl NewContainer {
         let rules = self.spec.linux().resources().as_ref().and_then(|resources| resources.devices().as_ref());
         let cgroup = self.cgroup.spec_path();
         let for_init = self.spec.for_init(process, cgroup, devices::starting_from_nothing(rules), self.hook_limit);
+        let for_init = match joined_pid_cgroup_mounts::are_ours(self.spec.spec(), &self.cgroup) {
+            true => joined_pid_cgroup_mounts::without(for_init),
+            false => for_init,
+        };
         write_spec(state.path(), &for_init)?;
         let exec = state.exec_bundle();
         fs::create_dir(&exec).map_err(RuntimeFailure::file("make", &exec))?;

@@ -31,6 +31,7 @@ mod filter;
 mod freeze;
 mod id;
 mod init_process;
+mod joined_pid_cgroup_mounts;
 mod kill;
 mod mount_namespace;
 mod program;
@@ -68,6 +69,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Err(error) => return Report::default().failed(&error.into()),
     };
     let report = Report::to(invocation.log());
+    report.clone().take_panics();
     match execute(invocation, &args) {
         Ok(code) => code,
         Err(error) => report.failed(&error),

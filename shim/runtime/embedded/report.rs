@@ -13,7 +13,7 @@ use super::clock;
 use super::error::RuntimeFailure;
 
 /// Where failures go.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Report {
     log: Option<Log>,
 }
@@ -33,14 +33,23 @@ impl Report {
 
     /// Reports a failure. What can't be written is left: the exit code still tells.
     pub(super) fn failed(&self, failure: &RuntimeFailure) -> ExitCode {
-        let message = one_line(failure);
-        eprintln_lossy(&message);
+        self.tell(&one_line(failure));
+        ExitCode::FAILURE
+    }
+
+    /// Makes a panic a failure like any other: one line, in the log too. Without it the shim would know of a signal only, and the
+    /// container's stderr would get the backtrace.
+    pub(super) fn take_panics(self) {
+        std::panic::set_hook(Box::new(move |panic| self.tell(&format!("panic: {panic}").replace(['\n', '\r'], " "))));
+    }
+
+    fn tell(&self, message: &str) {
+        eprintln_lossy(message);
         if let Some(log) = &self.log
-            && let Err(error) = append(log, &message)
+            && let Err(error) = append(log, message)
         {
             eprintln_lossy(&format!("write {}: {error}", log.path.display()));
         }
-        ExitCode::FAILURE
     }
 }
 
@@ -110,6 +119,28 @@ mod tests {
     fn a_cause_that_the_text_already_holds_is_not_repeated() {
         let error = Outer(io::Error::other("no space"));
         assert_eq!(one_line(&error), "create container: no space");
+    }
+
+    /// Run as a process of its own, since a hook is the whole process's.
+    #[test]
+    fn a_panic_is_one_line_in_the_log() {
+        const LOG: &str = "PALISADE_TEST_PANIC_LOG";
+        if let Some(path) = std::env::var_os(LOG) {
+            Report::to(Some(&Log { path: path.into(), json: true })).take_panics();
+            panic!("on\npurpose");
+        }
+        let path = std::env::temp_dir().join(format!("palisade-panic-{}", std::process::id()));
+        let test = ["--exact", "runtime::embedded::report::tests::a_panic_is_one_line_in_the_log", "--nocapture"];
+        let child = std::process::Command::new("/proc/self/exe").args(test).env(LOG, &path).output().unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let message = line["msg"].as_str().unwrap();
+        assert!(message.starts_with("panic: panicked at ") && message.ends_with("on purpose"), "{message}");
+        assert_eq!(line["level"], "error");
+        let stderr = String::from_utf8(child.stderr).unwrap();
+        assert_eq!(stderr.matches("on purpose").count(), 1, "{stderr}");
+        assert!(!stderr.contains("on\npurpose") && !stderr.contains("RUST_BACKTRACE"), "{stderr}");
     }
 
     #[test]

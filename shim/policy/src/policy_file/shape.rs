@@ -68,6 +68,7 @@ pub(super) enum Date {
 #[serde(deny_unknown_fields)]
 pub(super) struct RuntimeTable {
     pub(super) binary: Option<Spanned<String>>,
+    pub(super) deadline: Option<Spanned<Quantity>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

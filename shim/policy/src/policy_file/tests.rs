@@ -20,6 +20,7 @@ version = 1
 profile = "team"
 [runtime]
 binary = "/usr/sbin/runc"
+deadline = 90
 [audit]
 path = "/srv/audit.jsonl"
 max_bytes = "1MiB"
@@ -48,6 +49,7 @@ capabilities = []
     )
     .unwrap();
     assert_eq!(policy.runtime(), &RuntimeChoice::Binary("/usr/sbin/runc".into()));
+    assert_eq!(policy.runtime_deadline(), Duration::from_secs(90));
     assert_eq!((policy.audit().path(), policy.audit().max_bytes()), (Path::new("/srv/audit.jsonl"), 1 << 20));
     assert_eq!(policy.profile(), "team");
     let settings = &policy.selected().settings;
@@ -66,6 +68,7 @@ fn an_error_names_line_key_and_mend() {
         ("\n\nprofile = \"x\"", 3, ["profile", "names no profile", "choose one of restricted, baseline, privileged"]),
         ("version = 2", 1, ["version", "another format", "set version = 1"]),
         ("[runtime]\nbinary = \"runc\"", 2, ["runtime.binary", "not an absolute path", "write it from /"]),
+        ("[runtime]\ndeadline = 601", 2, ["runtime.deadline", "not a time for a call", "write seconds, 1 to 600"]),
         ("[profiles.x]\n", 1, ["profiles.x", "not built in", "add extends"]),
         (
             "[profiles.baseline]\nextends = \"restricted\"",

@@ -35,6 +35,12 @@ fn is_systemd_path(path: &Path) -> bool {
     path.is_relative() && path.as_os_str().as_encoded_bytes().iter().filter(|byte| **byte == b':').count() == 2
 }
 
+/// The name of the hierarchy that a directory is in.
+pub(super) fn hierarchy_name(directory: &Path) -> Option<&Path> {
+    let below = directory.strip_prefix(CGROUP_ROOT).ok()?;
+    below.components().next().map(|name| Path::new(name.as_os_str()))
+}
+
 /// What is mounted at `/sys/fs/cgroup`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in super::super) enum Hierarchy {

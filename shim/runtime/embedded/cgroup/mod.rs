@@ -69,6 +69,9 @@ pub(super) enum CgroupError {
         #[source]
         source: io::Error,
     },
+    /// The cgroups below it.
+    #[error(transparent)]
+    Tree(#[from] crate::cgroup::CgroupError),
     /// A file.
     #[error("{doing} {}", path.display())]
     Io {
@@ -144,6 +147,11 @@ impl ContainerCgroup {
     /// The directory of v2; of v1 one of them.
     pub(super) fn directory(&self) -> Option<&Path> {
         self.directories.first().map(PathBuf::as_path)
+    }
+
+    /// The directories of v1, each with the name that its hierarchy has below `/sys/fs/cgroup`.
+    pub(super) fn hierarchies(&self) -> impl Iterator<Item = (&Path, &Path)> {
+        self.directories.iter().filter_map(|directory| Some((locate::hierarchy_name(directory)?, directory.as_path())))
     }
 
     /// The directory with `devices.allow` and `devices.deny`.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::init_process::InitProcess;
 use super::{CgroupError, io_error};
+use crate::cgroup::tree;
 use crate::unsafe_syscalls;
 
 /// Puts this process into the cgroup of a directory.
@@ -30,33 +31,7 @@ pub(super) fn unified_of(pid: i32, above: &Path) -> Result<PathBuf, CgroupError>
 
 /// The processes of a directory and of all below it. A directory that is not there has none.
 pub(super) fn of_tree(directory: &Path) -> Result<Vec<i32>, CgroupError> {
-    let mut pids = Vec::new();
-    collect(directory, &mut pids)?;
-    Ok(pids)
-}
-
-fn collect(directory: &Path, pids: &mut Vec<i32>) -> Result<(), CgroupError> {
-    let file = directory.join("cgroup.procs");
-    match fs::read_to_string(&file) {
-        Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
-        Err(error) if is_gone(&error) => return Ok(()),
-        Err(error) => return Err(io_error("read", &file)(error)),
-    }
-    for child in children(directory)? {
-        collect(&child, pids)?;
-    }
-    Ok(())
-}
-
-/// The cgroups inside a cgroup.
-pub(super) fn children(directory: &Path) -> Result<Vec<std::path::PathBuf>, CgroupError> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if is_gone(&error) => return Ok(Vec::new()),
-        Err(error) => return Err(io_error("list", directory)(error)),
-    };
-    let is_directory = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
-    Ok(entries.filter_map(Result::ok).filter(is_directory).map(|entry| entry.path()).collect())
+    Ok(tree::processes(directory)?)
 }
 
 /// A cgroup can be removed while it is looked at: ENODEV is what reading its open files gives then.

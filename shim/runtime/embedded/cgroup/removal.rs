@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{CgroupError, processes};
+use crate::cgroup::tree;
 
 /// First wait when a cgroup is busy; it doubles up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_micros(200);
@@ -24,13 +25,11 @@ pub(super) fn remove_tree(directory: &Path, until: Instant) -> Result<(), Cgroup
         if error.kind() != io::ErrorKind::ResourceBusy || Instant::now() >= until {
             return Err(CgroupError::Busy { path: directory.to_owned(), source: error });
         }
-        let children = processes::children(directory)?;
-        if children.is_empty() {
-            thread::sleep(wait);
-            wait = (wait * 2).min(LONGEST_WAIT);
+        tree::remove_below(directory)?;
+        if fs::remove_dir(directory).is_ok() {
+            return Ok(());
         }
-        for child in children {
-            remove_tree(&child, until)?;
-        }
+        thread::sleep(wait);
+        wait = (wait * 2).min(LONGEST_WAIT);
     }
 }
