@@ -19,6 +19,8 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use super::cgroup::{ContainerCgroup, Version};
 use super::mount_namespace;
 
+const NONE: Option<&str> = None;
+
 /// Whether the mounts of a container's cgroup are made here.
 pub(super) fn are_ours(spec: &Spec, cgroup: &ContainerCgroup) -> bool {
     let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
@@ -34,19 +36,30 @@ pub(super) fn without(mut spec: Spec) -> Spec {
     spec
 }
 
-/// Mounts the container's own directory of each hierarchy, in the mount namespace of `init`.
+/// Where v2 stands beside v1. runc shows it to no container.
+const UNIFIED: &str = "unified";
+
+/// Mounts the container's own directory of each hierarchy of v1, in the mount namespace of `init`. They are shared where the root is, as
+/// all mounts are that a runtime makes there.
 pub(super) fn make(init: i32, spec: &Spec, cgroup: &ContainerCgroup) -> io::Result<()> {
+    let propagation = spec.linux().as_ref().and_then(|linux| linux.rootfs_propagation().as_deref());
+    let shared = matches!(propagation, Some("shared" | "rshared"));
     let mounts = spec.mounts().as_deref().unwrap_or_default();
     for mount in mounts.iter().filter(|mount| mount.typ().as_deref() == Some("cgroup")) {
         // The runtime's own mount namespace can have a hierarchy twice, one mount over the other.
-        let hierarchies: BTreeMap<&Path, &Path> =
-            cgroup.hierarchies().filter(|(_, directory)| directory.exists()).collect();
+        let hierarchies: BTreeMap<&Path, &Path> = cgroup
+            .hierarchies()
+            .filter(|(name, directory)| *name != Path::new(UNIFIED) && directory.exists())
+            .collect();
         let trees: Vec<(PathBuf, OwnedFd)> = hierarchies
             .into_iter()
             .map(|(name, directory)| Ok((name.to_owned(), clone(directory)?)))
             .collect::<io::Result<_>>()?;
         let destination = mount.destination().clone();
-        mount_namespace::within(init, || furnish(&destination, trees))??;
+        mount_namespace::within(init, || {
+            furnish(&destination, trees)?;
+            if shared { share(&destination) } else { Ok(()) }
+        })??;
     }
     Ok(())
 }
@@ -72,4 +85,8 @@ fn furnish(destination: &Path, trees: Vec<(PathBuf, OwnedFd)>) -> io::Result<()>
         }
     }
     Ok(())
+}
+
+fn share(destination: &Path) -> io::Result<()> {
+    Ok(mount(NONE, destination, NONE, MsFlags::MS_SHARED | MsFlags::MS_REC, NONE)?)
 }
