@@ -67,7 +67,7 @@ impl<'a> Court<'a> {
         let bare = self.selection.profile.essentials();
         let selection = Selection { profile: std::borrow::Cow::Owned(bare), by: self.selection.by.clone() };
         let held = judge(&Self { selection, ..self }, request);
-        Decision { outcome: held.outcome, record: Record { mode: Mode::Audit, ..seen } }
+        Decision { outcome: held.outcome, record: seen }
     }
 }
 

@@ -50,6 +50,21 @@ fn a_pid_namespace_that_is_joined_is_shared() {
     assert!(support::admitted(support::create(&spec, &policy)).0.pid_namespace_shared());
 }
 
+/// The embedded runtime sees the host read-only unless hooks run.
+#[test]
+fn hooks_are_told_of_wherever_they_run() {
+    let policy = Policy::from_toml("profile = \"privileged\"").unwrap();
+    let mut spec = app();
+    let told = |spec: &Value| support::admitted(support::create(spec, &policy)).0.has_hooks();
+    assert!(!told(&spec));
+    spec["hooks"] = json!({ "prestart": [], "poststop": [] });
+    assert!(!told(&spec));
+    for stage in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"] {
+        spec["hooks"] = json!({ stage: [{ "path": "/usr/bin/hook" }] });
+        assert!(told(&spec), "{stage}");
+    }
+}
+
 #[test]
 fn annotations_and_places_are_those_of_the_document() {
     let mut spec = app();
