@@ -1,6 +1,7 @@
 //! How a container ends, and what is told of it.
 
 use k8s_cri::v1 as api;
+use palisade_integration::containerd::Runtime;
 use palisade_integration::{Failure, poll};
 
 use super::containers::{awaited_end, code_and_reason, end, shell, state};
@@ -120,14 +121,28 @@ fn again(stage: &Stage<'_>) -> Result<Seen, Fault> {
     Ok(seen)
 }
 
+/// runc's shim tells of the OOM kill and of the exit by two threads, so that CRI sees the exit first at times. It gets some tries;
+/// palisade, whose events have an order, gets one.
 fn out_of_memory(stage: &Stage<'_>) -> Result<Seen, Fault> {
+    let mut tries = if stage.runtime == Runtime::Runc { 5 } else { 1 };
+    loop {
+        let end = end_of_hog(stage)?;
+        tries -= 1;
+        if tries == 0 || end.ends_with("OOMKilled") {
+            let mut seen = Seen::new();
+            seen.note("end", end);
+            return Ok(seen);
+        }
+    }
+}
+
+fn end_of_hog(stage: &Stage<'_>) -> Result<String, Fault> {
     let pod = stage.pod(|_| ())?;
     let container = stage.container(&pod, |config| {
         config.command = ["/probe", "hold", "64"].map(str::to_owned).to_vec();
         config.linux.get_or_insert_default().resources.get_or_insert_default().memory_limit_in_bytes = 20 << 20;
     })?;
-    let mut seen = Seen::new();
-    seen.note("end", code_and_reason(&container)?);
+    let end = code_and_reason(&container)?;
     pod.remove()?;
-    Ok(seen)
+    Ok(end)
 }
