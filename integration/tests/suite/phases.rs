@@ -64,6 +64,11 @@ fn all(world: &'static World) -> Vec<Phase> {
         Phase { alone: true, ..phase("faults", "", faults::trials(world)) },
         phase("restricted, runc as the runtime", &runc_policy(world), with_another_runtime(world)),
         phase("cri, all allowed", "profile = \"privileged\"\n", once(world, cri::alike)),
+        Phase {
+            alone: true,
+            ..phase("cri, plugins, all allowed", "profile = \"privileged\"\n", once(world, cri::with_plugins_alike))
+        },
+        Phase { alone: true, ..phase("cri, plugins", "", once(world, cri::with_plugins_restricted)) },
         phase("user namespaces", &exchange::policy_of_mount(world), exchange::in_user_namespace(world)),
         phase("a runtime that exchanges a source", &exchange::policy(world), exchange::trials(world)),
         Phase { alone: true, ..phase("a listed path", &below::policy(world), below::trials(world)) },
