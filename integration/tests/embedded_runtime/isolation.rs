@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::fd::AsRawFd as _;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use serde_json::json;
@@ -72,6 +72,28 @@ fn the_binary_can_not_be_written_from_inside() {
     // The control: a program of the image is no secret to its own root, it is only busy.
     let answer = container.exec("(echo X >/proc/1/exe)");
     assert!(answer.stderr.contains("Text file busy"), "{answer:?}");
+}
+
+/// The host's node would let a container's root change its mode and owner for the whole host.
+#[test]
+fn a_stream_to_nowhere_is_the_containers_own_device() {
+    // busybox puts its own stdout aside for stat, so the shell's is looked at by another number.
+    let look = "exec 3>&1; stat -L -c 'at %d:%i' /dev/null /proc/$$/fd/0 /proc/$$/fd/3 >&2; echo said || echo mute >&2; echo end >&2";
+    let container = Container::embedded(&format!("{look}; exec sleep 1000"), |_| {});
+    let nowhere = |command: &mut Command| {
+        command.stdout(Stdio::null());
+    };
+    container.create_with(nowhere).succeeds();
+    container.call(["start"]).succeeds();
+    let init = container.output_with("end");
+    let mut command = container.command();
+    command.args(["exec", &container.id, "/bin/sh", "-c", look]).stdout(Stdio::null());
+    let exec = String::from_utf8(command.output().unwrap().stderr).unwrap();
+    for (said, who) in [(init, "init"), (exec, "exec")] {
+        let nodes: Vec<&str> = said.lines().filter(|line| line.starts_with("at ")).collect();
+        assert_eq!(nodes, [nodes[0]; 3], "{who}: {said}");
+        assert!(!said.contains("mute"), "{who}: {said}");
+    }
 }
 
 #[test]

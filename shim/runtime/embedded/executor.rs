@@ -9,6 +9,7 @@ use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
 
 use super::environment;
+use super::null_device;
 use super::program::{Program, chain};
 
 /// What init becomes.
@@ -33,6 +34,9 @@ impl ContainerExecutor {
 
 impl Executor for ContainerExecutor {
     fn validate(&self, _: &Spec) -> Result<(), ExecutorValidationError> {
+        null_device::replace().map_err(|error| {
+            ExecutorValidationError::ArgValidationError(format!("open /dev/null of the container: {error}"))
+        })?;
         let found = self.program.find();
         let found = found.map_err(|error| ExecutorValidationError::ArgValidationError(error.to_string()))?;
         self.found.borrow_mut().file = found;

@@ -34,6 +34,7 @@ mod init_process;
 mod joined_pid_cgroup_mounts;
 mod kill;
 mod mount_namespace;
+mod null_device;
 mod program;
 mod propagation;
 mod ps;

@@ -14,6 +14,7 @@ use super::terminal::ConsoleConnection;
 use crate::runtime::embedded::credentials::{CredentialError, Credentials};
 use crate::runtime::embedded::environment;
 use crate::runtime::embedded::executable::LookupError;
+use crate::runtime::embedded::null_device;
 use crate::runtime::embedded::program::{Program, ProgramError, chain};
 use crate::unsafe_syscalls::{close_on_exec_from, end_now};
 
@@ -67,6 +68,7 @@ impl Newcomer<'_> {
         let Self { process, program, personality, console } = self;
         setsid().map_err(kernel("start a session"))?;
         console.map_or(Ok(()), ConsoleConnection::give_terminal).map_err(kernel("set up the terminal"))?;
+        null_device::replace().map_err(kernel("open /dev/null of the container"))?;
         set_personality(personality).map_err(kernel("set linux.personality"))?;
         if let Some(mask) = process.user().umask() {
             umask(Mode::from_raw_mode(mask));
