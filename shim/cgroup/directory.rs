@@ -1,8 +1,10 @@
 //! One cgroup directory, held open, and the text of its files.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -120,8 +122,9 @@ impl Directory {
         }
     }
 
-    /// The names in this directory, of sub-cgroups or of files. Empty when the cgroup is gone.
-    pub(super) fn names(&self, kind: FileType) -> Result<Vec<String>, CgroupError> {
+    /// The names in this directory, of sub-cgroups or of files. Empty when the cgroup is gone. A container names its sub-cgroups as it
+    /// likes, in bytes that are no text as well.
+    pub(super) fn names(&self, kind: FileType) -> Result<Vec<OsString>, CgroupError> {
         let failed = |source: io::Error| CgroupError::io("list", self.path.clone(), source);
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let listing = match openat(&self.fd, ".", flags, Mode::empty()) {
@@ -131,16 +134,16 @@ impl Directory {
         let mut names = Vec::new();
         for entry in Dir::new(listing).map_err(|errno| failed(errno.into()))? {
             let entry = entry.map_err(|errno| failed(errno.into()))?;
-            let name = entry.file_name().to_string_lossy();
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
             if entry.file_type() == kind && name != "." && name != ".." {
-                names.push(name.into_owned());
+                names.push(name.to_owned());
             }
         }
         Ok(names)
     }
 
     /// A sub-cgroup; `None` if it has vanished. Its path is for messages.
-    pub(super) fn child(&self, name: &str) -> Result<Option<Self>, CgroupError> {
+    pub(super) fn child(&self, name: &OsStr) -> Result<Option<Self>, CgroupError> {
         let path = self.path.join(name);
         match openat(&self.fd, name, DIRECTORY, Mode::empty()) {
             Ok(fd) => Ok(Some(Self { path, fd })),
@@ -160,7 +163,7 @@ impl Directory {
     }
 
     /// Removes a sub-cgroup; one that is gone, or in use, is passed over.
-    pub(super) fn remove_child(&self, name: &str) -> Result<(), CgroupError> {
+    pub(super) fn remove_child(&self, name: &OsStr) -> Result<(), CgroupError> {
         match unlinkat(&self.fd, name, UnlinkatFlags::RemoveDir) {
             Ok(()) | Err(Errno::ENOENT | Errno::EBUSY | Errno::ENOTEMPTY) => Ok(()),
             Err(errno) => Err(CgroupError::io("remove", self.path.join(name), errno)),

@@ -4,6 +4,7 @@
 //! and a descriptor for each level outgrows the shim's limit. So the walk keeps no path, and the descriptors of a few levels: the way
 //! back up is `..`, which leads to the parent since no cgroup can be moved to another one.
 
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use rustix::fs::FileType;
@@ -19,11 +20,11 @@ struct Level {
     /// `None` for the top, which the caller has, and for a level that is opened again on the way back.
     here: Option<Directory>,
     /// Those that are still to come.
-    names: Vec<String>,
+    names: Vec<OsString>,
 }
 
 type Enter<'a> = &'a mut dyn FnMut(&Directory) -> Result<(), CgroupError>;
-type Leave<'a> = &'a mut dyn FnMut(&Directory, &str) -> Result<(), CgroupError>;
+type Leave<'a> = &'a mut dyn FnMut(&Directory, &OsStr) -> Result<(), CgroupError>;
 
 impl Directory {
     /// Calls `visit` for this cgroup and then for every one below it. One below that is removed meanwhile is passed over:
@@ -41,7 +42,7 @@ impl Directory {
     fn traverse(&self, enter: Enter<'_>, leave: Leave<'_>) -> Result<(), CgroupError> {
         let mut levels = vec![Level { here: None, names: self.names(FileType::Directory)? }];
         // The names of those that were entered, from the top down.
-        let mut entered: Vec<String> = Vec::new();
+        let mut entered: Vec<OsString> = Vec::new();
         while let Some(level) = levels.last_mut() {
             let here = level.here.as_ref().unwrap_or(self);
             let Some(name) = level.names.pop() else {
@@ -75,7 +76,7 @@ impl Directory {
 
 /// Opens the last level again from the one that was below it. Where that one is gone, the walk goes on at the deepest level that is
 /// still open, and the answer is false.
-fn reopen(levels: &mut Vec<Level>, entered: &mut Vec<String>, below: &Directory) -> Result<bool, CgroupError> {
+fn reopen(levels: &mut Vec<Level>, entered: &mut Vec<OsString>, below: &Directory) -> Result<bool, CgroupError> {
     let is_open = |at: usize, level: &Level| at == 0 || level.here.is_some();
     let last = levels.len().saturating_sub(1);
     if levels.last().is_none_or(|level| is_open(last, level)) {

@@ -1,12 +1,14 @@
 //! Commands and states, with runc as the measure.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Container, Runtime, busybox, within};
+use crate::support::{Container, Runtime, busybox, is_unified, within};
 
 const WAIT: &str = "trap 'echo got usr1' USR1; echo ready; while :; do sleep 0.05; done";
 
@@ -171,4 +173,25 @@ fn a_terminal_goes_over_the_console_socket() {
     let read = Command::new(busybox()).args(["sh", "-c", &format!("cat <&{}", fds[0])]).output().unwrap();
     let text = String::from_utf8_lossy(&read.stdout).into_owned();
     assert!(text.contains("/dev/") && text.contains("on a terminal"), "{text:?}");
+}
+
+/// A container that may write to its cgroup names its sub-cgroups as it likes.
+#[test]
+fn a_process_in_a_cgroup_whose_name_is_no_text_is_seen_and_removed() {
+    let container = Container::embedded("exec sleep 1000", |_| {});
+    container.run();
+    let name = OsStr::from_bytes(b"\xff\xfe");
+    for directory in container.cgroups() {
+        let inner = directory.join(name);
+        fs::create_dir(&inner).unwrap();
+        for file in ["cpuset.cpus", "cpuset.mems"].iter().filter(|file| directory.join(file).exists() && !is_unified())
+        {
+            fs::copy(directory.join(file), inner.join(file)).unwrap();
+        }
+        fs::write(inner.join("cgroup.procs"), container.pid().to_string()).unwrap();
+    }
+    let listed: Vec<i32> = serde_json::from_str(&container.call(["ps", "--format", "json"]).succeeds().stdout).unwrap();
+    assert_eq!(listed, [container.pid()]);
+    container.call(["delete", "--force"]).succeeds();
+    container.leaves_nothing();
 }

@@ -10,7 +10,7 @@ pub(super) fn page_sizes(directory: &Directory, suffix: &str) -> Result<Vec<Stri
     let mut sizes: Vec<String> = directory
         .names(FileType::RegularFile)?
         .iter()
-        .filter_map(|name| name.strip_prefix("hugetlb.")?.strip_suffix(suffix))
+        .filter_map(|name| name.to_str()?.strip_prefix("hugetlb.")?.strip_suffix(suffix))
         .filter(|size| !size.contains('.'))
         .map(str::to_owned)
         .collect();
