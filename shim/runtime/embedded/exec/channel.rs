@@ -75,16 +75,27 @@ impl ParentEnds {
 
     /// What went wrong; empty once the program runs.
     pub(super) fn failure(&mut self) -> io::Result<String> {
-        let mut text = Vec::new();
-        let mut buffer = [0; 512];
-        while (text.len() as u64) < MAX_FAILURE {
-            match self.failure.read(&mut buffer)? {
-                0 => break,
-                count => text.extend_from_slice(buffer.get(..count).unwrap_or_default()),
-            }
-        }
-        Ok(String::from_utf8_lossy(&text).into_owned())
+        read_failure(&mut self.failure)
     }
+
+    /// What went wrong in an exec that does not go on. A newcomer whose pid nobody was told waits until it is let go or left alone.
+    pub(super) fn give_up(self) -> String {
+        let Self { pid: _, go, mut failure } = self;
+        drop(go);
+        read_failure(&mut failure).unwrap_or_default()
+    }
+}
+
+fn read_failure(pipe: &mut File) -> io::Result<String> {
+    let mut text = Vec::new();
+    let mut buffer = [0; 512];
+    while (text.len() as u64) < MAX_FAILURE {
+        match pipe.read(&mut buffer)? {
+            0 => break,
+            count => text.extend_from_slice(buffer.get(..count).unwrap_or_default()),
+        }
+    }
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 impl ChildEnds {
@@ -120,6 +131,20 @@ mod tests {
         child.tell_pid(4242).unwrap();
         assert_eq!(parent.pid().unwrap(), 4242);
         assert_eq!(parent.failure().unwrap(), "no such file");
+    }
+
+    /// As where the kernel kills the guide for its memory just after the fork.
+    #[test]
+    fn a_newcomer_whose_guide_said_nothing_is_not_waited_for() {
+        let Channels { pid, go, failure } = Channels::open().unwrap();
+        let parent = ParentEnds { pid: pid.read, go: go.write, failure: failure.read };
+        let mut child = ChildEnds { pid: pid.write, go: go.read, failure: failure.write };
+        let newcomer = std::thread::spawn(move || {
+            child.wait_for_go().unwrap_err();
+            child.tell_failure("nobody waits");
+        });
+        assert_eq!(parent.give_up(), "nobody waits");
+        newcomer.join().unwrap();
     }
 
     #[test]

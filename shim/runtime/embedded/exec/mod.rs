@@ -122,7 +122,7 @@ fn start(guide: Guide<'_>, newcomer: Newcomer<'_>) -> Result<i32, RuntimeFailure
             if let Ok(pid) = found {
                 end(pid);
             }
-            return Err(failure(channels.failure().unwrap_or_default()));
+            return Err(failure(channels.give_up()));
         }
     };
     match channels.go().and_then(|()| channels.failure()) {
