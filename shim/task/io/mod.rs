@@ -9,6 +9,7 @@ mod copy;
 mod fifo;
 mod logger;
 mod target;
+mod thread;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -147,7 +148,7 @@ impl ProcessIo {
         let Some(sink) = target.open_sink()? else { return Ok(None) };
         let (read, write) = pipe(owner)?;
         let source = copy::source(read)?;
-        self.output.push(tokio::spawn(copy::copy(source, sink)));
+        self.output.push(thread::spawn(copy::copy(source, sink)));
         Ok(Some(write))
     }
 
@@ -159,7 +160,7 @@ impl ProcessIo {
     fn copy_input(&mut self, read: OwnedFd, hold: OwnedFd, sink: Sink) -> Result<(), StdioError> {
         let source = copy::source(read)?;
         self.stdin_hold = Some(hold);
-        self.input.push(tokio::spawn(copy::copy(source, sink)));
+        self.input.push(thread::spawn(copy::copy(source, sink)));
         Ok(())
     }
 
@@ -170,7 +171,7 @@ impl ProcessIo {
             io.copy_input(read, hold, console.sink())?;
         }
         if let Some(sink) = ends.output {
-            io.output.push(tokio::spawn(copy::copy(console.source(), sink)));
+            io.output.push(thread::spawn(copy::copy(console.source(), sink)));
         }
         io.logger = ends.logger;
         io.console = Some(console);
