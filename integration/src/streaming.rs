@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::TcpStream;
 use std::time::Duration;
 
+use tungstenite::error::ProtocolError;
 use tungstenite::protocol::{Message, WebSocket};
 use tungstenite::{ClientRequestBuilder, client};
 
@@ -118,10 +119,10 @@ impl Streaming {
         let message = match self.socket.read() {
             Ok(message) => message,
             Err(tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed) => return Ok(false),
-            // The server closes the connection without the farewell that the protocol has.
-            Err(tungstenite::Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)) => {
-                return Ok(false);
-            }
+            // The server closes the connection without the farewell that the protocol has, or sends what it still had after it.
+            Err(tungstenite::Error::Protocol(
+                ProtocolError::ResetWithoutClosingHandshake | ProtocolError::ReceivedAfterClosing,
+            )) => return Ok(false),
             Err(error) => return Err(Failure::unreadable("a WebSocket", &error)),
         };
         if let Message::Binary(bytes) = message
