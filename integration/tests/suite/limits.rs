@@ -150,13 +150,10 @@ fn forks_end(world: &World, runtime: Runtime) -> Check {
 }
 
 fn memory_ends(world: &World, runtime: Runtime) -> Check {
-    let hold = |mebibytes: &str| {
-        Run::new(runtime, &["sh", "-c", &format!("/probe hold {mebibytes} & wait $!; echo ended $?")])
-            .flags(&["--memory-limit", "33554432"])
-    };
-    let invocation = world.containerd.run(&hold("200"))?;
-    let ended = invocation.stdout.contains("ended 137") || invocation.code() == 137;
-    expect!(ended, "200 MiB under a limit of 32: {invocation:?}");
+    // By its exit code, not by what it writes: the guest's kernel loses output at times.
+    let hold = Run::new(runtime, &["sh", "-c", "/probe hold 200 & wait $!; exit $?"]);
+    let invocation = world.containerd.run(&hold.flags(&["--memory-limit", "33554432"]))?;
+    expect!(invocation.code() == 137, "200 MiB under a limit of 32: {invocation:?}");
     Ok(())
 }
 
