@@ -150,7 +150,11 @@ impl Tasks {
         self.call("DeleteContainer", delete, |request| async move { containers.delete(request).await })?;
         let mut snapshots = snapshots_api::snapshots_client::SnapshotsClient::new(self.channel.clone());
         let remove = snapshots_api::RemoveSnapshotRequest { snapshotter: SNAPSHOTTER.to_owned(), key: id.to_owned() };
-        self.call("RemoveSnapshot", remove, |request| async move { snapshots.remove(request).await })
+        match self.call("RemoveSnapshot", remove, |request| async move { snapshots.remove(request).await }) {
+            // One that nothing refers to any more is containerd's to collect, and it may have been quicker.
+            Err(Failure::Rpc { code: tonic::Code::NotFound, .. }) => Ok(()),
+            removed => removed,
+        }
     }
 
     /// Creates the task; its init process's id.
