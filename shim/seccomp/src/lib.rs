@@ -25,7 +25,10 @@ mod write;
 
 pub use architecture::UnsupportedArchitecture;
 #[cfg(feature = "compile")]
-pub use compile::{CompileError, CompiledFilter, CorruptFilter, Instruction, Target, compile, compile_for};
+pub use compile::{
+    Answer, Call, CompileError, CompiledFilter, CorruptFilter, Instruction, Target, architecture_name, compile,
+    compile_for, syscall_name,
+};
 pub use filter::{verdict, verdicts};
 pub use profile::{BuiltinProfile, ProfileError, UnknownProfile, profile_for};
 pub use refused::RefusedProfile;
