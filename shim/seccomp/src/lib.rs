@@ -15,6 +15,8 @@ mod argument;
 #[cfg(feature = "compile")]
 mod compile;
 mod filter;
+#[cfg(feature = "compile")]
+mod learned;
 mod profile;
 mod read;
 mod refused;
@@ -30,6 +32,8 @@ pub use compile::{
     compile_for, syscall_name,
 };
 pub use filter::{verdict, verdicts};
+#[cfg(feature = "compile")]
+pub use learned::{Seen, UNASKED, Values};
 pub use profile::{BuiltinProfile, ProfileError, UnknownProfile, profile_for};
 pub use refused::RefusedProfile;
 pub use tighten::{TightenError, tighten, tighten_to};

@@ -7,6 +7,7 @@ use super::instruction::{
     AND, ARCHITECTURE_OFFSET, ARGUMENTS_OFFSET, Instruction, JUMP, JUMP_IF_ABOVE, JUMP_IF_AT_LEAST, JUMP_IF_EQUAL,
     LOAD, NUMBER_OFFSET, RETURN,
 };
+use super::target::Target;
 use crate::verdict::Verdict;
 
 /// How many arguments a call has.
@@ -65,6 +66,13 @@ impl CompiledFilter {
 }
 
 impl Call {
+    /// A call of this program's own architecture by its name; `None` for a name that it does not have.
+    #[must_use]
+    pub fn native(name: &str, arguments: [u64; ARGUMENTS]) -> Option<Self> {
+        let target = Target::native().ok()?;
+        Some(Self { architecture: target.audit(), number: target.number(name)?, arguments })
+    }
+
     /// The word at an offset of `struct seccomp_data`, little-endian as all architectures that filters are made for.
     fn word(&self, offset: u32, looked_at: &mut [bool; ARGUMENTS]) -> Option<u32> {
         match offset {
