@@ -33,7 +33,7 @@ pub use compile::{
 };
 pub use filter::{verdict, verdicts};
 #[cfg(feature = "compile")]
-pub use learned::{Seen, UNASKED, Values};
+pub use learned::{LearnError, Seen, UNASKED, Values};
 pub use profile::{BuiltinProfile, ProfileError, UnknownProfile, profile_for};
 pub use refused::RefusedProfile;
 pub use tighten::{TightenError, tighten, tighten_to};

@@ -70,6 +70,12 @@ impl Seen {
         }
     }
 
+    /// Whether nothing was seen.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Each call with its values.
     pub fn calls(&self) -> impl Iterator<Item = (&str, &Values)> {
         self.0.iter().map(|(name, values)| (name.as_str(), values))
