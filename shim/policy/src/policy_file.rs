@@ -127,6 +127,14 @@ fn set_once(policy: &mut Policy, file: &File, set: &mut Vec<&'static str>, place
         once("audit.max_bytes", max_bytes.span())?;
         policy.audit.max_bytes = quantity::read(max_bytes, Unit::Bytes, "audit.max_bytes", place)?;
     }
+    if let Some(report) = &file.seccomp.report {
+        once("seccomp.report", report.span())?;
+        policy.seccomp.report = *report.get_ref();
+    }
+    if let Some(records) = &file.seccomp.records {
+        once("seccomp.records", records.span())?;
+        policy.seccomp.records = clean_path(records, "seccomp.records", place)?;
+    }
     let node = &mut policy.node;
     for (list, key, slot) in [
         (&file.node.containerd_roots, "node.containerd_roots", &mut node.containerd_roots),

@@ -15,6 +15,8 @@ mod argument;
 #[cfg(feature = "compile")]
 mod compile;
 mod filter;
+#[cfg(feature = "compile")]
+mod learned;
 mod profile;
 mod read;
 mod refused;
@@ -25,8 +27,13 @@ mod write;
 
 pub use architecture::UnsupportedArchitecture;
 #[cfg(feature = "compile")]
-pub use compile::{CompileError, CompiledFilter, CorruptFilter, Instruction, Target, compile, compile_for};
+pub use compile::{
+    Answer, Call, CompileError, CompiledFilter, CorruptFilter, Instruction, Target, architecture_name, compile,
+    compile_for, syscall_name,
+};
 pub use filter::{verdict, verdicts};
+#[cfg(feature = "compile")]
+pub use learned::{LearnError, Seen, UNASKED, Values};
 pub use profile::{BuiltinProfile, ProfileError, UnknownProfile, profile_for};
 pub use refused::RefusedProfile;
 pub use tighten::{TightenError, tighten, tighten_to};
