@@ -27,7 +27,7 @@ pub use architecture::UnsupportedArchitecture;
 #[cfg(feature = "compile")]
 pub use compile::{CompileError, CompiledFilter, CorruptFilter, Instruction, Target, compile, compile_for};
 pub use filter::{verdict, verdicts};
-pub use profile::{BuiltinProfile, ProfileError, UnknownProfile, profile_for};
+pub use profile::{BuiltinProfile, KernelVersion, ProfileError, UnknownProfile, profile_for};
 pub use refused::RefusedProfile;
 pub use tighten::{TightenError, tighten, tighten_to};
 pub use verdict::Verdict;
