@@ -129,7 +129,7 @@ fn setting_of(rule: &Rule, setting: Setting) -> Value {
         Setting::Uid | Setting::Gid => json!({"type": "integer", "minimum": 1, "maximum": LAST_ID}),
         Setting::Capabilities => list(&json!({"type": "string", "pattern": "^CAP_[A-Z_]+$"})),
         Setting::Default | Setting::Max => amount(rule),
-        Setting::Profile => json!({"enum": ["restricted", "baseline"]}),
+        Setting::Profile => json!({"enum": ["web-service", "strict", "runtime-default"]}),
         // A setting of a later version: `policy validate` knows it.
         _ => json!({}),
     }

@@ -243,7 +243,7 @@ fn set_values(
     }
     if let Some(name) = &table.profile {
         settings.seccomp = name.get_ref().parse().map_err(|_| {
-            let mend = "choose restricted or baseline";
+            let mend = "choose web-service, strict or runtime-default";
             place.wrong(name.span(), &format!("{key}.profile"), "is no system call profile", mend)
         })?;
     }

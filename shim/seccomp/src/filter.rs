@@ -81,6 +81,11 @@ impl<'a> Filter<'a> {
         Self { default, flags: None, syscalls }
     }
 
+    /// The same with these flags; `None` leaves them to the runtime.
+    pub(crate) fn with_flags(self, flags: Option<BTreeSet<Flag>>) -> Self {
+        Self { flags, ..self }
+    }
+
     /// The OCI profile that says the same for the native architecture.
     ///
     /// A system call that would need more than [`write::MAX_RULES`] entries is narrowed to what fits, and stopped
@@ -97,7 +102,7 @@ impl<'a> Filter<'a> {
     }
 
     /// The verdict on one call.
-    fn verdict(&self, name: &str, arguments: [u64; 6]) -> Verdict {
+    pub(crate) fn verdict(&self, name: &str, arguments: [u64; 6]) -> Verdict {
         match self.syscalls.binary_search_by_key(&name, |(known, _)| known) {
             Ok(at) => self.syscalls.get(at).map_or(self.default, |(_, pieces)| pieces.verdict(arguments, self.default)),
             Err(_) => self.default,

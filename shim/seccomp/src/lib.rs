@@ -34,7 +34,7 @@ pub use compile::{
 pub use filter::{verdict, verdicts};
 #[cfg(feature = "compile")]
 pub use learned::{LearnError, Seen, UNASKED, Values};
-pub use profile::{BuiltinProfile, ProfileError, UnknownProfile, profile_for};
+pub use profile::{BuiltinProfile, KernelVersion, ProfileError, UnknownProfile, profile_for};
 pub use refused::RefusedProfile;
 pub use tighten::{TightenError, tighten, tighten_to};
 pub use verdict::Verdict;

@@ -46,7 +46,7 @@ max = "1500m"
 [profiles.team.rules."res.pids"]
 default = 100
 [profiles.team.rules."linux.seccomp"]
-profile = "restricted"
+profile = "strict"
 [profiles.team.rules."caps.allow-list"]
 capabilities = []
 "#,
@@ -123,7 +123,7 @@ fn an_error_names_line_key_and_mend() {
         (
             "[profiles.restricted.rules.\"linux.seccomp\"]\nprofile = \"x\"",
             2,
-            ["profile", "no system call profile", "restricted or baseline"],
+            ["profile", "no system call profile", "web-service, strict or runtime-default"],
         ),
     ] {
         let error = error(text);

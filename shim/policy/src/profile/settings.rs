@@ -83,8 +83,8 @@ const BASELINE_CAPABILITIES: &[&str] = crate::rules::CONTAINERD_DEFAULTS;
 impl Settings {
     pub(crate) fn of(builtin: Builtin) -> Self {
         let (names, seccomp) = match builtin {
-            Builtin::Restricted => (RESTRICTED_CAPABILITIES, BuiltinProfile::Restricted),
-            Builtin::Baseline | Builtin::Privileged => (BASELINE_CAPABILITIES, BuiltinProfile::Baseline),
+            Builtin::Restricted => (RESTRICTED_CAPABILITIES, BuiltinProfile::Strict),
+            Builtin::Baseline | Builtin::Privileged => (BASELINE_CAPABILITIES, BuiltinProfile::RuntimeDefault),
         };
         Self {
             user: NonRootUser { uid: NON_ROOT_ID, gid: NON_ROOT_ID },
