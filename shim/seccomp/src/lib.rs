@@ -14,6 +14,7 @@ mod architecture;
 mod argument;
 #[cfg(feature = "compile")]
 mod compile;
+mod counterpart;
 mod filter;
 mod profile;
 mod read;
@@ -23,11 +24,11 @@ mod tighten;
 mod verdict;
 mod write;
 
-pub use architecture::UnsupportedArchitecture;
+pub use architecture::{Architecture, UnknownArchitecture, UnsupportedArchitecture};
 #[cfg(feature = "compile")]
 pub use compile::{CompileError, CompiledFilter, CorruptFilter, Instruction, Target, compile, compile_for};
 pub use filter::{verdict, verdicts};
-pub use profile::{BuiltinProfile, ProfileError, UnknownProfile, profile_for};
+pub use profile::{BuiltinProfile, ProfileError, UnknownProfile, profile_for, profile_with};
 pub use refused::RefusedProfile;
 pub use tighten::{TightenError, tighten, tighten_to};
 pub use verdict::Verdict;
