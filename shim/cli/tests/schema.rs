@@ -61,6 +61,8 @@ mod schema {
         (false, "[profiles.restricted.rules.'caps.allow-list']\ncapabilities = ['chown']"),
         (true, "[profiles.restricted.rules.'linux.seccomp']\nprofile = 'runtime-default'"),
         (false, "[profiles.restricted.rules.'linux.seccomp']\nprofile = 'unconfined'"),
+        (true, "[profiles.restricted.rules.'linux.seccomp.arch']\nallow = ['x86', 'arm']"),
+        (false, "[profiles.restricted.rules.'linux.seccomp.arch']\nallow = ['x86_64']"),
         (true, "[profiles.restricted.rules.'mount.host-path']\nallow = ['/srv/data:ro', '/srv/more']"),
         (false, "[profiles.restricted.rules.'mount.host-path']\nallow = ['srv']"),
         (true, "[profiles.restricted.rules.'task.stdio']\nallow = ['/srv/logs', 'binary:///usr/bin/nerdctl']"),

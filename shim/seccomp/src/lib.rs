@@ -14,6 +14,7 @@ mod architecture;
 mod argument;
 #[cfg(feature = "compile")]
 mod compile;
+mod counterpart;
 mod filter;
 #[cfg(feature = "compile")]
 mod learned;
@@ -25,7 +26,7 @@ mod tighten;
 mod verdict;
 mod write;
 
-pub use architecture::UnsupportedArchitecture;
+pub use architecture::{Architecture, UnknownArchitecture, UnsupportedArchitecture};
 #[cfg(feature = "compile")]
 pub use compile::{
     Answer, Call, CompileError, CompiledFilter, CorruptFilter, Instruction, Target, architecture_name, compile,
@@ -34,7 +35,7 @@ pub use compile::{
 pub use filter::{verdict, verdicts};
 #[cfg(feature = "compile")]
 pub use learned::{LearnError, Seen, UNASKED, Values};
-pub use profile::{BuiltinProfile, KernelVersion, ProfileError, UnknownProfile, profile_for};
+pub use profile::{BuiltinProfile, KernelVersion, ProfileError, UnknownProfile, profile_for, profile_with};
 pub use refused::RefusedProfile;
 pub use tighten::{TightenError, tighten, tighten_to};
 pub use verdict::Verdict;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::base::UNASKED;
 use super::seen::{Deciding, Seen, deciding};
-use crate::architecture::{self, UnsupportedArchitecture};
+use crate::architecture::{Architecture, UnsupportedArchitecture};
 use crate::tighten::{TightenError, tighten};
 
 /// ENOSYS: callers of `clone3` fall back to `clone`, whose flags a filter can see.
@@ -103,7 +103,7 @@ impl Seen {
             comment: String::new(),
             default_action: LinuxSeccompAction::ScmpActErrno,
             default_errno_ret: Some(EPERM),
-            architectures: vec![architecture::native()?],
+            architectures: vec![Architecture::native()?.oci()],
             syscalls,
         })
     }
@@ -276,7 +276,7 @@ mod tests {
     /// Whether a descriptor may be opened with a mode is the policy's, though opening is in the base set.
     #[test]
     fn what_the_profile_in_force_refused_stays_refused() {
-        let within = profile_for(BuiltinProfile::Restricted, &Capabilities::new()).unwrap();
+        let within = profile_for(BuiltinProfile::Strict, &Capabilities::new()).unwrap();
         let text = seen(&[("socket", INET), ("fchmod", [3, 0o644, 0, 0, 0, 0])])
             .profile("a test", &[within.clone(), within])
             .unwrap();

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{Capabilities, LinuxSeccomp};
 
-use crate::architecture::{self, UnsupportedArchitecture};
+use crate::architecture::{Architecture, UnsupportedArchitecture};
 use crate::filter::Filter;
 use crate::refused::RefusedProfile;
 use file::{ProfileFile, Reader};
@@ -187,33 +187,53 @@ pub enum ProfileError {
 /// The built-in profile for a container that is left with these capabilities in its bounding set.
 ///
 /// Entries that depend on a capability are decided here, by the capabilities after hardening, not those that were
-/// asked for. The result is for the native architecture only and uses nothing but SCMP_ACT_ALLOW and SCMP_ACT_ERRNO.
+/// asked for. The result is for native calls only and uses nothing but SCMP_ACT_ALLOW and SCMP_ACT_ERRNO.
 ///
 /// # Errors
 ///
 /// A broken profile file, or an architecture without filters. The container must then not be created.
 pub fn profile_for(profile: BuiltinProfile, bounding: &Capabilities) -> Result<LinuxSeccomp, ProfileError> {
-    let filter = filter_for(profile, bounding)?;
-    let unwritten = |source| ProfileError::Write { file: profile.name().to_owned(), source };
-    filter.write(architecture::native()?).map_err(unwritten)
+    profile_with(profile, bounding, &[])
 }
 
-/// The last answer of [`filter_for`]: the containers of a pod mostly get the same.
-type Remembered = (BuiltinProfile, Capabilities, Arc<Filter<'static>>);
+/// The same also for calls of these architectures, where this machine may run them.
+///
+/// Calls that only they have (`mmap2`, `socketcall`) get what the calls get that they stand for; where that depends on
+/// arguments they get ENOSYS, since theirs are in memory or elsewhere. A profile that looks at an argument which another
+/// architecture passes in another place is for native calls only.
+///
+/// # Errors
+///
+/// As [`profile_for`].
+pub fn profile_with(
+    profile: BuiltinProfile,
+    bounding: &Capabilities,
+    architectures: &[Architecture],
+) -> Result<LinuxSeccomp, ProfileError> {
+    let filter = filter_for(profile, bounding, architectures)?;
+    let unwritten = |source| ProfileError::Write { file: profile.name().to_owned(), source };
+    filter.write(Architecture::native()?).map_err(unwritten)
+}
+
+/// The last answer of [`filter_for`] and what it was for: the containers of a pod mostly get the same.
+type Remembered = (BuiltinProfile, Capabilities, Vec<Architecture>, Arc<Filter<'static>>);
 
 pub(crate) fn filter_for(
     profile: BuiltinProfile,
     bounding: &Capabilities,
+    architectures: &[Architecture],
 ) -> Result<Arc<Filter<'static>>, ProfileError> {
     static LAST: Mutex<Option<Remembered>> = Mutex::new(None);
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((same, capabilities, filter)) = last.as_ref()
-        && (*same, capabilities) == (profile, bounding)
+    if let Some((same, capabilities, others, filter)) = last.as_ref()
+        && (*same, capabilities, others.as_slice()) == (profile, bounding, architectures)
     {
         return Ok(Arc::clone(filter));
     }
-    let filter = Arc::new(profile.file()?.resolve(bounding)?);
-    *last = Some((profile, bounding.clone(), Arc::clone(&filter)));
+    let filter = profile.file()?.resolve(bounding)?;
+    let beside = Architecture::native()?.others().iter().filter(|other| architectures.contains(other));
+    let filter = Arc::new(filter.also_for(&beside.copied().collect::<Vec<_>>()));
+    *last = Some((profile, bounding.clone(), architectures.to_vec(), Arc::clone(&filter)));
     Ok(filter)
 }
 
