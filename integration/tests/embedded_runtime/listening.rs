@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::{Value, json};
 
-use super::support::{Answer, Container};
+use super::support::{Answer, Container, within};
 
 /// What `mkdir` says of EPERM and of ENOSYS.
 const REFUSED: &str = "Operation not permitted";
@@ -99,9 +99,14 @@ fn a_shim_that_goes_before_the_start_leaves_the_filter_with_its_own_errno() {
     let container = Container::embedded(CALL, refusing);
     let shim = Shim::of(&container);
     shim.create(&container).succeeds();
+    let path = shim.path.clone();
     drop(shim);
+    // A program that another test is just starting has the socket too, for a moment.
+    let gone = || UnixDatagram::unbound().unwrap().connect(&path).is_err();
+    assert!(within(Duration::from_secs(10), gone));
     container.call(["start"]).succeeds();
-    assert!(container.output_with("done").contains(REFUSED));
+    let said = container.output_with("done");
+    assert!(said.contains(REFUSED), "{said}");
 }
 
 #[test]
