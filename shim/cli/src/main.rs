@@ -5,7 +5,9 @@ mod arguments;
 mod check;
 mod error;
 mod explain;
+mod learn;
 mod policy;
+mod refusals;
 mod replay;
 mod report;
 mod schema;
@@ -47,6 +49,8 @@ fn run(command: Command, out: &mut Vec<u8>) -> Result<Verdict, CliError> {
         Command::Explain(arguments) => explain::run(&arguments, out),
         Command::Policy(command) => policy::run(command, out),
         Command::Replay(arguments) => replay::run(&arguments, out),
+        Command::Refusals(arguments) => refusals::run(&arguments, out),
+        Command::Learn(command) => learn::run(&command, out),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "palisade", out);
             Ok(Verdict::Fine)

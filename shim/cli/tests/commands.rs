@@ -304,6 +304,11 @@ mod commands {
             "policy schema",
             "policy diff",
             "replay",
+            "refusals",
+            "learn",
+            "learn list",
+            "learn show",
+            "learn write",
             "completion",
         ] {
             let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
