@@ -22,6 +22,7 @@ pub(crate) fn schema() -> Value {
             "profile": described("The profile of containers that no selector covers; restricted if absent.", &name()),
             "runtime": runtime(),
             "audit": audit(),
+            "seccomp": seccomp(),
             "node": node(),
             "profiles": {"type": "object", "additionalProperties": profile()},
             "select": {"type": "array", "items": select()},
@@ -87,6 +88,13 @@ fn audit() -> Value {
     }))
 }
 
+fn seccomp() -> Value {
+    table(json!({
+        "report": described("Whether refused system calls are reported; true if absent.", &json!({"type": "boolean"})),
+        "records": described("The directory of what containers of a profile that learns were seen to call.", &path()),
+    }))
+}
+
 fn node() -> Value {
     table(json!({
         "containerd_roots": described("containerd's root and state directories.", &list(&path())),
@@ -99,6 +107,7 @@ fn profile() -> Value {
     table(json!({
         "extends": described("A built-in profile with its version (restricted@1), or another one of this policy.", &name()),
         "mode": described("Whether decisions are carried out, or only recorded.", &json!({"enum": ["enforce", "audit"]})),
+        "learn": described("Whether its containers' system calls are recorded.", &json!({"type": "boolean"})),
         "rules": table(Value::Object(rules)),
     }))
 }
@@ -120,7 +129,7 @@ fn setting_of(rule: &Rule, setting: Setting) -> Value {
         Setting::Uid | Setting::Gid => json!({"type": "integer", "minimum": 1, "maximum": LAST_ID}),
         Setting::Capabilities => list(&json!({"type": "string", "pattern": "^CAP_[A-Z_]+$"})),
         Setting::Default | Setting::Max => amount(rule),
-        Setting::Profile => json!({"enum": ["restricted", "baseline"]}),
+        Setting::Profile => json!({"enum": ["web-service", "strict", "runtime-default"]}),
         // A setting of a later version: `policy validate` knows it.
         _ => json!({}),
     }

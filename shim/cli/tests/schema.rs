@@ -59,7 +59,7 @@ mod schema {
         (false, "[profiles.restricted.rules.'user.non-root']\nuid = 2147483648"),
         (true, "[profiles.restricted.rules.'caps.allow-list']\ncapabilities = ['CAP_CHOWN']"),
         (false, "[profiles.restricted.rules.'caps.allow-list']\ncapabilities = ['chown']"),
-        (true, "[profiles.restricted.rules.'linux.seccomp']\nprofile = 'baseline'"),
+        (true, "[profiles.restricted.rules.'linux.seccomp']\nprofile = 'runtime-default'"),
         (false, "[profiles.restricted.rules.'linux.seccomp']\nprofile = 'unconfined'"),
         (true, "[profiles.restricted.rules.'linux.seccomp.arch']\nallow = ['x86', 'arm']"),
         (false, "[profiles.restricted.rules.'linux.seccomp.arch']\nallow = ['x86_64']"),

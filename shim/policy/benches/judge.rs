@@ -42,9 +42,9 @@ fn seccomp(criterion: &mut Criterion, bytes: &[u8]) -> Result<(), Box<dyn Error>
     let spec: oci::Spec = serde_json::from_slice(bytes)?;
     let own = spec.linux().as_ref().and_then(|linux| linux.seccomp().clone()).ok_or("no system call profile")?;
     let bounding = oci::Capabilities::new();
-    let ours = profile_for(BuiltinProfile::Restricted, &bounding)?;
+    let ours = profile_for(BuiltinProfile::Strict, &bounding)?;
     criterion.bench_function("of these: the system call profile", |bench| {
-        bench.iter(|| profile_for(BuiltinProfile::Restricted, &bounding));
+        bench.iter(|| profile_for(BuiltinProfile::Strict, &bounding));
     });
     criterion.bench_function("of these: the stricter of two profiles", |bench| {
         bench.iter(|| tighten(black_box(&ours), black_box(&own)));

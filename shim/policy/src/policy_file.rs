@@ -127,6 +127,14 @@ fn set_once(policy: &mut Policy, file: &File, set: &mut Vec<&'static str>, place
         once("audit.max_bytes", max_bytes.span())?;
         policy.audit.max_bytes = quantity::read(max_bytes, Unit::Bytes, "audit.max_bytes", place)?;
     }
+    if let Some(report) = &file.seccomp.report {
+        once("seccomp.report", report.span())?;
+        policy.seccomp.report = *report.get_ref();
+    }
+    if let Some(records) = &file.seccomp.records {
+        once("seccomp.records", records.span())?;
+        policy.seccomp.records = clean_path(records, "seccomp.records", place)?;
+    }
     let node = &mut policy.node;
     for (list, key, slot) in [
         (&file.node.containerd_roots, "node.containerd_roots", &mut node.containerd_roots),
@@ -235,7 +243,7 @@ fn set_values(
     }
     if let Some(name) = &table.profile {
         settings.seccomp = name.get_ref().parse().map_err(|_| {
-            let mend = "choose restricted or baseline";
+            let mend = "choose web-service, strict or runtime-default";
             place.wrong(name.span(), &format!("{key}.profile"), "is no system call profile", mend)
         })?;
     }

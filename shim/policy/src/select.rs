@@ -83,7 +83,7 @@ impl Policy {
                     SECCOMP,
                     &name,
                     "names no system call profile",
-                    "restricted or baseline".to_owned(),
+                    "web-service, strict or runtime-default".to_owned(),
                 )),
             }
         }

@@ -81,7 +81,7 @@ fn report(profile: BuiltinProfile, own: &LinuxSeccomp) -> Result<(), Box<dyn Err
 
 fn main() -> Result<(), Box<dyn Error>> {
     for profile in BuiltinProfile::ALL {
-        let own = profile_for(BuiltinProfile::Baseline, &Capabilities::new())?;
+        let own = profile_for(BuiltinProfile::RuntimeDefault, &Capabilities::new())?;
         report(profile, &own)?;
     }
     Ok(())

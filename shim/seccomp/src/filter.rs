@@ -85,6 +85,11 @@ impl<'a> Filter<'a> {
         Self { default, flags: None, architectures: BTreeSet::new(), syscalls }
     }
 
+    /// The same with these flags; `None` leaves them to the runtime.
+    pub(crate) fn with_flags(self, flags: Option<BTreeSet<Flag>>) -> Self {
+        Self { flags, ..self }
+    }
+
     /// The same also for calls of `architectures`, where they can be judged: calls that only they have are judged as
     /// those that they stand for.
     pub(crate) fn also_for(mut self, architectures: &[Architecture]) -> Self {

@@ -16,6 +16,8 @@ mod argument;
 mod compile;
 mod counterpart;
 mod filter;
+#[cfg(feature = "compile")]
+mod learned;
 mod profile;
 mod read;
 mod refused;
@@ -26,9 +28,14 @@ mod write;
 
 pub use architecture::{Architecture, UnknownArchitecture, UnsupportedArchitecture};
 #[cfg(feature = "compile")]
-pub use compile::{CompileError, CompiledFilter, CorruptFilter, Instruction, Target, compile, compile_for};
+pub use compile::{
+    Answer, Call, CompileError, CompiledFilter, CorruptFilter, Instruction, Target, architecture_name, compile,
+    compile_for, syscall_name,
+};
 pub use filter::{verdict, verdicts};
-pub use profile::{BuiltinProfile, ProfileError, UnknownProfile, profile_for, profile_with};
+#[cfg(feature = "compile")]
+pub use learned::{LearnError, Seen, UNASKED, Values};
+pub use profile::{BuiltinProfile, KernelVersion, ProfileError, UnknownProfile, profile_for, profile_with};
 pub use refused::RefusedProfile;
 pub use tighten::{TightenError, tighten, tighten_to};
 pub use verdict::Verdict;

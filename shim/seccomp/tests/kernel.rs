@@ -152,7 +152,7 @@ mod tests {
 
     // ---- every rule with conditions, and one argument changed
 
-    /// A call that the kernel alone does not answer with EPERM, and whether baseline and restricted stop it.
+    /// A call that the kernel alone does not answer with EPERM, and whether runtime-default and strict stop it.
     struct Case(&'static str, &'static [u64], bool, bool);
 
     const NULL: u64 = 0;
@@ -251,12 +251,12 @@ mod tests {
     fn every_condition_stops_its_neighbour() {
         let calls: Vec<_> = CASES.iter().map(|case| (number(case.0), six(case.1))).collect();
         let plain = unfiltered(&calls);
-        let baseline = filtered(&built_in(BuiltinProfile::Baseline), &calls);
-        let restricted = filtered(&built_in(BuiltinProfile::Restricted), &calls);
-        for (at, Case(name, arguments, in_baseline, in_restricted)) in CASES.iter().enumerate() {
+        let runtime_default = filtered(&built_in(BuiltinProfile::RuntimeDefault), &calls);
+        let strict = filtered(&built_in(BuiltinProfile::Strict), &calls);
+        for (at, Case(name, arguments, in_default, in_strict)) in CASES.iter().enumerate() {
             let place = format!("{name} {arguments:x?}");
             assert_ne!(plain[at], EPERM, "{place}: the kernel alone does not stop it");
-            for (got, stopped) in [(baseline[at], *in_baseline), (restricted[at], *in_restricted)] {
+            for (got, stopped) in [(runtime_default[at], *in_default), (strict[at], *in_strict)] {
                 assert_eq!(got, if stopped { EPERM } else { plain[at] }, "{place}");
             }
         }
@@ -275,8 +275,8 @@ mod tests {
         let plain = unfiltered(&calls);
         assert_eq!(plain[0], plain[1], "the kernel sees the same family");
         assert_eq!(filtered(&usual, &calls), [EPERM, plain[0]]);
-        assert_eq!(filtered(&built_in(BuiltinProfile::Baseline), &calls), [EPERM, EPERM]);
-        let both = tighten(&built_in(BuiltinProfile::Baseline), &usual).unwrap();
+        assert_eq!(filtered(&built_in(BuiltinProfile::RuntimeDefault), &calls), [EPERM, EPERM]);
+        let both = tighten(&built_in(BuiltinProfile::RuntimeDefault), &usual).unwrap();
         assert_eq!(filtered(&both, &calls), [EPERM, EPERM]);
     }
 
@@ -284,8 +284,8 @@ mod tests {
     fn calls_with_a_fallback_get_enosys() {
         let calls = [(number("clone3"), [0; 6]), (number("openat2"), [0; 6])];
         assert_eq!(unfiltered(&calls), [libc::EINVAL, libc::EINVAL]);
-        assert_eq!(filtered(&built_in(BuiltinProfile::Baseline), &calls), [libc::ENOSYS, libc::EINVAL]);
-        assert_eq!(filtered(&built_in(BuiltinProfile::Restricted), &calls), [libc::ENOSYS, libc::ENOSYS]);
+        assert_eq!(filtered(&built_in(BuiltinProfile::RuntimeDefault), &calls), [libc::ENOSYS, libc::EINVAL]);
+        assert_eq!(filtered(&built_in(BuiltinProfile::Strict), &calls), [libc::ENOSYS, libc::ENOSYS]);
     }
 
     // ---- generated conditions
@@ -393,7 +393,7 @@ mod tests {
                  { "names": ["fadvise64"], "action": "SCMP_ACT_ERRNO", "errnoRet": 11, "args": [{ "index": 3, "value": 5, "op": "SCMP_CMP_GE" }] },
                  { "names": ["fadvise64"], "action": "SCMP_ACT_ERRNO", "errnoRet": 4095, "args": [{ "index": 3, "value": 5, "op": "SCMP_CMP_LT" }] }] }"#,
         );
-        let both = tighten(&built_in(BuiltinProfile::Restricted), &own).unwrap();
+        let both = tighten(&built_in(BuiltinProfile::Strict), &own).unwrap();
         let calls = [
             (number("getuid"), [0; 6]),
             (number("getgid"), [0; 6]),
@@ -435,7 +435,7 @@ mod tests {
     #[test]
     fn calls_newer_than_the_table_get_enosys() {
         let newest = i64::from(Sysno::last().id());
-        let profile = built_in(BuiltinProfile::Restricted);
+        let profile = built_in(BuiltinProfile::Strict);
         assert_eq!(filtered(&profile, &[(newest + 1, [0; 6]), (9_999, [0; 6])]), [libc::ENOSYS; 2]);
     }
 
@@ -470,9 +470,9 @@ mod tests {
         let (what, filter) = order.split_once(' ').unwrap();
         match filter {
             "none" => {}
-            "baseline" => load(&compile(&built_in(BuiltinProfile::Baseline)).unwrap()),
-            "restricted" => load(&compile(&built_in(BuiltinProfile::Restricted)).unwrap()),
-            "baseline with x86" => load(&compile(&with_x86()).unwrap()),
+            "runtime-default" => load(&compile(&built_in(BuiltinProfile::RuntimeDefault)).unwrap()),
+            "strict" => load(&compile(&built_in(BuiltinProfile::Strict)).unwrap()),
+            "runtime-default with x86" => load(&compile(&with_x86()).unwrap()),
             own => load(&compile(&json(own)).unwrap()),
         }
         match what {
@@ -500,7 +500,7 @@ mod tests {
             eprintln!("this kernel has no 32-bit entry: nothing to stop");
             return;
         }
-        for filter in ["baseline", "restricted", DENY_LIST, ALLOW_ALL] {
+        for filter in ["runtime-default", "strict", DENY_LIST, ALLOW_ALL] {
             assert_eq!(run(filter, "int80").signal(), Some(libc::SIGSYS), "{filter}");
             assert!(run(filter, "getppid").success(), "{filter}");
         }
@@ -509,7 +509,7 @@ mod tests {
     const GETPID_32: i32 = 20;
 
     fn with_x86() -> LinuxSeccomp {
-        profile_with(BuiltinProfile::Baseline, &Capabilities::new(), &[Architecture::X86]).unwrap()
+        profile_with(BuiltinProfile::RuntimeDefault, &Capabilities::new(), &[Architecture::X86]).unwrap()
     }
 
     #[test]
@@ -520,7 +520,7 @@ mod tests {
         }
         assert!(!run("none", "int80-table").success(), "the control: without a filter they are answered otherwise");
         for what in ["int80", "int80-table", "getppid", "x32-refused"] {
-            assert!(run("baseline with x86", what).success(), "{what}");
+            assert!(run("runtime-default with x86", what).success(), "{what}");
         }
     }
 
@@ -528,7 +528,7 @@ mod tests {
     fn x32_calls_are_refused_or_killed() {
         assert!(run("none", "x32").success());
         assert!(!run("none", "x32-refused").success());
-        for filter in ["baseline", "restricted"] {
+        for filter in ["runtime-default", "strict"] {
             assert!(run(filter, "x32-refused").success(), "{filter}");
         }
         for filter in [DENY_LIST, ALLOW_ALL] {
@@ -545,7 +545,7 @@ mod tests {
                 r#"{{ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{{ "names": ["getppid"], "action": "{action}" }}] }}"#
             );
             assert_eq!(run(&own, "getppid").signal(), Some(libc::SIGSYS), "{action}");
-            let both = tighten(&built_in(BuiltinProfile::Restricted), &json(&own)).unwrap();
+            let both = tighten(&built_in(BuiltinProfile::Strict), &json(&own)).unwrap();
             let both = serde_json::to_string(&both).unwrap();
             assert_eq!(run(&both, "getppid").signal(), Some(libc::SIGSYS), "{action} combined");
         }

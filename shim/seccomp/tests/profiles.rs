@@ -33,8 +33,8 @@ mod tests {
         for profile in BuiltinProfile::ALL {
             assert_eq!(BuiltinProfile::from_str(&profile.to_string()), Ok(profile));
         }
-        let error = BuiltinProfile::from_str("Baseline").unwrap_err();
-        assert!(error.to_string().contains("\"restricted\" and \"baseline\""), "{error}");
+        let error = BuiltinProfile::from_str("baseline").unwrap_err();
+        assert!(error.to_string().contains("web-service, strict and runtime-default"), "{error}");
     }
 
     #[test]
@@ -50,17 +50,20 @@ mod tests {
     }
 
     #[test]
-    fn restricted_allows_nothing_that_baseline_refuses() {
+    fn each_allows_nothing_that_the_next_refuses() {
         let every_capability: Vec<Capability> =
             (0..41).filter_map(|number| CAPABILITIES.get(number).copied()).collect();
-        for held in [&[][..], &every_capability] {
-            let (strict, wide) = (resolved(BuiltinProfile::Restricted, held), resolved(BuiltinProfile::Baseline, held));
+        let pairs = BuiltinProfile::ALL.into_iter().zip(BuiltinProfile::ALL.into_iter().skip(1));
+        for (held, (tight, wide)) in
+            [&[][..], &every_capability].into_iter().flat_map(|held| pairs.clone().map(move |pair| (held, pair)))
+        {
+            let (strict, wide) = (resolved(tight, held), resolved(wide, held));
             let both = tighten(&strict, &wide).unwrap();
             for name in Sysno::iter().chain([Sysno::last()]).map(|syscall| syscall.name()) {
                 for value in INTERESTING {
                     let same = [value; 6];
                     let (strict, both) = (answer(&strict, name, same), answer(&both, name, same));
-                    assert_eq!(strict.runs(), both.runs(), "{name} {value:#x}");
+                    assert_eq!(strict.runs(), both.runs(), "{tight} {name} {value:#x}");
                 }
             }
         }
@@ -118,9 +121,9 @@ mod tests {
     ];
 
     #[test]
-    fn ordinary_calls_run_in_both() {
+    fn ordinary_calls_run_in_all() {
         for profile in BuiltinProfile::ALL.map(|profile| resolved(profile, &[])) {
-            for name in ["read", "write", "mmap", "futex", "execve", "epoll_wait", "clock_gettime", "rseq", "shmget"] {
+            for name in ["read", "write", "mmap", "futex", "execve", "epoll_wait", "clock_gettime", "rseq", "sendmsg"] {
                 assert_eq!(call(&profile, name, &[]), Verdict::Allow, "{name}");
             }
             // What glibc, musl and Go pass to clone for a thread and for fork.
@@ -134,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn both_refuse_what_exploits_begin_with() {
+    fn all_refuse_what_exploits_begin_with() {
         for profile in BuiltinProfile::ALL.map(|profile| resolved(profile, &[])) {
             for name in [
                 "io_uring_setup",
@@ -170,9 +173,9 @@ mod tests {
     }
 
     #[test]
-    fn restricted_refuses_more_and_baseline_is_the_control() {
-        let (strict, wide) = (resolved(BuiltinProfile::Restricted, &[]), resolved(BuiltinProfile::Baseline, &[]));
-        let cases: [(&str, &[u64]); 19] = [
+    fn strict_refuses_more_and_runtime_default_is_the_control() {
+        let (strict, wide) = (resolved(BuiltinProfile::Strict, &[]), resolved(BuiltinProfile::RuntimeDefault, &[]));
+        let cases: [(&str, &[u64]); 24] = [
             ("ptrace", &[]),
             ("process_vm_readv", &[]),
             ("name_to_handle_at", &[]),
@@ -191,13 +194,18 @@ mod tests {
             ("open", &[0, 0o2020_0001, 0o6755]),
             ("socket", &[17]),
             ("socketpair", &[30]),
+            ("socketpair", &[2]),
+            ("socket", &[16, 3, 6]),
+            ("socket", &[16, 3, 12]),
+            ("socket", &[0xdead_0000_0000_0010, 3, 0x1_0000_0006]),
+            ("prctl", &[35]),
             ("personality", &[8]),
         ];
         for (name, arguments) in cases {
             assert_eq!(call(&strict, name, arguments), EPERM, "{name} {arguments:?}");
             assert_eq!(call(&wide, name, arguments), Verdict::Allow, "{name} {arguments:?}");
         }
-        let neighbours: [(&str, &[u64]); 9] = [
+        let neighbours: [(&str, &[u64]); 12] = [
             ("mknod", &[0, 0o1_0600]),
             ("mknodat", &[0, 0, 0o14_0600]),
             ("ioctl", &[0, 0x5411]),
@@ -206,6 +214,9 @@ mod tests {
             ("openat", &[0, 0, 0, 0o4755]),
             ("openat", &[0, 0, 0o101, 0o2755]),
             ("socket", &[0xdead_0000_0000_0010]),
+            ("socket", &[16, 3, 0xdead_0000_0000_0000]),
+            ("prctl", &[36]),
+            ("shmget", &[]),
             ("personality", &[u64::MAX]),
         ];
         for (name, arguments) in neighbours {
@@ -214,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn capabilities_open_their_group_in_baseline_and_only_the_mild_ones_in_restricted() {
+    fn capabilities_open_their_group_in_runtime_default_only_the_mild_ones_in_strict_and_none_in_web_service() {
         let opened = [
             (Capability::SysAdmin, "unshare", false),
             (Capability::SysAdmin, "mount", false),
@@ -227,14 +238,54 @@ mod tests {
             (Capability::SysTime, "clock_settime", true),
         ];
         for (capability, name, mild) in opened {
-            let held = resolved(BuiltinProfile::Baseline, &[capability]);
+            let held = resolved(BuiltinProfile::RuntimeDefault, &[capability]);
             assert_eq!(call(&held, name, &[]), Verdict::Allow, "{name}");
-            assert_eq!(call(&resolved(BuiltinProfile::Baseline, &[]), name, &[]), EPERM, "{name}");
-            let strict = resolved(BuiltinProfile::Restricted, &[capability]);
+            assert_eq!(call(&resolved(BuiltinProfile::RuntimeDefault, &[]), name, &[]), EPERM, "{name}");
+            let strict = resolved(BuiltinProfile::Strict, &[capability]);
             assert_eq!(call(&strict, name, &[]).runs(), mild, "{name}");
+            let service = resolved(BuiltinProfile::WebService, &[capability]);
+            assert_eq!(call(&service, name, &[]), EPERM, "{name}");
         }
-        let admin = resolved(BuiltinProfile::Baseline, &[Capability::SysAdmin]);
+        let admin = resolved(BuiltinProfile::RuntimeDefault, &[Capability::SysAdmin]);
         assert_eq!(call(&admin, "clone", &[0x1000_0000]), Verdict::Allow);
         assert_eq!(call(&admin, "clone3", &[]), Verdict::Allow);
+    }
+
+    #[test]
+    fn a_web_service_has_what_servers_call_and_not_what_only_administration_does() {
+        let service = resolved(BuiltinProfile::WebService, &[]);
+        for (name, arguments) in [
+            ("accept4", &[][..]),
+            ("epoll_pwait2", &[]),
+            ("sendfile", &[]),
+            ("splice", &[]),
+            ("io_setup", &[]),
+            ("timer_create", &[]),
+            ("memfd_create", &[]),
+            ("pidfd_open", &[]),
+            ("setgroups", &[]),
+            ("vfork", &[]),
+            ("openat", &[0, 0, 0o101, 0o644]),
+            ("socket", &[10, 1, 6]),
+            ("socket", &[16, 3, 0]),
+        ] {
+            assert_eq!(call(&service, name, arguments), Verdict::Allow, "{name}");
+        }
+        let strict = resolved(BuiltinProfile::Strict, &[]);
+        for (name, arguments) in [
+            ("mknod", &[0, 0o1_0600][..]),
+            ("personality", &[]),
+            ("shmget", &[]),
+            ("mq_open", &[]),
+            ("execveat", &[]),
+            ("setxattr", &[]),
+            ("memfd_secret", &[]),
+            ("sched_setscheduler", &[]),
+            ("adjtimex", &[]),
+            ("ioprio_set", &[]),
+        ] {
+            assert_eq!(call(&service, name, arguments), EPERM, "{name}");
+            assert_eq!(call(&strict, name, arguments), Verdict::Allow, "{name}: the control");
+        }
     }
 }

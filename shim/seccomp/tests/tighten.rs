@@ -177,8 +177,8 @@ mod tests {
         serde_json::from_str(text).unwrap()
     }
 
-    fn baseline() -> LinuxSeccomp {
-        profile_for(BuiltinProfile::Baseline, &Capabilities::new()).unwrap()
+    fn runtime_default() -> LinuxSeccomp {
+        profile_for(BuiltinProfile::RuntimeDefault, &Capabilities::new()).unwrap()
     }
 
     fn call(profile: &LinuxSeccomp, name: &str, first: u64) -> Verdict {
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn a_container_cannot_allow_what_the_policy_does_not() {
         let own = json(r#"{ "defaultAction": "SCMP_ACT_ALLOW" }"#);
-        let both = tighten(&baseline(), &own).unwrap();
+        let both = tighten(&runtime_default(), &own).unwrap();
         assert_eq!(call(&both, "io_uring_setup", 0), Verdict::Errno(1));
         assert_eq!(call(&both, "socket", 38), Verdict::Errno(1));
         assert_eq!(call(&both, "clone3", 0), Verdict::Errno(38));
@@ -203,7 +203,7 @@ mod tests {
                  { "names": ["chmod"], "action": "SCMP_ACT_ERRNO", "errnoRet": 13 },
                  { "names": ["socket"], "action": "SCMP_ACT_ERRNO", "args": [{ "index": 0, "value": 2, "op": "SCMP_CMP_EQ" }] }] }"#,
         );
-        let both = tighten(&baseline(), &own).unwrap();
+        let both = tighten(&runtime_default(), &own).unwrap();
         assert_eq!(call(&both, "mkdir", 0), Verdict::KillProcess);
         assert_eq!(call(&both, "bpf", 0), Verdict::KillProcess);
         assert_eq!(call(&both, "chmod", 0), Verdict::Errno(13));
@@ -221,7 +221,7 @@ mod tests {
             r#"{ "defaultAction": "SCMP_ACT_KILL", "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
                  "syscalls": [{ "names": ["read", "io_uring_setup", "no_such_call"], "action": "SCMP_ACT_ALLOW" }] }"#,
         );
-        let both = tighten(&baseline(), &own).unwrap();
+        let both = tighten(&runtime_default(), &own).unwrap();
         assert_eq!(call(&both, "read", 0), Verdict::Allow);
         assert_eq!(call(&both, "write", 0), Verdict::KillThread);
         // What the container did not mean to be killed for is not killed for.
@@ -262,7 +262,7 @@ mod tests {
                  { "names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [{ "index": 0, "value": 40, "op": "SCMP_CMP_GT" }] }] }"#,
         );
         assert_eq!(call(&own, "socket", 0x1_0000_0026), Verdict::Allow);
-        let both = tighten(&baseline(), &own).unwrap();
+        let both = tighten(&runtime_default(), &own).unwrap();
         for family in 0..=45 {
             let expected = if [38, 40].contains(&family) { Verdict::Errno(1) } else { Verdict::Allow };
             assert_eq!(call(&both, "socket", family), expected, "{family}");
@@ -326,7 +326,7 @@ mod tests {
             masks(0x5555_5555_5555_5555),
             masks(0xaaaa_aaaa_aaaa_aaaa),
         ));
-        let both = tighten(&baseline(), &own).unwrap();
+        let both = tighten(&runtime_default(), &own).unwrap();
         for argument in [0, 1, 2, u64::MAX] {
             assert_eq!(answer(&both, "getpid", [argument; 6]), Verdict::Trap, "{argument:#x}");
         }
@@ -336,7 +336,7 @@ mod tests {
     #[test]
     fn flags_add_logging_and_never_take_a_mitigation_away() {
         let flagged = |flags: Option<Vec<Flag>>| {
-            let mut profile = baseline();
+            let mut profile = runtime_default();
             profile.set_flags(flags);
             profile
         };
@@ -387,14 +387,14 @@ mod tests {
             ),
         ];
         for (text, place) in cases {
-            let error = tighten(&baseline(), &json(text)).unwrap_err();
+            let error = tighten(&runtime_default(), &json(text)).unwrap_err();
             let TightenError::Own(refused) = &error else { panic!("{error:?}") };
             assert!(refused.to_string().starts_with(place), "{refused}");
         }
         let many = vec![LinuxSyscall::default(); 2049];
-        let mut own = baseline();
+        let mut own = runtime_default();
         own.set_syscalls(Some(many));
-        assert!(matches!(tighten(&baseline(), &own), Err(TightenError::Own(RefusedProfile::TooLarge { .. }))));
-        assert!(matches!(tighten(&own, &baseline()), Err(TightenError::Ours(RefusedProfile::TooLarge { .. }))));
+        assert!(matches!(tighten(&runtime_default(), &own), Err(TightenError::Own(RefusedProfile::TooLarge { .. }))));
+        assert!(matches!(tighten(&own, &runtime_default()), Err(TightenError::Ours(RefusedProfile::TooLarge { .. }))));
     }
 }

@@ -56,6 +56,9 @@ impl<'a> Profiles<'a> {
         if let Some(mode) = entry.table.mode {
             profile.set_mode(mode);
         }
+        if let Some(learn) = entry.table.learn {
+            profile.set_learn(learn);
+        }
         let place = entry.source.place.within(&format!("profiles.{name}"));
         for (rule, table) in &entry.table.rules {
             set_rule(&mut profile, rule, table, &place).map_err(|error| entry.source.error(error))?;

@@ -27,8 +27,12 @@ max_bytes = "1MiB"
 [node]
 containerd_roots = ["/srv/containerd"]
 kubelet_roots = []
+[seccomp]
+report = false
+records = "/srv/calls"
 [profiles.team]
 extends = "baseline"
+learn = true
 [profiles.team.rules."user.non-root"]
 action = "mutate"
 uid = 1000
@@ -42,7 +46,7 @@ max = "1500m"
 [profiles.team.rules."res.pids"]
 default = 100
 [profiles.team.rules."linux.seccomp"]
-profile = "restricted"
+profile = "strict"
 [profiles.team.rules."caps.allow-list"]
 capabilities = []
 "#,
@@ -52,6 +56,8 @@ capabilities = []
     assert_eq!(policy.runtime_deadline(), Duration::from_secs(90));
     assert_eq!((policy.audit().path(), policy.audit().max_bytes()), (Path::new("/srv/audit.jsonl"), 1 << 20));
     assert_eq!(policy.profile(), "team");
+    assert_eq!((policy.seccomp.report, policy.call_records()), (false, Path::new("/srv/calls")));
+    assert!(policy.selected().learns());
     let settings = &policy.selected().settings;
     assert_eq!((settings.user.uid, settings.user.gid), (1000, 1001));
     assert_eq!(settings.memory, Ceiling { default: 512 << 20, max: 1 << 30 });
@@ -117,7 +123,7 @@ fn an_error_names_line_key_and_mend() {
         (
             "[profiles.restricted.rules.\"linux.seccomp\"]\nprofile = \"x\"",
             2,
-            ["profile", "no system call profile", "restricted or baseline"],
+            ["profile", "no system call profile", "web-service, strict or runtime-default"],
         ),
     ] {
         let error = error(text);

@@ -88,9 +88,9 @@ const BASELINE_ARCHITECTURES: &[Architecture] = &[Architecture::X86, Architectur
 impl Settings {
     pub(crate) fn of(builtin: Builtin) -> Self {
         let (names, seccomp, architectures): (_, _, &[Architecture]) = match builtin {
-            Builtin::Restricted => (RESTRICTED_CAPABILITIES, BuiltinProfile::Restricted, &[]),
+            Builtin::Restricted => (RESTRICTED_CAPABILITIES, BuiltinProfile::Strict, &[]),
             Builtin::Baseline | Builtin::Privileged => {
-                (BASELINE_CAPABILITIES, BuiltinProfile::Baseline, BASELINE_ARCHITECTURES)
+                (BASELINE_CAPABILITIES, BuiltinProfile::RuntimeDefault, BASELINE_ARCHITECTURES)
             }
         };
         Self {

@@ -93,7 +93,7 @@ fn an_annotation_can_tighten() {
     let mut plain = pod("shop", "web", "app");
     plain["linux"].as_object_mut().unwrap().remove("seccomp");
     let mut asking = plain.clone();
-    asking["annotations"]["palisade.io/seccomp"] = json!("restricted");
+    asking["annotations"]["palisade.io/seccomp"] = json!("strict");
     let filter = |spec: &Value, policy: &Policy| {
         let (hardened, record) = support::admitted(support::create(spec, policy));
         (support::json(hardened.as_bytes())["linux"]["seccomp"].clone(), record.selected_by)
@@ -149,7 +149,7 @@ action = "audit"
         ("palisade.io/profile", "softer"),
         ("palisade.io/profile", "nosuch"),
         ("palisade.io/profile", ""),
-        ("palisade.io/seccomp", "baseline"),
+        ("palisade.io/seccomp", "runtime-default"),
         ("palisade.io/seccomp", "unconfined"),
     ] {
         let mut spec = pod("shop", "web", "app");

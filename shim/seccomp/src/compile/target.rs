@@ -112,6 +112,12 @@ impl Target {
     }
 }
 
+/// The name of a number, without its bit 30, that x32 has for itself.
+pub(super) fn x32_name(number: u32) -> Option<&'static str> {
+    let at = number.checked_sub(X32_FIRST)?;
+    X32.get(usize::try_from(at).ok()?).copied()
+}
+
 fn native_number(name: &str) -> Option<u32> {
     u32::try_from(Sysno::from_str(name).ok()?.id()).ok()
 }

@@ -1,44 +1,36 @@
 //! Ranges of the lower half of an argument.
 
-use serde::Deserialize;
-
 use super::ProfileError;
+use super::shape::Low32;
 use crate::argument::ArgumentSet;
 use crate::region::{self, Region};
 
-/// Values of the lower 32 bits of one argument; the kernel reads no more of an `int`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Low32<'a> {
-    index: usize,
-    #[serde(default, borrow)]
-    r#in: Vec<&'a str>,
-    #[serde(default, borrow)]
-    except: Vec<&'a str>,
+/// The calls that are meant: every condition holds.
+pub(super) fn regions(conditions: &[Low32], file: &str) -> Result<Vec<Region>, ProfileError> {
+    conditions.iter().try_fold(vec![Region::ALL], |met, condition| {
+        let too_many = |_| wrong(file, condition, "the ranges make too many pieces");
+        region::intersect(&met, &one(condition, file)?).map_err(too_many)
+    })
 }
 
-impl Low32<'_> {
-    /// The calls that are meant.
-    pub(super) fn regions(&self, file: &str) -> Result<Vec<Region>, ProfileError> {
-        let wrong = |reason| ProfileError::Entry {
-            file: file.to_owned(),
-            comment: format!("low32 of argument {}", self.index),
-            reason,
-        };
-        let (listed, inside) = match (self.r#in.as_slice(), self.except.as_slice()) {
-            (listed, []) if !listed.is_empty() => (listed, true),
-            ([], listed) if !listed.is_empty() => (listed, false),
-            _ => return Err(wrong("low32 needs either \"in\" or \"except\"")),
-        };
-        let sets = listed.iter().map(|range| parse(range).ok_or_else(|| out_of_range(file, range)));
-        let regions = sets
-            .map(|set| Region::of_argument(self.index, set?).ok_or_else(|| wrong("the index is above 5")))
-            .collect::<Result<Vec<_>, _>>()?;
-        if inside {
-            return Ok(region::simplify(regions));
-        }
-        region::subtract(vec![Region::ALL], &regions).map_err(|_| wrong("too many exceptions"))
+fn one(condition: &Low32, file: &str) -> Result<Vec<Region>, ProfileError> {
+    let (listed, inside) = match (condition.r#in.as_slice(), condition.except.as_slice()) {
+        (listed, []) if !listed.is_empty() => (listed, true),
+        ([], listed) if !listed.is_empty() => (listed, false),
+        _ => return Err(wrong(file, condition, "low32 needs either \"in\" or \"except\"")),
+    };
+    let above = || wrong(file, condition, "the index is above 5");
+    let sets = listed.iter().map(|range| parse(range).ok_or_else(|| out_of_range(file, range)));
+    let regions = sets.map(|set| Region::of_argument(condition.index, set?).ok_or_else(above));
+    let regions = regions.collect::<Result<Vec<_>, _>>()?;
+    if inside {
+        return Ok(region::simplify(regions));
     }
+    region::subtract(vec![Region::ALL], &regions).map_err(|_| wrong(file, condition, "too many exceptions"))
+}
+
+fn wrong(file: &str, condition: &Low32, reason: &'static str) -> ProfileError {
+    ProfileError::Entry { file: file.to_owned(), comment: format!("low32 of argument {}", condition.index), reason }
 }
 
 fn out_of_range(file: &str, range: &str) -> ProfileError {

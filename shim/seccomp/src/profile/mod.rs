@@ -1,11 +1,13 @@
 //! The profiles that are built in.
 
 mod file;
+mod kernel;
 mod low32;
+mod shape;
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{Capabilities, LinuxSeccomp};
@@ -13,35 +15,78 @@ use oci_spec::runtime::{Capabilities, LinuxSeccomp};
 use crate::architecture::{Architecture, UnsupportedArchitecture};
 use crate::filter::Filter;
 use crate::refused::RefusedProfile;
+use file::{ProfileFile, Reader};
+
+pub use kernel::KernelVersion;
+
+/// A profile file of `seccomp-profiles/`, by the name that `include` uses.
+macro_rules! shipped {
+    ($name:literal) => {
+        ($name, include_str!(concat!("../../../../seccomp-profiles/", $name, ".json")))
+    };
+}
 
 /// The profile files, by the name that `include` uses.
-const FILES: [(&str, &str); 3] = [
-    ("common", include_str!("../../../../seccomp-profiles/common.json")),
-    ("baseline", include_str!("../../../../seccomp-profiles/baseline.json")),
-    ("restricted", include_str!("../../../../seccomp-profiles/restricted.json")),
+const FILES: [(&str, &str); 12] = [
+    shipped!("base"),
+    shipped!("base-events"),
+    shipped!("base-files"),
+    shipped!("base-ipc"),
+    shipped!("base-memory"),
+    shipped!("base-network"),
+    shipped!("base-processes"),
+    shipped!("base-threads"),
+    shipped!("never"),
+    shipped!("runtime-default"),
+    shipped!("strict"),
+    shipped!("web-service"),
 ];
 
 /// A profile that is part of the program; the files are in `seccomp-profiles/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BuiltinProfile {
+    /// For network servers whose program is known.
+    WebService,
     /// For ordinary programs that need no kernel feature beyond files, sockets, threads and signals.
-    Restricted,
-    /// What container runtimes allow by default, with the holes of that default closed.
-    Baseline,
+    Strict,
+    /// What containerd allows by default, with the holes of that default closed.
+    RuntimeDefault,
 }
 
 impl BuiltinProfile {
     /// All of them, the strictest first.
-    pub const ALL: [Self; 2] = [Self::Restricted, Self::Baseline];
+    pub const ALL: [Self; 3] = [Self::WebService, Self::Strict, Self::RuntimeDefault];
 
     /// The name in a policy file.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Restricted => "restricted",
-            Self::Baseline => "baseline",
+            Self::WebService => "web-service",
+            Self::Strict => "strict",
+            Self::RuntimeDefault => "runtime-default",
         }
     }
+
+    /// Its file, read once.
+    fn file(self) -> Result<&'static ProfileFile, ProfileError> {
+        static READ: [OnceLock<ProfileFile>; 3] = [const { OnceLock::new() }; 3];
+        let [web_service, strict, runtime_default] = &READ;
+        let place = match self {
+            Self::WebService => web_service,
+            Self::Strict => strict,
+            Self::RuntimeDefault => runtime_default,
+        };
+        if let Some(read) = place.get() {
+            return Ok(read);
+        }
+        let read = Reader { text: &shipped_text, kernel: None }.read(self.name())?;
+        Ok(place.get_or_init(|| read))
+    }
+}
+
+/// The text of a file that is part of the program.
+fn shipped_text(name: &str) -> Option<&'static str> {
+    FILES.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
 }
 
 impl fmt::Display for BuiltinProfile {
@@ -61,13 +106,13 @@ impl FromStr for BuiltinProfile {
 
 /// There is no built-in profile of this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no seccomp profile is called {name:?}: \"restricted\" and \"baseline\" are built in")]
+#[error("no seccomp profile is called {name:?}: web-service, strict and runtime-default are built in")]
 pub struct UnknownProfile {
     /// The name that was asked for.
     pub name: String,
 }
 
-/// A profile file is wrong. The built-in ones are tested, so this means a broken build.
+/// A profile file is wrong. The built-in ones are tested: there it means a broken build.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProfileError {
@@ -185,12 +230,16 @@ pub(crate) fn filter_for(
     {
         return Ok(Arc::clone(filter));
     }
-    let filter = file::ProfileFile::load(profile.name(), &FILES)?.resolve(bounding)?;
+    let filter = profile.file()?.resolve(bounding)?;
     let beside = Architecture::native()?.others().iter().filter(|other| architectures.contains(other));
     let filter = Arc::new(filter.also_for(&beside.copied().collect::<Vec<_>>()));
     *last = Some((profile, bounding.clone(), architectures.to_vec(), Arc::clone(&filter)));
     Ok(filter)
 }
 
+#[cfg(test)]
+mod lint;
+#[cfg(test)]
+mod parity;
 #[cfg(test)]
 mod tests;
