@@ -16,7 +16,7 @@ use palisade_integration::events::{Life, Recorder};
 use palisade_integration::shim_client::{ShimClient, context, refused};
 use tonic::Code;
 
-use super::confined::descriptors;
+use super::confined::{descriptors, settled_descriptors};
 use super::fault;
 use super::victim::{SLEEP, Victim, parent};
 use crate::support::{Check, World};

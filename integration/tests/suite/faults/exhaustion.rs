@@ -9,7 +9,7 @@ use palisade_integration::events::{Life, Recorder, What};
 use palisade_integration::shim_client::{ShimClient, context};
 use palisade_integration::{Failure, poll};
 
-use super::confined::{Confinement, descriptors, limit_descriptors, restore_descriptors};
+use super::confined::{Confinement, descriptors, limit_descriptors, restore_descriptors, settled_descriptors};
 use super::fault;
 use super::victim::{Victim, parent};
 use crate::support::{Check, World};

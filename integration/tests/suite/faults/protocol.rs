@@ -8,7 +8,7 @@ use libtest_mimic::{Failed, Trial};
 use palisade_integration::events::{Life, Recorder};
 use palisade_integration::shim_client::{RawConnection, frame};
 
-use super::confined::descriptors;
+use super::confined::{descriptors, settled_descriptors};
 use super::fault;
 use super::victim::{Victim, parent};
 use crate::support::{Check, World};
