@@ -86,6 +86,11 @@ impl<'a> Filter<'a> {
         Self { flags, ..self }
     }
 
+    /// The same with the flags of another, for what has no say in them.
+    pub(crate) fn with_flags_of(self, other: &Self) -> Self {
+        Self { flags: other.flags.clone(), ..self }
+    }
+
     /// The OCI profile that says the same for the native architecture.
     ///
     /// A system call that would need more than [`write::MAX_RULES`] entries is narrowed to what fits, and stopped
@@ -170,11 +175,13 @@ impl Pieces {
         whole.into_iter().chain(parts.iter().copied())
     }
 
-    fn verdict(&self, arguments: [u64; 6], otherwise: Verdict) -> Verdict {
+    /// The verdict on one call.
+    pub(crate) fn verdict(&self, arguments: [u64; 6], otherwise: Verdict) -> Verdict {
         self.each().find(|piece| piece.region.holds(arguments)).map_or(otherwise, |piece| piece.verdict)
     }
 
-    fn stricter(&self, other: &Self) -> Self {
+    /// For every call the stricter of the two verdicts.
+    pub(crate) fn stricter(&self, other: &Self) -> Self {
         match (self, other) {
             (Self::Whole(ours), Self::Whole(theirs)) => return Self::Whole(*ours.max(theirs)),
             // What says yes to everything changes nothing.
@@ -220,7 +227,10 @@ pub fn verdicts(profile: &LinuxSeccomp) -> Result<impl Fn(&str, [u64; 6]) -> Ver
 }
 
 /// The pieces of one system call: the strictest entries first, each less strict one without what they took.
-fn pieces_of<'r>(decided: impl Iterator<Item = (Verdict, &'r [Region])> + Clone, default: Verdict) -> Pieces {
+pub(crate) fn pieces_of<'r>(
+    decided: impl Iterator<Item = (Verdict, &'r [Region])> + Clone,
+    default: Verdict,
+) -> Pieces {
     if decided.clone().all(|(_, regions)| regions == [Region::ALL]) {
         let strictest = decided.map(|(verdict, _)| verdict).max();
         return Pieces::Whole(strictest.unwrap_or(default));

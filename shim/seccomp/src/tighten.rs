@@ -1,11 +1,11 @@
 //! Combining the policy's profile with the container's own.
 
 use oci_spec::OciSpecError;
-use oci_spec::runtime::{Capabilities, LinuxSeccomp};
+use oci_spec::runtime::LinuxSeccomp;
 
 use crate::architecture::{self, UnsupportedArchitecture};
 use crate::filter::{Filter, Origin};
-use crate::profile::{self, BuiltinProfile, ProfileError};
+use crate::profile::ProfileError;
 use crate::refused::RefusedProfile;
 
 /// Why two profiles could not be combined. The container must then not be created.
@@ -50,21 +50,11 @@ pub enum TightenError {
 /// entries.
 pub fn tighten(ours: &LinuxSeccomp, own: &LinuxSeccomp) -> Result<LinuxSeccomp, TightenError> {
     let ours = Filter::read(ours).map_err(TightenError::Ours)?;
-    let own = Filter::read(own).map_err(TightenError::Own)?;
-    ours.stricter(&own).settled(&ours, Origin::Given).write(architecture::native()?).map_err(TightenError::Write)
+    combined(&ours, own, Origin::Given)
 }
 
-/// [`tighten`] with a built-in profile, for a container that is left with these capabilities in its bounding set.
-///
-/// # Errors
-///
-/// Those of [`tighten`], and a broken profile file.
-pub fn tighten_to(
-    profile: BuiltinProfile,
-    bounding: &Capabilities,
-    own: &LinuxSeccomp,
-) -> Result<LinuxSeccomp, TightenError> {
-    let ours = profile::filter_for(profile, bounding)?;
+/// The same, of profiles that are read or about to be.
+pub(crate) fn combined(ours: &Filter<'_>, own: &LinuxSeccomp, origin: Origin) -> Result<LinuxSeccomp, TightenError> {
     let own = Filter::read(own).map_err(TightenError::Own)?;
-    ours.stricter(&own).settled(&ours, Origin::BuiltIn).write(architecture::native()?).map_err(TightenError::Write)
+    ours.stricter(&own).settled(ours, origin).write(architecture::native()?).map_err(TightenError::Write)
 }

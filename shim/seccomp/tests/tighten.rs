@@ -14,7 +14,7 @@ mod tests {
         LinuxSeccompFilterFlag as Flag, LinuxSeccompOperator as Op, LinuxSyscall,
     };
     use palisade_seccomp::{
-        BuiltinProfile, RefusedProfile, TightenError, Verdict, profile_for, tighten, tighten_to, verdict,
+        BuiltinProfile, RefusedProfile, SeccompProfile, TightenError, Verdict, profile_for, tighten, verdict,
     };
     use proptest::prelude::*;
 
@@ -268,7 +268,7 @@ mod tests {
         }
     }
 
-    /// `tighten_to` goes by it.
+    /// `SeccompProfile::tighten` goes by it.
     #[test]
     fn the_built_in_profiles_are_read_as_they_are_written() {
         let all = Capabilities::from_iter([oci_spec::runtime::Capability::SysAdmin]);
@@ -277,9 +277,9 @@ mod tests {
         {
             let profile = profile_for(ours, &bounding).unwrap();
             assert_eq!(tighten(&profile, &profile).unwrap(), profile, "{ours}");
-            assert_eq!(tighten_to(ours, &bounding, &profile).unwrap(), profile, "{ours}");
+            assert_eq!(SeccompProfile::from(ours).tighten(&bounding, &profile).unwrap(), profile, "{ours}");
             let open = json(r#"{ "defaultAction": "SCMP_ACT_ALLOW" }"#);
-            assert_eq!(tighten_to(ours, &bounding, &open).unwrap(), profile, "{ours}");
+            assert_eq!(SeccompProfile::from(ours).tighten(&bounding, &open).unwrap(), profile, "{ours}");
         }
     }
 

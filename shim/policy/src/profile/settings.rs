@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use palisade_seccomp::BuiltinProfile;
+use palisade_seccomp::{BuiltinProfile, SeccompProfile};
 
 use crate::capability::{CapabilitySet, constant};
 use crate::profile::Builtin;
@@ -14,8 +14,8 @@ pub(crate) struct Settings {
     pub(crate) user: NonRootUser,
     /// The capabilities that a container may keep.
     pub(crate) capabilities: CapabilitySet,
-    /// The system call profile.
-    pub(crate) seccomp: BuiltinProfile,
+    /// The system call profile, less what the policy's mitigations take away.
+    pub(crate) seccomp: SeccompProfile,
     pub(crate) host_paths: Vec<AllowedPath>,
     pub(crate) mount_types: Vec<String>,
     pub(crate) devices: Vec<AllowedDevice>,
@@ -89,7 +89,7 @@ impl Settings {
         Self {
             user: NonRootUser { uid: NON_ROOT_ID, gid: NON_ROOT_ID },
             capabilities: constant(names),
-            seccomp,
+            seccomp: seccomp.into(),
             host_paths: Vec::new(),
             mount_types: Vec::new(),
             devices: Vec::new(),

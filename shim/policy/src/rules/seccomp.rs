@@ -2,7 +2,6 @@
 
 use oci_spec::runtime as oci;
 use oci_spec::runtime::Arch;
-use palisade_seccomp::{profile_for, tighten_to};
 use serde_json::{Value, json};
 
 use crate::draft::Draft;
@@ -42,10 +41,10 @@ pub(super) fn judge(draft: &mut Draft, case: &Case<'_>, sheet: &mut Sheet) {
     let bounding = draft.process.capabilities.write().bounding().clone().unwrap_or_default();
     let own = draft.linux.seccomp.as_ref();
     let before = own.map_or(Value::Null, |own| Value::String(summary(own)));
-    let ours = case.settings.seccomp;
+    let ours = &case.settings.seccomp;
     let decided = match own {
-        None => profile_for(ours, &bounding).map_err(|error| describe(&error)),
-        Some(own) => tighten_to(ours, &bounding, own).map_err(|error| describe(&error)),
+        None => ours.resolve(&bounding).map_err(|error| describe(&error)),
+        Some(own) => ours.tighten(&bounding, own).map_err(|error| describe(&error)),
     };
     match decided {
         Err(reason) => sheet.refuses(Found::new(PLACE, before, reason), "a plain allow list"),
