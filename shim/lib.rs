@@ -17,6 +17,7 @@
 //! * [`runtime`]: the hand-off to an OCI runtime, the embedded one, runc or crun.
 //! * [`task`]: the task service: verbs, states, stdio, exits and events.
 //! * [`cgroup`]: what the kernel counts and limits, v1 and v2.
+//! * [`watch`]: what the filters of containers ask the shim: calls that were refused, or that run.
 //! * [`audit`]: one JSON line for each decision.
 
 pub mod audit;
@@ -31,3 +32,4 @@ pub mod runtime;
 pub mod task;
 mod trusted;
 mod unsafe_syscalls;
+pub mod watch;

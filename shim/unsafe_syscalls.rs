@@ -2,8 +2,8 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
 use tokio::io::Interest;
@@ -60,16 +60,149 @@ pub(crate) struct SockFilter {
 ///
 /// The kernel's errno: `EACCES` without no_new_privs and CAP_SYS_ADMIN, `EINVAL` for a malformed program.
 pub(crate) fn load_seccomp_filter(flags: u32, program: &[SockFilter]) -> io::Result<()> {
+    load(flags, program).map(drop)
+}
+
+/// 0, or with SECCOMP_FILTER_FLAG_NEW_LISTENER its descriptor.
+fn load(flags: u32, program: &[SockFilter]) -> io::Result<i32> {
     let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
     // The kernel copies the program and never writes to it.
     let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut().cast() };
     // JUSTIFICATION: seccompiler sets no_new_privs on its own, and no other crate in the tree loads a filter.
     // SAFETY: sock_fprog holds a pointer to `len` instructions with the layout of struct sock_filter, alive for the
     // call; the kernel only reads them.
-    let status = unsafe {
+    let loaded = unsafe {
         libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, libc::c_long::from(flags), &raw const program)
     };
-    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if loaded == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        i32::try_from(loaded).map_err(|_| io::ErrorKind::InvalidData.into())
+    }
+}
+
+/// Where the listener of a filter waits for the thread that takes it, without a system call on the side that is under the filter.
+#[derive(Debug)]
+pub(crate) struct ListenerSlot(AtomicI32);
+
+impl ListenerSlot {
+    /// Nothing is there yet.
+    const EMPTY: i32 = -1;
+
+    pub(crate) const fn new() -> Self {
+        Self(AtomicI32::new(Self::EMPTY))
+    }
+
+    /// Puts a filter in force for this thread, for good, and its listener into the slot. The descriptor is closed at an execve.
+    /// `flags` as for [`load_seccomp_filter`].
+    ///
+    /// # Errors
+    ///
+    /// As [`load_seccomp_filter`]; `EBUSY` when a filter that is in force has a listener, `EMFILE` at the limit of descriptors,
+    /// `EINVAL` before Linux 5.0. No filter is in force then.
+    pub(crate) fn load_filter(&self, flags: u32, program: &[SockFilter]) -> io::Result<()> {
+        const NEW_LISTENER: u32 = 1 << 3;
+        const WAIT_KILLABLE_RECV: u32 = 1 << 5;
+        let wanted = flags | NEW_LISTENER;
+        let listener = match load(wanted | WAIT_KILLABLE_RECV, program) {
+            // Before Linux 5.19 a signal to a process that waits for its answer makes it ask anew.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => load(wanted, program)?,
+            loaded => loaded?,
+        };
+        self.0.store(listener, Ordering::Release);
+        Ok(())
+    }
+
+    /// The listener, once it is there; to one taker only.
+    pub(crate) fn take(&self) -> Option<OwnedFd> {
+        let listener = self.0.swap(Self::EMPTY, Ordering::AcqRel);
+        // JUSTIFICATION: seccomp(2) returns a bare number, and the thread that gets it must not own it: dropping it is a system call.
+        // SAFETY: only `load_filter` stores a number, which the kernel has just made for it, and the swap gives it to one taker.
+        (listener >= 0).then(|| unsafe { OwnedFd::from_raw_fd(listener) })
+    }
+}
+
+/// What a process that asks a listener wants to do. Source: seccomp_unotify(2).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Notification {
+    /// Names the call until it was answered.
+    pub(crate) id: u64,
+    /// The thread, in the pid namespace of the listening process.
+    pub(crate) pid: u32,
+    /// AUDIT_ARCH_*.
+    pub(crate) architecture: u32,
+    pub(crate) number: u32,
+    pub(crate) arguments: [u64; 6],
+}
+
+/// What becomes of a call that a listener was asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotificationAnswer {
+    /// It does not run and returns this errno, or 0 for 0.
+    Errno(u16),
+    /// It runs. Never for a call that a filter refuses: other threads can change what its arguments point to in the meantime.
+    Continue,
+}
+
+/// Whether the kernel's structures of notifications are those that this program knows: SECCOMP_GET_NOTIF_SIZES, Linux 5.0.
+pub(crate) fn notifications_are_known() -> bool {
+    let mut sizes = libc::seccomp_notif_sizes { seccomp_notif: 0, seccomp_notif_resp: 0, seccomp_data: 0 };
+    // JUSTIFICATION: no crate without the C library libseccomp wraps this.
+    // SAFETY: the struct has the kernel's layout and lives over the call, which writes it.
+    let status = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_NOTIF_SIZES, 0, &raw mut sizes) };
+    status == 0
+        && usize::from(sizes.seccomp_notif) == size_of::<libc::seccomp_notif>()
+        && usize::from(sizes.seccomp_notif_resp) == size_of::<libc::seccomp_notif_resp>()
+}
+
+/// Takes what a listener is asked. Waits until there is something: poll(2) tells before.
+///
+/// # Errors
+///
+/// The kernel's errno: `ENOENT` when who asked has gone.
+pub(crate) fn receive_notification(listener: impl AsFd) -> io::Result<Notification> {
+    // JUSTIFICATION: as above, also for the next two.
+    // SAFETY: the struct consists of integers, so zero is a value of it, and the kernel wants it zeroed; it has the kernel's layout,
+    // which its size in the request's number says too, and lives over the call.
+    let (status, asked) = unsafe {
+        let mut asked: libc::seccomp_notif = std::mem::zeroed();
+        (libc::ioctl(listener.as_fd().as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut asked), asked)
+    };
+    if status == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    let libc::seccomp_data { nr, arch, args, .. } = asked.data;
+    Ok(Notification { id: asked.id, pid: asked.pid, architecture: arch, number: nr.cast_unsigned(), arguments: args })
+}
+
+/// Answers.
+///
+/// # Errors
+///
+/// The kernel's errno: `ENOENT` when who asked has gone.
+pub(crate) fn answer_notification(listener: impl AsFd, id: u64, answer: NotificationAnswer) -> io::Result<()> {
+    let (error, flags) = match answer {
+        NotificationAnswer::Errno(errno) => (-i32::from(errno), 0),
+        NotificationAnswer::Continue => (0, 1),
+    };
+    let mut answer = libc::seccomp_notif_resp { id, val: 0, error, flags };
+    // SAFETY: as in `receive_notification`.
+    let status = unsafe { libc::ioctl(listener.as_fd().as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut answer) };
+    if status == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Lets who asks go on, on the same CPU, as soon as it was answered: Linux 6.6.
+///
+/// # Errors
+///
+/// The kernel's errno: `EINVAL` before.
+pub(crate) fn answer_on_same_cpu(listener: BorrowedFd<'_>) -> io::Result<()> {
+    const SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP: libc::c_ulong = 1;
+    // SAFETY: the third argument is a number; the kernel reads and writes no memory of ours.
+    let status = unsafe {
+        libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
+    };
+    if status == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Gives every signal its default action again. An ignored signal would stay ignored over an execve.

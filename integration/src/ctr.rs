@@ -5,9 +5,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::containerd::{Containerd, Runtime};
 use crate::invocation::Invocation;
-use crate::{Failure, image};
+use crate::tasks::Tasks;
+use crate::{Failure, attached, image};
 
 const SECONDS: u64 = 60;
+
+/// Flags of `ctr run` that `ctr containers create` has not.
+const ONLY_RUN_HAS: [&str; 6] =
+    ["--cgroup", "--uidmap", "--gidmap", "--cpus", "--privileged-without-host-devices", "--runc-binary"];
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -98,17 +103,41 @@ impl Containerd {
     /// Runs a container to its end and removes it.
     ///
     /// # Errors
-    /// `ctr` cannot be started or does not end; how it ended is in the [`Invocation`].
+    /// containerd cannot be asked or the container does not end; how it ended is in the [`Invocation`].
     pub fn run(&self, run: &Run) -> Result<Invocation, Failure> {
         let id = unique("run");
-        let words = self.run_words(run, "--rm", &id);
+        if run.flags.iter().any(|flag| ONLY_RUN_HAS.contains(&flag.as_str())) {
+            return self.run_by_ctr(run, &id);
+        }
+        let words = self.container_words(&["containers", "create"], run, &id);
+        let created = self.ctr(&words.iter().map(String::as_str).collect::<Vec<_>>())?;
+        if !created.status.success() {
+            return Ok(created);
+        }
+        let tasks = Tasks::connect(self)?;
+        let invocation = attached::run(&tasks, &id, &run.stdin);
+        tasks.remove_container(&id)?;
+        invocation
+    }
+
+    /// By `ctr run`, which may lose the end of the output.
+    fn run_by_ctr(&self, run: &Run, id: &str) -> Result<Invocation, Failure> {
+        let words = self.container_words(&["run", "--rm"], run, id);
         let invocation =
             self.ctr_reading(self.tag(), &words.iter().map(String::as_str).collect::<Vec<_>>(), &run.stdin)?;
         if !invocation.status.success() {
             // A refused container stays in containerd's store although `--rm` was given; it has no task.
-            self.ctr(&["containers", "rm", &id])?;
+            self.ctr(&["containers", "rm", id])?;
         }
         Ok(invocation)
+    }
+
+    /// Runs a command in a container, with the process settings of its init.
+    ///
+    /// # Errors
+    /// containerd cannot be asked or the command does not end; how it ended is in the [`Invocation`].
+    pub fn exec(&self, container: &str, args: &[&str]) -> Result<Invocation, Failure> {
+        attached::exec(&Tasks::connect(self)?, container, &unique("exec"), args)
     }
 
     /// Starts a container that goes on running.
@@ -117,26 +146,21 @@ impl Containerd {
     /// It was not started.
     pub fn detach(&self, run: &Run) -> Result<Detached<'_>, Failure> {
         let detached = Detached { containerd: self, id: unique("task") };
-        let words = self.run_words(run, "--detach", &detached.id);
+        let words = self.container_words(&["run", "--detach"], run, &detached.id);
         self.ctr(&words.iter().map(String::as_str).collect::<Vec<_>>())?.success()?;
         Ok(detached)
     }
 
-    fn run_words(&self, run: &Run, ending: &str, id: &str) -> Vec<String> {
+    fn container_words(&self, verb: &[&str], run: &Run, id: &str) -> Vec<String> {
         let runtime = self.runtime_name(run.runtime);
-        let head = ["run", ending, "--runtime", &runtime].map(str::to_owned);
+        let head = [verb, &["--runtime", &runtime]].concat().into_iter().map(str::to_owned);
         let tail = [run.image, id].map(str::to_owned);
         let pod = run.pod_namespace.iter().flat_map(|namespace| {
             [("container-type", "sandbox"), ("sandbox-id", id), ("sandbox-namespace", namespace.as_str())]
         });
         let pod =
             pod.flat_map(|(name, value)| ["--annotation".to_owned(), format!("io.kubernetes.cri.{name}={value}")]);
-        head.into_iter()
-            .chain(pod)
-            .chain(run.flags.iter().cloned())
-            .chain(tail)
-            .chain(run.args.iter().cloned())
-            .collect()
+        head.chain(pod).chain(run.flags.iter().cloned()).chain(tail).chain(run.args.iter().cloned()).collect()
     }
 }
 
@@ -180,6 +204,9 @@ impl Detached<'_> {
     /// # Errors
     /// `ctr` cannot be started or does not end.
     pub fn exec(&self, flags: &[&str], args: &[&str]) -> Result<Invocation, Failure> {
+        if flags.is_empty() {
+            return self.containerd.exec(&self.id, args);
+        }
         let name = unique("exec");
         let words = [&["task", "exec", "--exec-id", &name], flags, &[&self.id], args].concat();
         self.containerd.ctr(&words)

@@ -5,6 +5,7 @@
 //! nothing of the machine, and so that [`Leftovers`] can count what was left behind.
 
 pub mod assets;
+pub mod attached;
 pub mod bundle_spec;
 pub mod cgroup;
 pub mod containerd;

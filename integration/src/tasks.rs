@@ -116,6 +116,30 @@ impl Tasks {
         Ok(mounts)
     }
 
+    /// The mounts of a container's snapshot.
+    ///
+    /// # Errors
+    /// There is no snapshot of this name.
+    pub fn mounts(&self, id: &str) -> Result<Vec<Mount>, Failure> {
+        let mut snapshots = snapshots_api::snapshots_client::SnapshotsClient::new(self.channel.clone());
+        let request = snapshots_api::MountsRequest { snapshotter: SNAPSHOTTER.to_owned(), key: id.to_owned() };
+        self.call("Mounts", request, |request| async move { snapshots.mounts(request).await })
+            .map(|answer| answer.mounts)
+    }
+
+    /// The spec that containerd has of a container.
+    ///
+    /// # Errors
+    /// There is no such container, or its spec is no JSON.
+    pub fn spec(&self, id: &str) -> Result<Value, Failure> {
+        let mut containers = api::containers_client::ContainersClient::new(self.channel.clone());
+        let request = api::GetContainerRequest { id: id.to_owned() };
+        let answer =
+            self.call("GetContainer", request, |request| async move { containers.get(request).await })?.container;
+        let spec = answer.and_then(|container| container.spec).unwrap_or_default();
+        serde_json::from_slice(&spec.value).map_err(|error| Failure::unreadable("a container's spec", &error))
+    }
+
     /// Removes a container and its snapshot.
     ///
     /// # Errors
@@ -126,7 +150,11 @@ impl Tasks {
         self.call("DeleteContainer", delete, |request| async move { containers.delete(request).await })?;
         let mut snapshots = snapshots_api::snapshots_client::SnapshotsClient::new(self.channel.clone());
         let remove = snapshots_api::RemoveSnapshotRequest { snapshotter: SNAPSHOTTER.to_owned(), key: id.to_owned() };
-        self.call("RemoveSnapshot", remove, |request| async move { snapshots.remove(request).await })
+        match self.call("RemoveSnapshot", remove, |request| async move { snapshots.remove(request).await }) {
+            // One that nothing refers to any more is containerd's to collect, and it may have been quicker.
+            Err(Failure::Rpc { code: tonic::Code::NotFound, .. }) => Ok(()),
+            removed => removed,
+        }
     }
 
     /// Creates the task; its init process's id.
@@ -185,23 +213,35 @@ impl Tasks {
     /// # Errors
     /// The shim refuses.
     pub fn exec(&self, id: &str, exec: &str, process: &Value) -> Result<(), Failure> {
+        self.exec_with(id, exec, process, Default::default())
+    }
+
+    /// The same with URIs of standard input, output and error.
+    ///
+    /// # Errors
+    /// The shim refuses.
+    pub fn exec_with(&self, id: &str, exec: &str, process: &Value, stdio: [String; 3]) -> Result<(), Failure> {
         let mut client = self.client();
+        let [stdin, stdout, stderr] = stdio;
         let request = api::ExecProcessRequest {
             container_id: id.to_owned(),
             exec_id: exec.to_owned(),
             spec: Some(json(PROCESS_TYPE, process)),
+            stdin,
+            stdout,
+            stderr,
             ..Default::default()
         };
         self.call("ExecTask", request, |request| async move { client.exec(request).await })
     }
 
-    /// Closes the shim's side of the init process's standard input.
+    /// Closes the shim's side of a process's standard input.
     ///
     /// # Errors
     /// The shim refuses.
-    pub fn close_stdin(&self, id: &str) -> Result<(), Failure> {
+    pub fn close_stdin(&self, id: &str, exec: &str) -> Result<(), Failure> {
         let mut client = self.client();
-        let request = api::CloseIoRequest { container_id: id.to_owned(), stdin: true, ..Default::default() };
+        let request = api::CloseIoRequest { container_id: id.to_owned(), exec_id: exec.to_owned(), stdin: true };
         self.call("CloseIO", request, |request| async move { client.close_io(request).await })
     }
 

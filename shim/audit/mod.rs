@@ -106,6 +106,66 @@ pub fn append(
     write_line(settings.path(), settings.max_bytes(), &bytes)
 }
 
+/// A container that something is recorded of beside decisions.
+#[derive(Debug)]
+pub struct ContainerSubject<'a> {
+    /// containerd's namespace.
+    pub namespace: &'a str,
+    /// The container.
+    pub id: &'a str,
+    /// What CRI says of pod and container.
+    pub identity: &'a Identity,
+    /// SHA-256 of the policy file, or `builtin`.
+    pub policy: &'a str,
+    /// The profile in force.
+    pub profile: &'a str,
+}
+
+/// One line that is no decision. Version 1 of the format, as [`Line`].
+#[derive(Serialize)]
+struct EventLine<'a, T> {
+    v: u32,
+    time: String,
+    event: &'static str,
+    policy_sha256: &'a str,
+    namespace: &'a str,
+    container: &'a str,
+    identity: &'a Identity,
+    profile: &'a str,
+    #[serde(flatten)]
+    told: &'a T,
+    shim_pid: u32,
+}
+
+/// Appends something that happened, whose fields stand beside those of the container.
+///
+/// # Errors
+///
+/// As [`append`].
+pub fn append_event(
+    settings: &AuditSettings,
+    subject: &ContainerSubject<'_>,
+    event: &'static str,
+    told: &impl Serialize,
+) -> Result<(), AuditError> {
+    let time: DateTime<Utc> = SystemTime::now().into();
+    let line = EventLine {
+        v: 1,
+        time: time.to_rfc3339_opts(SecondsFormat::Micros, true),
+        event,
+        policy_sha256: subject.policy,
+        namespace: subject.namespace,
+        container: subject.id,
+        identity: subject.identity,
+        profile: subject.profile,
+        told,
+        shim_pid: std::process::id(),
+    };
+    let mut bytes = serde_json::to_vec(&line).map_err(AuditError::Encode)?;
+    bytes.push(b'\n');
+    write_line(settings.path(), settings.max_bytes(), &bytes)
+}
+
 fn write_line(path: &Path, max_bytes: u64, line: &[u8]) -> Result<(), AuditError> {
     let failed = |action| move |source| AuditError::Io { action, path: path.into(), source };
     let mut file = open_locked(path).map_err(failed("open"))?;

@@ -359,7 +359,7 @@ mod tests {
         let file = beside(&scratch, "seccomp.d", "mine.json", OWN);
         beside(&scratch, "seccomp.d", "notes.txt", "no profile");
         let first = source.load().unwrap();
-        assert_eq!(first.policy().seccomp().profiles().last().unwrap(), "mine");
+        assert_eq!(first.policy().library().profiles().last().unwrap(), "mine");
         fs::write(&file, OWN.replace("\"base\"", "\"base\", \"base-files\"")).unwrap();
         assert_ne!(first.sha256(), source.load().unwrap().sha256());
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 use thiserror::Error;
 
+use super::listening::Listening;
 use super::log::CallLog;
 use super::view::HostView;
 use crate::task::Reaper;
@@ -128,6 +129,15 @@ impl Call {
     #[must_use]
     pub fn seeing(self, view: HostView) -> Self {
         Self { view: Some(view), ..self }
+    }
+
+    /// Has the embedded runtime send the listener of the process's filter. Other runtimes have no such option.
+    #[must_use]
+    pub fn asking(mut self, listening: Option<&Listening>) -> Self {
+        if let Some(listening) = listening {
+            listening.write(&mut self.command);
+        }
+        self
     }
 
     /// Runs the call to its end.

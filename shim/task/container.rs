@@ -18,7 +18,8 @@ use super::reaper::Child;
 use super::state::TaskState;
 use crate::bundle::PrivateDir;
 use crate::cgroup::CgroupError;
-use crate::runtime::OciRuntime;
+use crate::runtime::{Listening, OciRuntime};
+use crate::watch::Watch;
 
 /// What is fixed once a container was created.
 #[derive(Debug)]
@@ -46,6 +47,9 @@ pub(super) struct Container {
     /// Held by each exec while it is started, and by a pause alone: what is frozen half-made would run into the runtime's
     /// deadline.
     starting: RwLock<()>,
+    /// What its filter asks is seen to, until it is deleted.
+    watch: Mutex<Option<Watch>>,
+    listening: Option<Listening>,
 }
 
 /// An exec that is being started or runs. Dropped when it has ended, or didn't come to be.
@@ -65,9 +69,10 @@ struct Tally {
 }
 
 impl Container {
-    pub(super) fn new(created: Created, init: Arc<Process>, events: EventQueue) -> Arc<Self> {
+    pub(super) fn new(created: Created, init: Arc<Process>, events: EventQueue, watch: Option<Watch>) -> Arc<Self> {
+        let listening = watch.as_ref().map(|watch| watch.listening().clone());
         let (tally, running, starting) = (Mutex::default(), watch::Sender::new(0), RwLock::default());
-        Arc::new(Self { created, init, events, tally, running, starting })
+        Arc::new(Self { created, init, events, tally, running, starting, watch: Mutex::new(watch), listening })
     }
 
     fn tally(&self) -> MutexGuard<'_, Tally> {
@@ -76,6 +81,19 @@ impl Container {
 
     pub(super) fn created(&self) -> &Created {
         &self.created
+    }
+
+    /// What the runtime of an exec is told.
+    pub(super) fn listening(&self) -> Option<&Listening> {
+        self.listening.as_ref()
+    }
+
+    /// Once no process is left.
+    pub(super) async fn end_watch(&self) {
+        let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(watch) = watch {
+            watch.end().await;
+        }
     }
 
     pub(super) fn init(&self) -> &Arc<Process> {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use containerd_shim_protos::api::CreateTaskRequest;
 use containerd_shim_protos::events::task::{TaskCreate, TaskIO};
 use containerd_shim_protos::protobuf::MessageField;
-use palisade_policy::{RootfsMount as RootfsFact, TaskFacts};
+use palisade_policy::{CallWatch, RootfsMount as RootfsFact, TaskFacts};
 
 use super::container::{Container, Created};
 use super::error::TaskError;
@@ -23,7 +23,8 @@ use super::service::TaskService;
 use crate::bootstrap::runtime_options;
 use crate::bundle::{HardenedBundle, OciBundle};
 use crate::gate::{CreateTask, LoadedPolicy, Pins};
-use crate::runtime::{Call, ChildStdio, ContainerRecord, HostView, OciRuntime, RECORD_NAME, RuntimeError};
+use crate::runtime::{Call, ChildStdio, ContainerRecord, HostView, Listening, OciRuntime, RECORD_NAME, RuntimeError};
+use crate::watch::{Kind, Subject, Watch};
 
 /// File that the runtime writes init's pid to.
 const PID_FILE: &str = "init.pid";
@@ -97,7 +98,10 @@ async fn make(
     service.gate().rootfs(service.namespace(), &request.id, hardened.spec(), &pins, policy)?;
     let init = Process::new("", stdio_of(request));
     let adoption = service.reaper().expect_child();
-    let called = run_create(service, hardened, &runtime, &request.id, init.stdio(), pins).await;
+    let watch = watch(service, hardened, policy, &runtime, &request.id);
+    let listening = watch.as_ref().map(Watch::listening);
+    let asked = Asked { service, hardened, runtime: &runtime, id: &request.id, listening };
+    let called = run_create(asked, init.stdio(), pins).await;
     let held = called.and_then(|(pid, io)| hold(service.host(), &init, adoption.adopt(pid), io));
     let finished = held.and_then(|(child, cgroup)| {
         finish(request, hardened, &runtime, child.pid(), cgroup, record).map(|created| (child, created))
@@ -110,7 +114,7 @@ async fn make(
             return Err(error);
         }
     };
-    let container = Container::new(created, Arc::clone(&init), service.events().clone());
+    let container = Container::new(created, Arc::clone(&init), service.events().clone(), watch);
     let order = init.in_order().await;
     container.watch_init(child);
     container.watch_oom();
@@ -183,20 +187,51 @@ fn finish(
     })
 }
 
-async fn run_create(
+/// Sees to what the container's filter asks, where the policy wants that and the runtime can do it. The filter counts without it too.
+fn watch(
     service: &TaskService,
     hardened: &HardenedBundle,
+    policy: &LoadedPolicy,
     runtime: &OciRuntime,
     id: &str,
-    stdio: &Stdio,
-    pins: Pins,
-) -> Result<(u32, ProcessIo), TaskError> {
+) -> Option<Watch> {
+    let kind = match policy.policy().call_watch(hardened.grant()) {
+        CallWatch::Off => return None,
+        _ if !runtime.is_embedded() => return None,
+        CallWatch::Refusals => Kind::Refusals,
+        CallWatch::Calls => Kind::Calls,
+    };
+    let subject = Subject {
+        namespace: service.namespace().to_owned(),
+        id: id.to_owned(),
+        identity: hardened.grant().identity().clone(),
+        policy: policy.sha256().to_owned(),
+        profile: hardened.grant().profile().to_owned(),
+        audit: policy.policy().audit().clone(),
+        records: policy.policy().call_records().to_owned(),
+    };
+    let watch = service.host().watch(hardened.dir(), kind, subject);
+    watch.inspect_err(|error| crate::warn!("the calls of {id} are not watched: {error}")).ok().flatten()
+}
+
+/// What is created, and how.
+struct Asked<'a> {
+    service: &'a TaskService,
+    hardened: &'a HardenedBundle,
+    runtime: &'a OciRuntime,
+    id: &'a str,
+    listening: Option<&'a Listening>,
+}
+
+async fn run_create(asked: Asked<'_>, stdio: &Stdio, pins: Pins) -> Result<(u32, ProcessIo), TaskError> {
+    let Asked { service, hardened, runtime, id, listening } = asked;
     let dir = hardened.dir();
     let view = HostView::of(dir, hardened.spec(), pins, runtime)?;
     let pid_file = dir.path().join(PID_FILE);
     let systemd = is_systemd_path(hardened.spec().cgroups_path());
-    let create =
-        |child, console: Option<&Path>| runtime.create(dir, id, child, console, &pid_file, systemd).seeing(view);
+    let create = |child, console: Option<&Path>| {
+        runtime.create(dir, id, child, console, &pid_file, systemd).asking(listening).seeing(view)
+    };
     let streams = streams(service, stdio, owner_of(hardened.grant()), id);
     let made = connect(&streams, dir.path(), CONSOLE_SOCKET, &pid_file, create).await;
     // The runtime has ended, and with it the mounts.

@@ -111,7 +111,8 @@ async fn run(
     created.dir.remove(&pid_name)?;
     let owner = owner_of(&created.grant);
     let call = |child, console: Option<&Path>| {
-        created.runtime.exec(&created.dir, &created.id, &process_path, child, console, &pid_file)
+        let call = created.runtime.exec(&created.dir, &created.id, &process_path, child, console, &pid_file);
+        call.asking(container.listening())
     };
     let streams = streams(service, process.stdio(), owner, name);
     let connected = connect(&streams, created.dir.path(), &socket, &pid_file, call).await;

@@ -5,6 +5,7 @@
 //! [`OciRuntime`](crate::runtime::OciRuntime) alone, of a bundle that passed the gate.
 
 use std::fmt::Debug;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,8 +15,10 @@ use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use super::error::TaskError;
 use super::mount::RootfsMount;
 use super::signal::SignalNumber;
+use crate::bundle::PrivateDir;
 use crate::cgroup::CgroupError;
 use crate::runtime::{Call, RuntimeError, read_pid};
+use crate::watch::{Kind, Subject, Watch};
 
 /// The machine, as far as the task service touches it. The exits of its processes come through the
 /// [`Reaper`](super::Reaper).
@@ -59,6 +62,16 @@ pub trait Host: Send + Sync {
     ///
     /// [`TaskError`].
     async fn remove_cgroup_at(&self, cgroups_path: &str) -> Result<(), TaskError>;
+
+    /// Watches what a container's filter asks, if this machine can.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    fn watch(&self, dir: &PrivateDir, kind: Kind, subject: Subject) -> io::Result<Option<Watch>> {
+        let _ = (dir, kind, subject);
+        Ok(None)
+    }
 
     /// Mounts a root filesystem, which stays until [`Self::unmount_rootfs`].
     ///

@@ -1,5 +1,6 @@
 //! The real [`Host`]: child processes, pidfds, cgroupfs and mount(2).
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,8 +13,10 @@ use super::mount::{self, RootfsMount};
 use super::off_loop::off_loop;
 use super::reaper::Reaper;
 use super::signal::PidFd;
+use crate::bundle::PrivateDir;
 use crate::cgroup::{Cgroup, CgroupError, OomWatch};
 use crate::runtime::{Call, RuntimeError};
+use crate::watch::{Kind, Subject, Watch};
 
 /// The machine that the shim runs on.
 #[derive(Debug)]
@@ -51,6 +54,10 @@ impl Host for Machine {
             Err(error) => Err(error),
         })
         .await
+    }
+
+    fn watch(&self, dir: &PrivateDir, kind: Kind, subject: Subject) -> io::Result<Option<Watch>> {
+        Watch::start(dir, kind, subject).map(Some)
     }
 
     async fn mount_rootfs(&self, rootfs: &Path, mounts: Vec<RootfsMount>) -> Result<(), TaskError> {

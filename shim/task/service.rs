@@ -233,6 +233,7 @@ impl TaskService {
             io.drain(DRAIN).await;
         }
         self.delete_by_runtime(created).await?;
+        container.end_watch().await;
         created.cgroup.remove().await?;
         self.host.unmount_rootfs(&created.bundle.join("rootfs")).await?;
         created.dir.clone().destroy()?;

@@ -4,8 +4,10 @@
 //! ([`Outcome`], one JSON line each) and reports what the kernel enforces on its own process ([`ProcessReport`], one JSON document).
 //! No attempt carries an exploit: each stops at the primitive (a socket that opens, a file that could be written) and undoes it.
 
+mod flooded;
 mod outcome;
 mod process_report;
 
+pub use flooded::Flood;
 pub use outcome::{Outcome, Verdict};
 pub use process_report::{MountPoint, ProcessReport};

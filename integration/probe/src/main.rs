@@ -3,6 +3,7 @@
 mod attempt;
 mod attempts;
 mod calls;
+mod flood;
 mod netlink;
 mod syscalls;
 
@@ -11,7 +12,8 @@ use std::process::ExitCode;
 
 use palisade_probe::ProcessReport;
 
-const USAGE: &str = "usage: probe try [NAME...] | list | report | forks COUNT | hold MIB | sleep";
+const USAGE: &str =
+    "usage: probe try [NAME...] | list | report | forks COUNT | refused THREADS COUNT | listen | hold MIB | sleep";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -31,6 +33,11 @@ fn run(words: &[&str]) -> io::Result<()> {
         ["list"] => attempts::ATTEMPTS.iter().try_for_each(|attempt| writeln!(io::stdout(), "{}", attempt.name)),
         ["report"] => print(&ProcessReport::of_self()?),
         ["forks", count] => print(&attempt::count_forks(count.parse().map_err(io::Error::other)?)?),
+        ["refused", threads, count] => {
+            let number = |word: &str| word.parse::<u32>().map_err(io::Error::other);
+            print(&flood::run(number(threads)? as usize, number(count)?.into())?)
+        }
+        ["listen"] => print(&flood::listen()),
         ["hold", mebibytes] => hold(mebibytes.parse().map_err(io::Error::other)?),
         ["sleep"] => syscalls::sleep_until_signalled(),
         _ => Err(io::Error::other(USAGE)),

@@ -18,11 +18,16 @@ pub(crate) fn trials(world: &'static World) -> Vec<Trial> {
     ]
 }
 
-/// The records that name a container or, where it has no task, came for it.
+/// The decisions about a container.
 pub(crate) fn records(world: &World, container: &str) -> Result<Vec<Value>, Failed> {
+    events(world, container, "decision")
+}
+
+/// The records of one kind that name a container or, where it has no task, came for it.
+pub(crate) fn events(world: &World, container: &str, event: &str) -> Result<Vec<Value>, Failed> {
     let text = fs::read_to_string(world.containerd.layout().audit())?;
     let lines = text.lines().map(serde_json::from_str::<Value>).collect::<Result<Vec<_>, _>>()?;
-    Ok(lines.into_iter().filter(|line| line["container"] == container).collect())
+    Ok(lines.into_iter().filter(|line| line["container"] == container && line["event"] == event).collect())
 }
 
 fn operations(records: &[Value]) -> Vec<(&str, &str)> {

@@ -10,6 +10,7 @@ use crate::support::{Check, RuntimeTest, World, trial_under};
 
 const TESTS: &[(&str, RuntimeTest)] = &[
     ("runs a command and gives its output and exit code", output_and_code),
+    ("short output is whole, time and again", short_output),
     ("carries much output without loss", much_output),
     ("ends with 128 + signal after a kill", killed),
     ("forwards signals that the container handles", handled_signal),
@@ -50,6 +51,19 @@ fn output_and_code(world: &World, runtime: Runtime) -> Check {
     expect_eq!(invocation.stdout, "out\n", "standard output");
     expect!(invocation.stderr.contains("err\n"), "standard error {:?}", invocation.stderr);
     Ok(())
+}
+
+/// Processes that end as soon as they have written, in containers and execs by turns: what they wrote is in a pipe when they are gone.
+fn short_output(world: &World, runtime: Runtime) -> Check {
+    let container = world.containerd.detach(&Run::new(runtime, &["/probe", "sleep"]))?;
+    for turn in 0..10 {
+        let line = format!("turn {turn}");
+        let run = Run::new(runtime, &["sh", "-c", "sleep 0 & wait $!; echo $0", &line]);
+        expect_eq!(world.containerd.run(&run)?.success()?, format!("{line}\n"), "output of a container");
+        let exec = container.exec(&[], &["echo", &line])?;
+        expect_eq!(exec.success()?, format!("{line}\n"), "output of an exec");
+    }
+    Ok(container.remove()?)
 }
 
 fn much_output(world: &World, runtime: Runtime) -> Check {

@@ -29,6 +29,7 @@ mod mutations;
 mod phases;
 mod pods;
 mod probes;
+mod refusals;
 mod restart;
 mod selection;
 mod spec_edits;

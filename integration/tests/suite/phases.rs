@@ -14,7 +14,7 @@ use crate::probes::ROWS;
 use crate::support::{Check, World, trial};
 use crate::{
     audit, below, cancellation, cri, denials, exchange, exec, faults, isolation, lifecycle, limits, logger, mutations,
-    pods, restart, selection, terminal,
+    pods, refusals, restart, selection, terminal,
 };
 
 /// Trials that share a policy file.
@@ -62,6 +62,7 @@ fn all(world: &'static World) -> Vec<Phase> {
         phase("restricted, embedded runtime", "", everything(world)),
         Phase { alone: true, ..phase("restarts and deaths", "", restart::trials(world)) },
         Phase { alone: true, ..phase("faults", "", faults::trials(world)) },
+        Phase { alone: true, ..phase("refused calls", "", refusals::trials(world)) },
         phase("restricted, runc as the runtime", &runc_policy(world), with_another_runtime(world)),
         phase("cri, all allowed", "profile = \"privileged\"\n", once(world, cri::alike)),
         Phase {

@@ -53,7 +53,7 @@ fn standard_input(world: &World, runtime: Runtime) -> Check {
     let mut container = Attached::start(world, runtime, &["sh", "-c", "wc -c; exit 4"], false)?;
     container.streams.write(&[b'x'; 200_000])?;
     container.streams.close_stdin();
-    container.tasks.close_stdin(&container.id)?;
+    container.tasks.close_stdin(&container.id, "")?;
     container.streams.expect("200000\n")?;
     container.end(4)
 }

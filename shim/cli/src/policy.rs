@@ -51,7 +51,8 @@ fn show(policy: &Policy, only: Option<&str>, out: &mut Vec<u8>) -> Result<Verdic
     }
     for profile in all.iter().filter(|profile| only.is_none_or(|name| profile.name == name)) {
         let default = if profile.name == policy.profile() { ", the default" } else { "" };
-        writeln!(out, "profile {} ({:?}{default})", profile.name, profile.mode)?;
+        let learn = if profile.learn { ", learns" } else { "" };
+        writeln!(out, "profile {} ({:?}{learn}{default})", profile.name, profile.mode)?;
         for rule in &profile.rules {
             let settings = settings(&rule.settings);
             writeln!(out, "  {:<22} {:<7}{settings}", rule.rule.as_str(), rule.action.to_string())?;
@@ -95,6 +96,9 @@ fn diff(old: &Policy, new: &Policy, out: &mut Vec<u8>) -> Result<Verdict, CliErr
 fn changes(old: &ProfileView, new: &ProfileView, out: &mut Vec<u8>) -> Result<(), CliError> {
     if old.mode != new.mode {
         writeln!(out, "  mode: {:?} -> {:?}", old.mode, new.mode)?;
+    }
+    if old.learn != new.learn {
+        writeln!(out, "  learn: {} -> {}", old.learn, new.learn)?;
     }
     for (before, after) in old.rules.iter().zip(&new.rules).filter(|(before, after)| before != after) {
         if before.action != after.action {

@@ -23,6 +23,7 @@ pub(crate) fn schema() -> Value {
             "mitigations": described("What is taken from every system call profile.", &list(&file_name())),
             "runtime": runtime(),
             "audit": audit(),
+            "seccomp": seccomp(),
             "node": node(),
             "profiles": {"type": "object", "additionalProperties": profile()},
             "select": {"type": "array", "items": select()},
@@ -93,6 +94,13 @@ fn audit() -> Value {
     }))
 }
 
+fn seccomp() -> Value {
+    table(json!({
+        "report": described("Whether refused system calls are reported; true if absent.", &json!({"type": "boolean"})),
+        "records": described("The directory of what containers of a profile that learns were seen to call.", &path()),
+    }))
+}
+
 fn node() -> Value {
     table(json!({
         "containerd_roots": described("containerd's root and state directories.", &list(&path())),
@@ -105,6 +113,7 @@ fn profile() -> Value {
     table(json!({
         "extends": described("A built-in profile with its version (restricted@1), or another one of this policy.", &name()),
         "mode": described("Whether decisions are carried out, or only recorded.", &json!({"enum": ["enforce", "audit"]})),
+        "learn": described("Whether its containers' system calls are recorded.", &json!({"type": "boolean"})),
         "rules": table(Value::Object(rules)),
     }))
 }

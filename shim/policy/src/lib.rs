@@ -66,7 +66,7 @@ pub use hardened::{HardenedProcess, HardenedResources, HardenedSpec};
 pub use host::{HookFact, HostFacts, MountBelow, NamespaceFact, NamespaceSharing, SourceFact, SourceKind};
 pub use identity::{ContainerKind, Identity};
 pub use judge::{judge_create, judge_exec, judge_rootfs, judge_unreadable, judge_update};
-pub use policy::{AuditSettings, Policy, RuntimeChoice};
+pub use policy::{AuditSettings, CallWatch, Policy, RuntimeChoice};
 pub use policy_file::{PolicyError, PolicyFilesError};
 pub use rootfs::{Place, PlaceFact};
 pub use rules::{RULES, Rule, RuleId, Setting};

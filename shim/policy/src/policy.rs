@@ -22,6 +22,7 @@ pub struct Policy {
     pub(crate) runtime: RuntimeChoice,
     pub(crate) runtime_deadline: Duration,
     pub(crate) audit: AuditSettings,
+    pub(crate) seccomp: SeccompSettings,
     pub(crate) node: NodePaths,
     /// The name in force for each container that no selector covers.
     pub(crate) selected: String,
@@ -30,7 +31,7 @@ pub struct Policy {
     pub(crate) selectors: Vec<Selector>,
     pub(crate) exemptions: Vec<Exemption>,
     /// The system call profiles that can be named.
-    pub(crate) seccomp: Library,
+    pub(crate) library: Library,
     /// What is taken from every system call profile.
     pub(crate) mitigations: Vec<Arc<Mitigation>>,
 }
@@ -72,6 +73,30 @@ impl AuditSettings {
     }
 }
 
+/// What the shim does beside filtering system calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SeccompSettings {
+    pub(crate) report: bool,
+    pub(crate) records: PathBuf,
+}
+
+impl Default for SeccompSettings {
+    fn default() -> Self {
+        Self { report: true, records: PathBuf::from("/var/lib/palisade/calls") }
+    }
+}
+
+/// What is wanted of a container's system call filter beside its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallWatch {
+    /// Nothing.
+    Off,
+    /// A report of the calls that it refuses.
+    Refusals,
+    /// A record of the calls that run.
+    Calls,
+}
+
 impl Policy {
     /// The policy without a file: profile `restricted`, embedded runtime.
     #[must_use]
@@ -80,12 +105,13 @@ impl Policy {
             runtime: RuntimeChoice::default(),
             runtime_deadline: RUNTIME_DEADLINE,
             audit: AuditSettings::default(),
+            seccomp: SeccompSettings::default(),
             node: NodePaths::default(),
             selected: Builtin::Restricted.name().to_owned(),
             profiles: Builtin::ALL.into_iter().map(Profile::builtin).collect(),
             selectors: Vec::new(),
             exemptions: Vec::new(),
-            seccomp: Library::default(),
+            library: Library::default(),
             mitigations: Vec::new(),
         }
     }
@@ -111,14 +137,14 @@ impl Policy {
     ///
     /// # Errors
     /// As [`Policy::from_files`].
-    pub fn from_files_with(files: &[(&str, &str)], seccomp: Library) -> Result<Self, PolicyFilesError> {
-        policy_file::read(files, seccomp)
+    pub fn from_files_with(files: &[(&str, &str)], library: Library) -> Result<Self, PolicyFilesError> {
+        policy_file::read(files, library)
     }
 
     /// The system call profiles and mitigations that this policy can name.
     #[must_use]
-    pub fn seccomp(&self) -> &Library {
-        &self.seccomp
+    pub fn library(&self) -> &Library {
+        &self.library
     }
 
     /// The mitigations that are switched on.
@@ -143,6 +169,22 @@ impl Policy {
     #[must_use]
     pub fn audit(&self) -> &AuditSettings {
         &self.audit
+    }
+
+    /// What is wanted of the filter of a container that this grant was made for.
+    #[must_use]
+    pub fn call_watch(&self, grant: &Grant) -> CallWatch {
+        match (self.of_grant(grant).learns(), self.seccomp.report) {
+            (true, _) => CallWatch::Calls,
+            (false, true) => CallWatch::Refusals,
+            (false, false) => CallWatch::Off,
+        }
+    }
+
+    /// Absolute path of the directory of what containers were seen to call; `/var/lib/palisade/calls` by default.
+    #[must_use]
+    pub fn call_records(&self) -> &Path {
+        &self.seccomp.records
     }
 
     /// Name of the profile in force where no selector covers a container.

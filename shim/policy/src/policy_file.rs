@@ -32,20 +32,20 @@ const VERSION: u32 = 1;
 const DEADLINES: RangeInclusive<u64> = 1..=600;
 
 /// Reads the policy file, whose name is empty, and its drop-ins, each as (name, text).
-pub(crate) fn read(files: &[(&str, &str)], seccomp: Library) -> Result<Policy, PolicyFilesError> {
+pub(crate) fn read(files: &[(&str, &str)], library: Library) -> Result<Policy, PolicyFilesError> {
     let mut parsed = Vec::new();
     for (index, (name, text)) in files.iter().enumerate() {
         let source = Source { index, name, place: Place::of(text) };
         let file = parse(text, &source.place).map_err(|error| source.error(error))?;
         parsed.push((source, file));
     }
-    let mut policy = Policy { seccomp, ..Policy::builtin() };
+    let mut policy = Policy { library, ..Policy::builtin() };
     let mut set = Vec::new();
     for (source, file) in &parsed {
         set_once(&mut policy, file, &mut set, &source.place).map_err(|error| source.error(error))?;
         switch_on(&mut policy, file, &source.place).map_err(|error| source.error(error))?;
     }
-    for profile in Profiles::of(&parsed, &policy.seccomp)?.read()? {
+    for profile in Profiles::of(&parsed, &policy.library)?.read()? {
         policy.profiles.retain(|known| known.name() != profile.name());
         policy.profiles.push(profile);
     }
@@ -134,6 +134,14 @@ fn set_once(policy: &mut Policy, file: &File, set: &mut Vec<&'static str>, place
         once("audit.max_bytes", max_bytes.span())?;
         policy.audit.max_bytes = quantity::read(max_bytes, Unit::Bytes, "audit.max_bytes", place)?;
     }
+    if let Some(report) = &file.seccomp.report {
+        once("seccomp.report", report.span())?;
+        policy.seccomp.report = *report.get_ref();
+    }
+    if let Some(records) = &file.seccomp.records {
+        once("seccomp.records", records.span())?;
+        policy.seccomp.records = clean_path(records, "seccomp.records", place)?;
+    }
     let node = &mut policy.node;
     for (list, key, slot) in [
         (&file.node.containerd_roots, "node.containerd_roots", &mut node.containerd_roots),
@@ -155,8 +163,8 @@ fn switch_on(policy: &mut Policy, file: &File, place: &Place) -> Result<(), Poli
     for id in file.mitigations.iter().flat_map(Spanned::get_ref) {
         let wrong = |problem: &str, mend: String| place.wrong(id.span(), "mitigations", problem, mend);
         let broken = |error: ProfileError| wrong("names one that is broken", error.to_string());
-        let found = policy.seccomp.mitigation(id.get_ref()).map_err(broken)?;
-        let unknown = || wrong("names no mitigation", format!("choose of {}", policy.seccomp.mitigations().join(", ")));
+        let found = policy.library.mitigation(id.get_ref()).map_err(broken)?;
+        let unknown = || wrong("names no mitigation", format!("choose of {}", policy.library.mitigations().join(", ")));
         let found = found.ok_or_else(unknown)?;
         if !policy.mitigations.iter().any(|known| known.id() == found.id()) {
             policy.mitigations.push(found);
@@ -203,7 +211,7 @@ fn set_rule(
     profile: &mut Profile,
     name: &Spanned<String>,
     table: &RuleTable,
-    seccomp: &Library,
+    library: &Library,
     place: &Place,
 ) -> Result<(), PolicyError> {
     let key = format!("{}.rules.\"{}\"", place.key, name.get_ref());
@@ -221,7 +229,7 @@ fn set_rule(
         check_action(rule, *action.get_ref(), action.span(), &key, place)?;
         profile.set(rule.id, *action.get_ref());
     }
-    set_values(profile, rule, table, seccomp, &key, place)
+    set_values(profile, rule, table, library, &key, place)
 }
 
 fn check_action(rule: &Rule, action: Action, span: Range<usize>, key: &str, place: &Place) -> Result<(), PolicyError> {
@@ -240,7 +248,7 @@ fn set_values(
     profile: &mut Profile,
     rule: &Rule,
     table: &RuleTable,
-    seccomp: &Library,
+    library: &Library,
     key: &str,
     place: &Place,
 ) -> Result<(), PolicyError> {
@@ -258,7 +266,7 @@ fn set_values(
         settings.capabilities = capability_names(names, key, place)?;
     }
     if let Some(name) = &table.profile {
-        settings.seccomp = seccomp.profile(name.get_ref()).map_err(|error| {
+        settings.seccomp = library.profile(name.get_ref()).map_err(|error| {
             let mend = format!("choose one of {}", error.known.join(", "));
             place.wrong(name.span(), &format!("{key}.profile"), "is no system call profile", mend)
         })?;

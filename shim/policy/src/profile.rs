@@ -49,6 +49,8 @@ impl Builtin {
 pub(crate) struct Profile {
     name: String,
     mode: Mode,
+    /// Its containers' calls are recorded.
+    learn: bool,
     /// One action for each of `RULES`, in their order.
     actions: Vec<Action>,
     pub(crate) settings: Settings,
@@ -59,6 +61,7 @@ impl Profile {
         Self {
             name: builtin.name().to_owned(),
             mode: Mode::Enforce,
+            learn: false,
             actions: RULES.iter().map(|rule| rule.action_in(builtin)).collect(),
             settings: Settings::of(builtin),
         }
@@ -80,10 +83,24 @@ impl Profile {
         self.mode = mode;
     }
 
+    pub(crate) fn learns(&self) -> bool {
+        self.learn
+    }
+
+    pub(crate) fn set_learn(&mut self, learn: bool) {
+        self.learn = learn;
+    }
+
     /// The profile without every rule that may be switched off: what holds also where nothing is enforced.
     pub(crate) fn essentials(&self) -> Self {
         let actions = RULES.iter().map(|rule| rule.action_in(Builtin::Privileged)).collect();
-        Self { name: self.name.clone(), mode: Mode::Enforce, actions, settings: self.settings.clone() }
+        Self {
+            name: self.name.clone(),
+            mode: Mode::Enforce,
+            learn: self.learn,
+            actions,
+            settings: self.settings.clone(),
+        }
     }
 
     pub(crate) fn set(&mut self, rule: RuleId, action: Action) {

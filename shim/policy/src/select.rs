@@ -72,7 +72,7 @@ impl Policy {
         }
         if let Some(name) = annotation(SECCOMP) {
             let base = &selection.profile.settings.seccomp;
-            match self.seccomp.profile(&name).map(|asked| asked.mitigated(&self.mitigations)) {
+            match self.library.profile(&name).map(|asked| asked.mitigated(&self.mitigations)) {
                 Ok(asked) => match looser_calls(&asked, base) {
                     None => {
                         selection.profile.to_mut().settings.seccomp = asked;

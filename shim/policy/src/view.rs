@@ -21,6 +21,8 @@ pub struct ProfileView {
     pub name: String,
     /// Whether it is enforced.
     pub mode: Mode,
+    /// Whether its containers' system calls are recorded.
+    pub learn: bool,
     /// Every rule, in the order in which they judge.
     pub rules: Vec<RuleView>,
 }
@@ -92,7 +94,12 @@ fn view(profile: &Profile) -> ProfileView {
         let keys: Vec<&'static str> = rule.settings.iter().map(|setting| setting.key()).collect();
         RuleView { rule: rule.id, action, settings: keys.iter().map(value).collect() }
     });
-    ProfileView { name: profile.name().to_owned(), mode: profile.mode(), rules: rules.collect() }
+    ProfileView {
+        name: profile.name().to_owned(),
+        mode: profile.mode(),
+        learn: profile.learns(),
+        rules: rules.collect(),
+    }
 }
 
 /// A setting as the policy file writes it.

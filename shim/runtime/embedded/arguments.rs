@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::id::{ContainerId, InvalidId};
 use super::signal::{self, UnknownSignal};
+use crate::runtime::Listening;
 
 /// Where state is kept when `--root` is not given.
 const DEFAULT_ROOT: &str = "/run/palisade";
@@ -20,10 +21,10 @@ const DEFAULT_DEADLINE: Duration = Duration::from_secs(45);
 pub(super) const USAGE: &str = "\
 usage: palisade-runtime [--root DIR] [--log FILE] [--log-format text|json] [--systemd-cgroup] [--deadline SECONDS] COMMAND
 
-  create --bundle DIR [--pid-file FILE] [--console-socket SOCKET] ID
+  create --bundle DIR [--pid-file FILE] [--console-socket SOCKET] [--report-refusals SOCKET | --record-calls SOCKET] ID
   start ID
   exec (--process FILE | ID ARGS...) [--pid-file FILE] [--console-socket SOCKET] [--detach] [--tty]
-       [--cwd DIR] [--env K=V] [--user UID[:GID]] ID
+       [--cwd DIR] [--env K=V] [--user UID[:GID]] [--report-refusals SOCKET | --record-calls SOCKET] ID
   kill [--all] ID [SIGNAL]
   delete [--force] ID
   state ID
@@ -92,6 +93,7 @@ pub(super) struct CreateRequest {
     pub(super) bundle: PathBuf,
     pub(super) pid_file: Option<PathBuf>,
     pub(super) console_socket: Option<PathBuf>,
+    pub(super) listening: Option<Listening>,
 }
 
 /// What an exec runs.
@@ -110,6 +112,7 @@ pub(super) struct ExecRequest {
     pub(super) process: ExecProcess,
     pub(super) pid_file: Option<PathBuf>,
     pub(super) console_socket: Option<PathBuf>,
+    pub(super) listening: Option<Listening>,
     pub(super) detach: bool,
     pub(super) tty: bool,
 }
@@ -265,12 +268,14 @@ fn id(command: &'static str, word: Option<&OsString>) -> Result<ContainerId, Arg
 }
 
 fn create(mut parser: Parser) -> Result<Command, ArgumentError> {
-    let (mut bundle, mut pid_file, mut console_socket, mut name) = (None, None, None, None);
+    let (mut bundle, mut pid_file, mut console_socket, mut listening, mut name) = (None, None, None, None, None);
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Long("bundle") | Arg::Short('b') => bundle = Some(PathBuf::from(parser.value()?)),
             Arg::Long("pid-file") => pid_file = Some(PathBuf::from(parser.value()?)),
             Arg::Long("console-socket") => console_socket = Some(PathBuf::from(parser.value()?)),
+            Arg::Long(Listening::REFUSALS) => listening = Some(Listening::Refusals(parser.value()?.into())),
+            Arg::Long(Listening::CALLS) => listening = Some(Listening::Calls(parser.value()?.into())),
             Arg::Long("no-pivot") => return Err(refused("--no-pivot", "a chroot can be left again")),
             Arg::Long("no-new-keyring") => {
                 return Err(refused("--no-new-keyring", "the session keyring of the host would be shared"));
@@ -282,7 +287,7 @@ fn create(mut parser: Parser) -> Result<Command, ArgumentError> {
     }
     let id = id("create", name.as_ref())?;
     let bundle = bundle.unwrap_or_else(|| PathBuf::from("."));
-    Ok(Command::Create(CreateRequest { id, bundle, pid_file, console_socket }))
+    Ok(Command::Create(CreateRequest { id, bundle, pid_file, console_socket, listening }))
 }
 
 fn refused(option: &'static str, reason: &'static str) -> ArgumentError {
@@ -299,13 +304,15 @@ fn none_preserved(value: &OsStr) -> Result<(), ArgumentError> {
 
 fn exec(mut parser: Parser) -> Result<Command, ArgumentError> {
     let (mut file, mut pid_file, mut console_socket, mut cwd, mut user) = (None, None, None, None, None);
-    let (mut detach, mut tty) = (false, false);
+    let (mut listening, mut detach, mut tty) = (None, false, false);
     let (mut env, mut words) = (Vec::new(), Vec::new());
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Long("process") | Arg::Short('p') => file = Some(PathBuf::from(parser.value()?)),
             Arg::Long("pid-file") => pid_file = Some(PathBuf::from(parser.value()?)),
             Arg::Long("console-socket") => console_socket = Some(PathBuf::from(parser.value()?)),
+            Arg::Long(Listening::REFUSALS) => listening = Some(Listening::Refusals(parser.value()?.into())),
+            Arg::Long(Listening::CALLS) => listening = Some(Listening::Calls(parser.value()?.into())),
             Arg::Long("detach") | Arg::Short('d') => detach = true,
             Arg::Long("tty") | Arg::Short('t') => tty = true,
             Arg::Long("cwd") => cwd = Some(PathBuf::from(parser.value()?)),
@@ -331,7 +338,7 @@ fn exec(mut parser: Parser) -> Result<Command, ArgumentError> {
         }
         None => ExecProcess::Arguments { args, cwd, env, user },
     };
-    Ok(Command::Exec(ExecRequest { id, process, pid_file, console_socket, detach, tty }))
+    Ok(Command::Exec(ExecRequest { id, process, pid_file, console_socket, listening, detach, tty }))
 }
 
 /// `UID` or `UID:GID`; the group of a bare uid is 0, as runc has it.

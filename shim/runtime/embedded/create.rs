@@ -15,7 +15,7 @@ use super::cgroup::{ContainerCgroup, Hierarchy};
 use super::credentials::Credentials;
 use super::error::RuntimeFailure;
 use super::executor::ContainerExecutor;
-use super::filter::Filter;
+use super::filter::{Filter, Listener};
 use super::init_process::InitProcess;
 use super::program::Program;
 use super::spec::{self, EnforceableSpec};
@@ -36,8 +36,11 @@ pub(super) fn create(root: &Path, request: CreateRequest, hook_limit: Duration) 
     cgroup.refuse_if_in_use()?;
     set_oom_score(spec.process().oom_score_adj())?;
 
+    let listener = request.listening.as_ref().map(Listener::connect).transpose();
+    let listener = listener.map_err(RuntimeFailure::kernel("connect to the socket for the seccomp listener"))?;
+
     let state = StateDir::create(root, &request.id)?;
-    let container = NewContainer { spec, credentials, filter, cgroup, bundle, request, hook_limit };
+    let container = NewContainer { spec, credentials, filter, listener, cgroup, bundle, request, hook_limit };
     match container.build(&state) {
         Ok(()) => Ok(()),
         Err(failure) => {
@@ -64,6 +67,7 @@ struct NewContainer {
     spec: EnforceableSpec,
     credentials: Credentials,
     filter: Filter,
+    listener: Option<Listener>,
     cgroup: ContainerCgroup,
     bundle: PathBuf,
     request: CreateRequest,
@@ -75,7 +79,8 @@ impl NewContainer {
         let mut record = self.record();
         state.save(&record)?;
         self.filter.save(&state.filter())?;
-        let program = Program::new(self.spec.process(), self.credentials, self.filter.clone());
+        let program =
+            Program::new(self.spec.process(), self.credentials, self.filter.clone()).asking(self.listener.clone());
         self.write_specs(state, &program)?;
         self.cgroup.enter_bare()?;
         let pid = self.run_libcontainer(state, ContainerExecutor::new(program))?;

@@ -19,7 +19,7 @@ use oci_spec::runtime::Process;
 use super::credentials::{CredentialError, Credentials};
 use super::environment;
 use super::executable::{self, LookupError};
-use super::filter::{Filter, FilterError};
+use super::filter::{Filter, FilterError, Listener};
 use crate::unsafe_syscalls;
 
 /// A program that was not started yet.
@@ -27,6 +27,7 @@ use crate::unsafe_syscalls;
 pub(super) struct Program {
     credentials: Credentials,
     filter: Filter,
+    listener: Option<Listener>,
     args: Vec<String>,
     env: Vec<String>,
 }
@@ -53,9 +54,15 @@ impl Program {
         Self {
             credentials,
             filter,
+            listener: None,
             args: process.args().clone().unwrap_or_default(),
             env: process.env().clone().unwrap_or_default(),
         }
+    }
+
+    /// With a shim that is asked about its calls.
+    pub(super) fn asking(self, listener: Option<Listener>) -> Self {
+        Self { listener, ..self }
     }
 
     /// As the spec names it.
@@ -80,7 +87,7 @@ impl Program {
     /// Loads the filter and gives the privilege for it up.
     pub(super) fn load_with_privilege(&self) -> Result<(), ProgramError> {
         self.credentials.verify_before_loading()?;
-        self.filter.load()?;
+        self.filter.load_for(self.listener.as_ref())?;
         self.credentials.give_up_loading()?;
         Ok(())
     }
@@ -96,7 +103,7 @@ impl Program {
         SigSet::empty().thread_set_mask().map_err(io::Error::from)?;
         if !self.loads_with_privilege() {
             self.credentials.verify()?;
-            self.filter.load()?;
+            self.filter.load_for(self.listener.as_ref())?;
         }
         match nix::unistd::execve(&file, &args, &env) {
             Ok(never) => match never {},

@@ -16,6 +16,8 @@ mod argument;
 #[cfg(feature = "compile")]
 mod compile;
 mod filter;
+#[cfg(feature = "compile")]
+mod learned;
 mod look;
 mod profile;
 mod read;
@@ -27,8 +29,13 @@ mod write;
 
 pub use architecture::UnsupportedArchitecture;
 #[cfg(feature = "compile")]
-pub use compile::{CompileError, CompiledFilter, CorruptFilter, Instruction, Target, compile, compile_for};
+pub use compile::{
+    Answer, Call, CompileError, CompiledFilter, CorruptFilter, Instruction, Target, architecture_name, compile,
+    compile_for, syscall_name,
+};
 pub use filter::{verdict, verdicts};
+#[cfg(feature = "compile")]
+pub use learned::{LearnError, Seen, UNASKED, Values};
 pub use look::{CallDecision, CallDifference, CallView};
 pub use profile::{
     BuiltinProfile, KernelVersion, Library, Mitigation, ProfileError, SeccompProfile, UnknownProfile, profile_for,

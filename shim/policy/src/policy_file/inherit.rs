@@ -13,7 +13,7 @@ use crate::profile::{Builtin, Profile};
 /// The profiles of all files by name.
 pub(super) struct Profiles<'a> {
     tables: BTreeMap<&'a str, Entry<'a>>,
-    seccomp: &'a Library,
+    library: &'a Library,
 }
 
 #[derive(Clone, Copy)]
@@ -25,7 +25,7 @@ struct Entry<'a> {
 
 impl<'a> Profiles<'a> {
     /// Collects them; a profile belongs to one file.
-    pub(super) fn of(files: &'a [(Source<'a>, File)], seccomp: &'a Library) -> Result<Self, PolicyFilesError> {
+    pub(super) fn of(files: &'a [(Source<'a>, File)], library: &'a Library) -> Result<Self, PolicyFilesError> {
         let mut tables = BTreeMap::new();
         for (source, file) in files {
             for (name, table) in &file.profiles {
@@ -37,7 +37,7 @@ impl<'a> Profiles<'a> {
                 }
             }
         }
-        Ok(Self { tables, seccomp })
+        Ok(Self { tables, library })
     }
 
     /// Each profile, complete.
@@ -58,9 +58,12 @@ impl<'a> Profiles<'a> {
         if let Some(mode) = entry.table.mode {
             profile.set_mode(mode);
         }
+        if let Some(learn) = entry.table.learn {
+            profile.set_learn(learn);
+        }
         let place = entry.source.place.within(&format!("profiles.{name}"));
         for (rule, table) in &entry.table.rules {
-            set_rule(&mut profile, rule, table, self.seccomp, &place).map_err(|error| entry.source.error(error))?;
+            set_rule(&mut profile, rule, table, self.library, &place).map_err(|error| entry.source.error(error))?;
         }
         Ok(profile)
     }

@@ -22,6 +22,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) audit: AuditTable,
     #[serde(default)]
+    pub(super) seccomp: SeccompTable,
+    #[serde(default)]
     pub(super) node: NodeTable,
     #[serde(default)]
     pub(super) profiles: BTreeMap<Spanned<String>, ProfileTable>,
@@ -81,6 +83,13 @@ pub(super) struct AuditTable {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct SeccompTable {
+    pub(super) report: Option<Spanned<bool>>,
+    pub(super) records: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct NodeTable {
     pub(super) containerd_roots: Option<Words>,
     pub(super) kubelet_roots: Option<Words>,
@@ -91,6 +100,7 @@ pub(super) struct NodeTable {
 pub(super) struct ProfileTable {
     pub(super) extends: Option<Spanned<String>>,
     pub(super) mode: Option<Mode>,
+    pub(super) learn: Option<bool>,
     #[serde(default)]
     pub(super) rules: BTreeMap<Spanned<String>, RuleTable>,
 }

@@ -27,8 +27,12 @@ max_bytes = "1MiB"
 [node]
 containerd_roots = ["/srv/containerd"]
 kubelet_roots = []
+[seccomp]
+report = false
+records = "/srv/calls"
 [profiles.team]
 extends = "baseline"
+learn = true
 [profiles.team.rules."user.non-root"]
 action = "mutate"
 uid = 1000
@@ -52,6 +56,8 @@ capabilities = []
     assert_eq!(policy.runtime_deadline(), Duration::from_secs(90));
     assert_eq!((policy.audit().path(), policy.audit().max_bytes()), (Path::new("/srv/audit.jsonl"), 1 << 20));
     assert_eq!(policy.profile(), "team");
+    assert_eq!((policy.seccomp.report, policy.call_records()), (false, Path::new("/srv/calls")));
+    assert!(policy.selected().learns());
     let settings = &policy.selected().settings;
     assert_eq!((settings.user.uid, settings.user.gid), (1000, 1001));
     assert_eq!(settings.memory, Ceiling { default: 512 << 20, max: 1 << 30 });

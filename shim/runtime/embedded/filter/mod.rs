@@ -3,6 +3,8 @@
 //! It is compiled once, at create, and kept as bytes in the state directory: an exec loads exactly what init has,
 //! whatever the request says, and spends no time on compiling.
 
+mod listening;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use palisade_seccomp::{CompileError, CompiledFilter, CorruptFilter, Instruction}
 use thiserror::Error;
 
 use crate::unsafe_syscalls::{self, SockFilter};
+pub(super) use listening::Listener;
 
 /// What is stored for a container whose spec has no filter. An empty or missing file means damage, not this.
 const NONE: &[u8] = b"no filter\n";
@@ -64,12 +67,15 @@ impl Filter {
         self.0.is_none()
     }
 
-    /// Puts the filter in force for this process, for good.
+    /// Puts the filter in force for this thread, for good.
     pub(super) fn load(&self) -> Result<(), FilterError> {
         let Some(compiled) = &self.0 else { return Ok(()) };
-        let step = |step: &Instruction| SockFilter { code: step.code, jt: step.jt, jf: step.jf, k: step.k };
-        let program: Vec<SockFilter> = compiled.program().iter().map(step).collect();
-        unsafe_syscalls::load_seccomp_filter(compiled.load_flags(), &program).map_err(FilterError::Load)
+        unsafe_syscalls::load_seccomp_filter(compiled.load_flags(), &steps(compiled)).map_err(FilterError::Load)
+    }
+
+    /// The same, with the shim being asked about calls if it wants to be.
+    pub(super) fn load_for(&self, listener: Option<&Listener>) -> Result<(), FilterError> {
+        listener.map_or_else(|| self.load(), |listener| listener.load(self))
     }
 
     /// Writes it to a file.
@@ -87,6 +93,11 @@ impl Filter {
         let damaged = |source| FilterError::Damaged { path: path.to_owned(), source };
         CompiledFilter::from_bytes(&bytes).map_err(damaged).map(|compiled| Self(Some(compiled)))
     }
+}
+
+fn steps(compiled: &CompiledFilter) -> Vec<SockFilter> {
+    let step = |step: &Instruction| SockFilter { code: step.code, jt: step.jt, jf: step.jf, k: step.k };
+    compiled.program().iter().map(step).collect()
 }
 
 fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FilterError {

@@ -31,7 +31,7 @@ pub(super) const RETURN: u16 = 0x06;
 /// `nr` and `arch` in struct seccomp_data (linux/seccomp.h).
 pub(super) const NUMBER_OFFSET: u32 = 0;
 pub(super) const ARCHITECTURE_OFFSET: u32 = 4;
-const ARGUMENTS_OFFSET: u32 = 16;
+pub(super) const ARGUMENTS_OFFSET: u32 = 16;
 
 /// Where the upper and the lower half of an argument are; little-endian, as all targets are.
 pub(super) fn argument_offsets(index: u32) -> [u32; 2] {

@@ -11,6 +11,9 @@ mod arguments;
 mod assemble;
 mod bytes;
 mod instruction;
+mod interpret;
+mod listening;
+mod names;
 mod numbers;
 mod target;
 
@@ -31,6 +34,8 @@ use numbers::Range;
 
 pub use bytes::CorruptFilter;
 pub use instruction::Instruction;
+pub use interpret::{Answer, Call};
+pub use names::{architecture_name, syscall_name};
 pub use target::Target;
 
 /// The program of a profile, ready to be loaded.

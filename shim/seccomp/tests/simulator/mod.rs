@@ -24,6 +24,12 @@ impl Call {
 
 /// The verdict, and how many instructions it took. Panics where the kernel would not load the program.
 pub(crate) fn run(program: &[Instruction], call: &Call) -> (Verdict, usize) {
+    let (value, steps) = value(program, call);
+    (verdict(value), steps)
+}
+
+/// The same with what the program returns.
+pub(crate) fn value(program: &[Instruction], call: &Call) -> (u32, usize) {
     let (mut at, mut accumulator, mut steps) = (0_usize, 0_u32, 0);
     loop {
         let Instruction { code, jt, jf, k } = program[at];
@@ -36,7 +42,7 @@ pub(crate) fn run(program: &[Instruction], call: &Call) -> (Verdict, usize) {
             0x15 => branch(accumulator == k),
             0x25 => branch(accumulator > k),
             0x35 => branch(accumulator >= k),
-            0x06 => return (verdict(k), steps),
+            0x06 => return (k, steps),
             other => panic!("instruction {other:#x}"),
         }
     }

@@ -1,0 +1,87 @@
+//! Programs made of a compiled filter that ask a listener where the filter has an answer of its own: seccomp_unotify(2).
+//!
+//! The listener answers by the filter itself (see [`CompiledFilter::answer`]), so what becomes of a call is the same. Where nobody
+//! listens any more, the kernel answers a call that would be asked about with ENOSYS: it does not run.
+
+use std::collections::BTreeSet;
+
+use super::CompiledFilter;
+use super::assemble::MAX_INSTRUCTIONS;
+use super::instruction::{ARCHITECTURE_OFFSET, Instruction, JUMP, JUMP_IF_EQUAL, LOAD, NUMBER_OFFSET, RETURN};
+use super::interpret::{Answer, Call, verdict_of};
+use super::target::Target;
+use crate::verdict::Verdict;
+
+/// SECCOMP_RET_USER_NOTIF and SECCOMP_RET_ALLOW (linux/seccomp.h).
+const ASK: u32 = 0x7fc0_0000;
+const ALLOW: u32 = 0x7fff_0000;
+
+/// What a program falls back after, and may meet often: it is no refusal that anybody has to look at.
+const ENOSYS: u16 = 38;
+
+/// As many as the jumps over them can skip.
+const MAX_UNASKED: usize = 240;
+
+impl CompiledFilter {
+    /// The filter that asks about each call that it refuses with an errno other than ENOSYS. All others get what they got: a call that
+    /// runs is not slowed down, and one that kills does so at once.
+    #[must_use]
+    pub fn reporting(&self) -> Self {
+        self.asking(|verdict| matches!(verdict, Verdict::Errno(errno) if errno != ENOSYS))
+    }
+
+    /// The filter that asks about each call that runs, to learn of it. What it refuses it refuses by itself, so that no answer of the
+    /// listener decides about a call that may not run.
+    ///
+    /// Calls of the names in `unasked` are not asked about, where they run whatever their arguments. At most 240 are left out so.
+    #[must_use]
+    pub fn recording(&self, unasked: &[&str]) -> Self {
+        let asking = self.asking(Verdict::runs);
+        let Ok(target) = Target::native() else { return asking };
+        let numbers: BTreeSet<u32> = unasked.iter().filter_map(|name| target.number(name)).collect();
+        let unasked: Vec<u32> =
+            numbers.into_iter().filter(|number| self.always_runs(target.audit(), *number)).collect();
+        asking.behind(shortcut(target.audit(), &unasked))
+    }
+
+    fn asking(&self, about: impl Fn(Verdict) -> bool) -> Self {
+        let asked = |step: &Instruction| match verdict_of(step.k) {
+            Some(verdict) if step.code == RETURN && about(verdict) => Instruction { k: ASK, ..*step },
+            _ => *step,
+        };
+        Self { program: self.program.iter().map(asked).collect(), flags: self.flags }
+    }
+
+    fn always_runs(&self, architecture: u32, number: u32) -> bool {
+        let call = Call { architecture, number, arguments: [0; 6] };
+        // Where no argument is looked at for one call, none is for any.
+        self.answer(&call)
+            .is_some_and(|Answer { verdict, looked_at }| verdict == Verdict::Allow && looked_at == [false; 6])
+    }
+
+    /// The same behind other instructions; without them where both together would be too long.
+    fn behind(self, first: Vec<Instruction>) -> Self {
+        if first.len() + self.program.len() > MAX_INSTRUCTIONS {
+            return self;
+        }
+        Self { program: [first, self.program].concat(), flags: self.flags }
+    }
+}
+
+/// Lets these numbers of an architecture run and skips to its own end with all others.
+fn shortcut(architecture: u32, numbers: &[u32]) -> Vec<Instruction> {
+    let numbers = numbers.get(..MAX_UNASKED).unwrap_or(numbers);
+    let step = |code, jt, jf, k| Instruction { code, jt, jf, k };
+    let short = |distance: usize| u8::try_from(distance).unwrap_or(u8::MAX);
+    let count = numbers.len();
+    let mut steps = vec![
+        step(LOAD, 0, 0, ARCHITECTURE_OFFSET),
+        // Over the load and the comparisons, to the jump.
+        step(JUMP_IF_EQUAL, 0, short(count + 1), architecture),
+        step(LOAD, 0, 0, NUMBER_OFFSET),
+    ];
+    // Over the comparisons that are left and the jump, to the return.
+    steps.extend(numbers.iter().enumerate().map(|(at, number)| step(JUMP_IF_EQUAL, short(count - at), 0, *number)));
+    steps.extend([step(JUMP, 0, 0, 1), step(RETURN, 0, 0, ALLOW)]);
+    steps
+}

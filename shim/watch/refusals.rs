@@ -1,0 +1,208 @@
+//! What a container was refused.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use palisade_seccomp::{Answer, Call, architecture_name, syscall_name};
+use serde::Serialize;
+
+/// Different refusals of one container that are told apart. A workload has a handful; one that tries more is not to fill memory.
+const MOST: usize = 256;
+
+/// What makes two refusals different.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Refusal {
+    architecture: u32,
+    number: u32,
+    errno: u16,
+    /// Those that the filter looked at.
+    arguments: [Option<u64>; 6],
+}
+
+/// How often, and by whom first.
+#[derive(Debug, Clone)]
+struct Tale {
+    count: u64,
+    first: SystemTime,
+    last: SystemTime,
+    pid: u32,
+    command: String,
+    /// The count when it was last told of.
+    told: u64,
+}
+
+/// All refusals of a container.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    tales: BTreeMap<Refusal, Tale>,
+    /// Refusals beyond [`MOST`] different ones.
+    more: u64,
+    more_told: u64,
+}
+
+/// One line's worth.
+#[derive(Debug, Serialize)]
+pub(super) struct Told {
+    /// Absent for a call that is newer than this program's table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    syscall: Option<&'static str>,
+    number: u32,
+    architecture: String,
+    /// By their index, in hexadecimal, those that decided.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    arguments: BTreeMap<usize, String>,
+    errno: u16,
+    count: u64,
+    first: String,
+    last: String,
+    /// Of who was refused it first, on the host.
+    pid: u32,
+    /// Its name, which it chose itself.
+    command: String,
+}
+
+/// What has come since the last time.
+#[derive(Debug, Serialize)]
+pub(super) struct News {
+    pub(super) refusals: Vec<Told>,
+    /// Refusals that are not told apart any more.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) more: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+impl Refusal {
+    pub(super) fn new(call: &Call, answer: &Answer, errno: u16) -> Self {
+        let mut looked_at = answer.looked_at.iter();
+        let arguments =
+            call.arguments.map(|argument| looked_at.next().is_some_and(|looked| *looked).then_some(argument));
+        Self { architecture: call.architecture, number: call.number, errno, arguments }
+    }
+}
+
+impl Refusals {
+    /// Whether it would be told apart and was not seen before: then who was refused it is of interest.
+    pub(super) fn is_new(&self, refusal: &Refusal) -> bool {
+        self.tales.len() < MOST && !self.tales.contains_key(refusal)
+    }
+
+    /// Counts a refusal; what to tell of it if it is the first of its kind.
+    pub(super) fn count(
+        &mut self,
+        refusal: Refusal,
+        now: SystemTime,
+        who: impl FnOnce() -> (u32, String),
+    ) -> Option<Told> {
+        if self.is_new(&refusal) {
+            let (pid, command) = who();
+            let tale = Tale { count: 1, first: now, last: now, pid, command, told: 1 };
+            let told = told(&refusal, &tale);
+            self.tales.insert(refusal, tale);
+            return Some(told);
+        }
+        match self.tales.get_mut(&refusal) {
+            Some(tale) => {
+                tale.count = tale.count.saturating_add(1);
+                tale.last = now;
+            }
+            None => self.more = self.more.saturating_add(1),
+        }
+        None
+    }
+
+    /// What has come since the last call of this; `None` if nothing has.
+    pub(super) fn news(&mut self) -> Option<News> {
+        let fresh = self.tales.iter_mut().filter(|(_, tale)| tale.count > tale.told);
+        let refusals: Vec<Told> = fresh
+            .map(|(refusal, tale)| {
+                tale.told = tale.count;
+                told(refusal, tale)
+            })
+            .collect();
+        if refusals.is_empty() && self.more == self.more_told {
+            return None;
+        }
+        self.more_told = self.more;
+        Some(News { refusals, more: self.more })
+    }
+}
+
+fn told(refusal: &Refusal, tale: &Tale) -> Told {
+    let arguments = refusal.arguments.iter().enumerate();
+    Told {
+        syscall: syscall_name(refusal.architecture, refusal.number),
+        number: refusal.number,
+        architecture: architecture_name(refusal.architecture)
+            .map_or_else(|| format!("{:#x}", refusal.architecture), str::to_owned),
+        arguments: arguments.filter_map(|(index, value)| Some((index, format!("{:#x}", (*value)?)))).collect(),
+        errno: refusal.errno,
+        count: tale.count,
+        first: time(tale.first),
+        last: time(tale.last),
+        pid: tale.pid,
+        command: tale.command.clone(),
+    }
+}
+
+fn time(when: SystemTime) -> String {
+    DateTime::<Utc>::from(when).to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use palisade_seccomp::Verdict;
+
+    use super::*;
+
+    fn refused(name: &str, arguments: [u64; 6], looked_at: [bool; 6]) -> Refusal {
+        let call = Call::native(name, arguments).unwrap();
+        Refusal::new(&call, &Answer { verdict: Verdict::Errno(1), looked_at }, 1)
+    }
+
+    fn who() -> (u32, String) {
+        (7, "sh".to_owned())
+    }
+
+    const FIRST: [bool; 6] = [true, false, false, false, false, false];
+
+    #[test]
+    fn calls_that_differ_in_what_did_not_decide_are_one() {
+        let mut refusals = Refusals::default();
+        let now = SystemTime::UNIX_EPOCH;
+        let told = refusals.count(refused("socket", [38, 1, 2, 3, 4, 5], FIRST), now, who).unwrap();
+        let json = serde_json::to_value(&told).unwrap();
+        assert_eq!(
+            (json["syscall"].as_str(), json["arguments"]["0"].as_str(), json["pid"].as_u64()),
+            (Some("socket"), Some("0x26"), Some(7))
+        );
+        assert!(json["arguments"].get("1").is_none());
+        assert!(refusals.count(refused("socket", [38, 9, 9, 9, 9, 9], FIRST), now, who).is_none());
+        assert!(refusals.count(refused("socket", [40, 1, 2, 3, 4, 5], FIRST), now, who).is_some());
+        let news = refusals.news().unwrap();
+        assert_eq!(
+            (news.refusals.len(), news.refusals[0].count, news.more),
+            (1, 2, 0),
+            "the other was told of when it came"
+        );
+        assert!(refusals.news().is_none());
+    }
+
+    #[test]
+    fn a_flood_of_different_ones_does_not_grow_the_table() {
+        let mut refusals = Refusals::default();
+        let all = 10 * MOST as u64;
+        let told = (0..all).filter_map(|family| {
+            refusals.count(refused("socket", [family, 0, 0, 0, 0, 0], FIRST), SystemTime::UNIX_EPOCH, who)
+        });
+        assert_eq!(told.count(), MOST);
+        assert_eq!(refusals.tales.len(), MOST);
+        let news = refusals.news().unwrap();
+        assert_eq!((news.refusals.len() as u64, news.more), (0, all - MOST as u64));
+        assert!(refusals.count(refused("socket", [0, 0, 0, 0, 0, 0], FIRST), SystemTime::UNIX_EPOCH, who).is_none());
+        assert_eq!(refusals.news().unwrap().refusals.len(), 1);
+    }
+}

@@ -1,0 +1,24 @@
+//! Whose calls they are.
+
+use std::path::PathBuf;
+
+use palisade_policy::{AuditSettings, Identity};
+
+/// A container, as the audit log tells of it.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// containerd's namespace.
+    pub namespace: String,
+    /// The container.
+    pub id: String,
+    /// What CRI says of pod and container.
+    pub identity: Identity,
+    /// SHA-256 of the policy file, or `builtin`.
+    pub policy: String,
+    /// The profile in force.
+    pub profile: String,
+    /// Where refused calls are recorded.
+    pub audit: AuditSettings,
+    /// The directory of what containers were seen to call.
+    pub records: PathBuf,
+}
