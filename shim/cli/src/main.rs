@@ -9,6 +9,7 @@ mod policy;
 mod replay;
 mod report;
 mod schema;
+mod seccomp;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -46,6 +47,7 @@ fn run(command: Command, out: &mut Vec<u8>) -> Result<Verdict, CliError> {
         Command::Check(arguments) => check::run(&arguments, out),
         Command::Explain(arguments) => explain::run(&arguments, out),
         Command::Policy(command) => policy::run(command, out),
+        Command::Seccomp(command) => seccomp::run(command, out),
         Command::Replay(arguments) => replay::run(&arguments, out),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "palisade", out);

@@ -40,7 +40,8 @@ impl Verdict {
     }
 
     /// How strict it is, whatever its errno: a call that returns another number runs no more.
-    pub(crate) fn strictness(self) -> Self {
+    #[must_use]
+    pub fn strictness(self) -> Self {
         match self {
             Self::Errno(_) => Self::Errno(EPERM),
             other => other,

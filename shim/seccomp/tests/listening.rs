@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn as_many_as_jumps_can_skip_are_left_unasked() {
-        let filter = compile(&profile_for(BuiltinProfile::Baseline, &Capabilities::new()).unwrap()).unwrap();
+        let filter = compile(&profile_for(BuiltinProfile::RuntimeDefault, &Capabilities::new()).unwrap()).unwrap();
         let names: Vec<&str> = (0..480).filter_map(|number| syscall_name(native(), number)).collect();
         let recording = filter.recording(&names);
         let unasked = (0..480).filter(|number| {
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn the_arguments_that_decide_are_those_looked_at() {
-        let profile = profile_for(BuiltinProfile::Restricted, &Capabilities::new()).unwrap();
+        let profile = profile_for(BuiltinProfile::Strict, &Capabilities::new()).unwrap();
         let filter = compile(&profile).unwrap();
         let judge = verdicts(&profile).unwrap();
         let decided = |name: &str, arguments: [u64; 6]| {
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn what_is_no_program_has_no_answer() {
-        let profile = profile_for(BuiltinProfile::Restricted, &Capabilities::new()).unwrap();
+        let profile = profile_for(BuiltinProfile::Strict, &Capabilities::new()).unwrap();
         let filter = compile(&profile).unwrap();
         let mut bytes = filter.to_bytes();
         let end = bytes.len();

@@ -42,6 +42,12 @@ impl Target {
         Self { audit, number, last }
     }
 
+    /// Whether it has a call of that name.
+    #[must_use]
+    pub fn has(&self, syscall: &str) -> bool {
+        self.number(syscall).is_some()
+    }
+
     pub(super) fn audit(&self) -> u32 {
         self.audit
     }

@@ -276,7 +276,7 @@ mod tests {
     /// Whether a descriptor may be opened with a mode is the policy's, though opening is in the base set.
     #[test]
     fn what_the_profile_in_force_refused_stays_refused() {
-        let within = profile_for(BuiltinProfile::Restricted, &Capabilities::new()).unwrap();
+        let within = profile_for(BuiltinProfile::Strict, &Capabilities::new()).unwrap();
         let text = seen(&[("socket", INET), ("fchmod", [3, 0o644, 0, 0, 0, 0])])
             .profile("a test", &[within.clone(), within])
             .unwrap();

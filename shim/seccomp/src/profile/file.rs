@@ -236,5 +236,9 @@ fn head(written: &Written) -> LinuxSeccomp {
 }
 
 pub(super) fn wrong(file: &str, comment: &str, reason: &'static str) -> ProfileError {
-    ProfileError::Entry { file: file.to_owned(), comment: comment.to_owned(), reason }
+    let file = file.to_owned();
+    match comment {
+        "" => ProfileError::Whole { file, reason },
+        comment => ProfileError::Entry { file, comment: comment.to_owned(), reason },
+    }
 }

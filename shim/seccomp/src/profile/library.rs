@@ -77,6 +77,19 @@ impl Library {
         Ok(self)
     }
 
+    /// The profile in a file that is not part of the library, which it may include from. `name` is what it is called.
+    ///
+    /// # Errors
+    ///
+    /// It is wrong, or a set that is there to be included.
+    pub fn read(&self, name: &str, text: &str) -> Result<SeccompProfile, ProfileError> {
+        let own = |known: &str| self.own.get(known).map(|(text, _)| text.as_ref());
+        let text = |known: &str| if known == name { Some(text) } else { own(known).or_else(|| shipped_text(known)) };
+        let file = Reader { text: &text, kernel: self.kernel }.read(name)?;
+        file.default()?;
+        Ok(SeccompProfile::own(Arc::new(file)))
+    }
+
     /// The profile of that name.
     ///
     /// # Errors

@@ -169,6 +169,14 @@ pub enum ProfileError {
         /// The name.
         file: String,
     },
+    /// The file as a whole makes no sense.
+    #[error("seccomp profile {file}: {reason}")]
+    Whole {
+        /// The name of the file.
+        file: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// The profile as a whole is refused.
     #[error("seccomp profile {file} is refused")]
     Refused {
