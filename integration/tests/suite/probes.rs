@@ -112,7 +112,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("quotactl", Plain).unless(ENOSYS),
     row("push-terminal-input", Privileged).unless(EIO).baseline(),
     row("push-input-upper-half", Privileged).unless(EIO).baseline(),
-    row("call-32-bit", Plain).unless(SIGSEGV),
+    row("call-32-bit", Plain).unless(SIGSEGV).baseline(),
     row("call-x32", Plain).unless(ENOSYS),
     row("socket-alg", Plain).unless(EAFNOSUPPORT),
     row("socket-alg-upper-half", Plain).unless(EAFNOSUPPORT),

@@ -162,6 +162,7 @@ fn allowed(rule: &Rule) -> Value {
             "pattern": "^(/dev/(fuse|kvm|net/tun|vhost-net)|/[^ ]+ [bc] [0-9]+:[0-9]+)$",
             "description": "Path, type and numbers, such as \"/dev/nvidia0 c 195:0\".",
         }),
+        "linux.seccomp.arch" => json!({"enum": ["x86", "x32", "arm"]}),
         _ => json!({"type": "string", "pattern": r"^(?!\*$)\S+$"}),
     }
 }

@@ -111,7 +111,7 @@ fn show(
     out: &mut Vec<u8>,
 ) -> Result<Verdict, CliError> {
     if format == SeccompFormat::Json {
-        serde_json::to_writer_pretty(&mut *out, &profile.resolve(bounding)?)?;
+        serde_json::to_writer_pretty(&mut *out, &profile.resolve(bounding, &[])?)?;
         writeln!(out)?;
         return Ok(Verdict::Fine);
     }

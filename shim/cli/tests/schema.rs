@@ -64,6 +64,8 @@ mod schema {
         (true, "mitigations = ['io-uring']"),
         (false, "mitigations = 'io-uring'"),
         (false, "mitigations = ['']"),
+        (true, "[profiles.restricted.rules.'linux.seccomp.arch']\nallow = ['x86', 'arm']"),
+        (false, "[profiles.restricted.rules.'linux.seccomp.arch']\nallow = ['x86_64']"),
         (true, "[profiles.restricted.rules.'mount.host-path']\nallow = ['/srv/data:ro', '/srv/more']"),
         (false, "[profiles.restricted.rules.'mount.host-path']\nallow = ['srv']"),
         (true, "[profiles.restricted.rules.'task.stdio']\nallow = ['/srv/logs', 'binary:///usr/bin/nerdctl']"),

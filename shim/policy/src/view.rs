@@ -119,6 +119,7 @@ fn setting(settings: &Settings, rule: &str, key: &str) -> Value {
         ("mount.host-path", "allow") => settings.host_paths.iter().map(host_path).collect(),
         ("mount.type", "allow") => json!(settings.mount_types),
         ("linux.devices", "allow") => settings.devices.iter().map(device).collect(),
+        ("linux.seccomp.arch", "allow") => settings.architectures.iter().map(|known| json!(known.name())).collect(),
         ("hooks", "allow") => json!(settings.hooks),
         ("annotations" | "update.annotations", "allow") => json!(settings.annotations),
         ("linux.sysctl", "allow") => json!(settings.sysctls),

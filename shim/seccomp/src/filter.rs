@@ -14,12 +14,14 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use oci_spec::OciSpecError;
-use oci_spec::runtime::{Arch, LinuxSeccomp, LinuxSeccompFilterFlag};
+use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompFilterFlag};
 
+use crate::architecture::Architecture;
+use crate::counterpart;
 use crate::read::{self, Rules};
 use crate::refused::RefusedProfile;
 use crate::region::{self, Region, TooManyPieces};
-use crate::verdict::{EPERM, Verdict};
+use crate::verdict::{ENOSYS, EPERM, Verdict};
 use crate::write;
 
 /// Calls that get one verdict.
@@ -43,6 +45,8 @@ pub(crate) enum Pieces {
 pub(crate) struct Filter<'a> {
     default: Verdict,
     flags: Option<BTreeSet<Flag>>,
+    /// The architectures whose calls are judged; the native one always is.
+    architectures: BTreeSet<Architecture>,
     /// Sorted by name, each once.
     syscalls: Vec<(&'a str, Pieces)>,
 }
@@ -71,14 +75,14 @@ impl<'a> Filter<'a> {
         let default = Verdict::read(profile.default_action(), profile.default_errno_ret(), "/defaultAction")?;
         read::refuse_listener(profile)?;
         let filter = Self::new(default, read::rules(profile)?);
-        Ok(Self { flags: read::flags(profile)?, ..filter })
+        Ok(Self { flags: read::flags(profile)?, architectures: read::architectures(profile), ..filter })
     }
 
-    /// A filter of these rules that leaves the flags to the runtime.
+    /// A filter of these rules for native calls that leaves the flags to the runtime.
     pub(crate) fn new(default: Verdict, rules: Rules<'a>) -> Self {
         let mut rules = rules;
         let syscalls = rules.by_name().map(|(name, decided)| (name, pieces_of(decided, default))).collect();
-        Self { default, flags: None, syscalls }
+        Self { default, flags: None, architectures: BTreeSet::new(), syscalls }
     }
 
     /// The same with these flags; `None` leaves them to the runtime.
@@ -91,16 +95,55 @@ impl<'a> Filter<'a> {
         Self { flags: other.flags.clone(), ..self }
     }
 
-    /// The OCI profile that says the same for the native architecture.
+    /// The same also for calls of `architectures`, where they can be judged: calls that only they have are judged as
+    /// those that they stand for.
+    pub(crate) fn also_for(mut self, architectures: &[Architecture]) -> Self {
+        let restricts = |name: &str, from: usize| {
+            self.pieces(name).is_some_and(|pieces| pieces.each().any(|piece| piece.region.restricts_from(from)))
+        };
+        if architectures.is_empty() || counterpart::SHIFTED.iter().any(|(name, from)| restricts(name, *from)) {
+            return self;
+        }
+        let missing = counterpart::of(architectures).filter(|(name, _)| self.pieces(name).is_none());
+        let found: Vec<_> = missing.map(|(name, meant)| (name, Pieces::Whole(self.of_all(meant)))).collect();
+        self.syscalls.extend(found);
+        self.syscalls.sort_unstable_by_key(|(name, _)| *name);
+        self.architectures.extend(architectures);
+        self
+    }
+
+    /// The same without calls that cannot be made where only its architectures run.
+    pub(crate) fn without_the_impossible(mut self) -> Self {
+        self.syscalls.retain(|(name, _)| counterpart::can_be_made(name, &self.architectures));
+        self
+    }
+
+    /// The verdict on a call that may do what any of these does and does not show which: none that depends on arguments.
+    fn of_all(&self, meant: &[&str]) -> Verdict {
+        let verdicts = meant.iter().map(|name| match self.pieces(name) {
+            Some(Pieces::Whole(verdict)) => Some(*verdict),
+            Some(Pieces::Parts(_)) => None,
+            None => Some(self.default),
+        });
+        common(verdicts, self.default)
+    }
+
+    fn pieces(&self, name: &str) -> Option<&Pieces> {
+        let at = self.syscalls.binary_search_by_key(&name, |(known, _)| known).ok()?;
+        self.syscalls.get(at).map(|(_, pieces)| pieces)
+    }
+
+    /// The OCI profile that says the same for a machine of this architecture.
     ///
     /// A system call that would need more than [`write::MAX_RULES`] entries is narrowed to what fits, and stopped
     /// for all arguments if nothing does.
-    pub(crate) fn write(&self, architecture: Arch) -> Result<LinuxSeccomp, OciSpecError> {
+    pub(crate) fn write(&self, native: Architecture) -> Result<LinuxSeccomp, OciSpecError> {
         let (action, errno) = self.default.write();
         let mut written = LinuxSeccomp::default();
         written.set_default_action(action);
         written.set_default_errno_ret(errno);
-        written.set_architectures(Some(vec![architecture]));
+        let others = native.others().iter().filter(|other| self.architectures.contains(other));
+        written.set_architectures(Some([native].iter().chain(others).map(|architecture| architecture.oci()).collect()));
         written.set_flags(self.flags.as_ref().map(|flags| flags.iter().map(|flag| flag.write()).collect()));
         written.set_syscalls(Some(write::entries(self.default, &self.syscalls)?));
         Ok(written)
@@ -108,17 +151,15 @@ impl<'a> Filter<'a> {
 
     /// The verdict on one call.
     pub(crate) fn verdict(&self, name: &str, arguments: [u64; 6]) -> Verdict {
-        match self.syscalls.binary_search_by_key(&name, |(known, _)| known) {
-            Ok(at) => self.syscalls.get(at).map_or(self.default, |(_, pieces)| pieces.verdict(arguments, self.default)),
-            Err(_) => self.default,
-        }
+        self.pieces(name).map_or(self.default, |pieces| pieces.verdict(arguments, self.default))
     }
 
-    /// For every call the stricter of the two verdicts.
+    /// For every call the stricter of the two verdicts, without those that none of the common architectures has.
     pub(crate) fn stricter(&self, other: &Self) -> Self {
         let mut syscalls = Vec::with_capacity(self.syscalls.len().max(other.syscalls.len()));
         let (mut ours, mut theirs) = (self.syscalls.iter().peekable(), other.syscalls.iter().peekable());
         let (our_default, their_default) = (Pieces::Whole(self.default), Pieces::Whole(other.default));
+        let architectures = &self.architectures & &other.architectures;
         loop {
             let order = match (ours.peek(), theirs.peek()) {
                 (None, None) => break,
@@ -130,6 +171,9 @@ impl<'a> Filter<'a> {
             let own = if order.is_le() { ours.next() } else { None };
             let others = if order.is_ge() { theirs.next() } else { None };
             let Some((name, _)) = own.or(others) else { break };
+            if !counterpart::can_be_made(name, &architectures) {
+                continue;
+            }
             let one = own.map_or(&our_default, |(_, pieces)| pieces);
             let another = others.map_or(&their_default, |(_, pieces)| pieces);
             syscalls.push((*name, one.stricter(another)));
@@ -137,6 +181,7 @@ impl<'a> Filter<'a> {
         Self {
             default: self.default.max(other.default),
             flags: stricter_flags(self.flags.as_ref(), other.flags.as_ref()),
+            architectures,
             syscalls,
         }
     }
@@ -148,8 +193,7 @@ impl Filter<'_> {
     pub(crate) fn settled(mut self, ours: &Self, origin: Origin) -> Self {
         let whole = Pieces::Whole(ours.default);
         for (name, pieces) in &mut self.syscalls {
-            let own = ours.syscalls.binary_search_by_key(name, |(known, _)| *known);
-            let own = own.ok().and_then(|at| ours.syscalls.get(at)).map_or(&whole, |(_, own)| own);
+            let own = ours.pieces(name).unwrap_or(&whole);
             if origin == Origin::Given || pieces != own {
                 *pieces = settle(std::mem::replace(pieces, Pieces::Whole(self.default)), own, self.default);
             }
@@ -224,6 +268,16 @@ pub fn verdict(profile: &LinuxSeccomp, syscall: &str, arguments: [u64; 6]) -> Re
 pub fn verdicts(profile: &LinuxSeccomp) -> Result<impl Fn(&str, [u64; 6]) -> Verdict, RefusedProfile> {
     let filter = Filter::read(profile)?;
     Ok(move |syscall: &str, arguments| filter.verdict(syscall, arguments))
+}
+
+/// The verdict on a call that stands for calls with these verdicts; `None` is one that depends on arguments.
+pub(crate) fn common(mut verdicts: impl Iterator<Item = Option<Verdict>>, default: Verdict) -> Verdict {
+    let hidden = if matches!(default, Verdict::Errno(_)) { Verdict::Errno(ENOSYS) } else { default };
+    let Some(first) = verdicts.next().flatten() else { return hidden };
+    let alike = |first: Verdict, next: Option<Verdict>| {
+        next.filter(|next| *next == first || first.max(*next).runs()).map(|next| first.max(next))
+    };
+    verdicts.try_fold(first, alike).unwrap_or(hidden)
 }
 
 /// The pieces of one system call: the strictest entries first, each less strict one without what they took.

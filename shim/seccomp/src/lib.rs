@@ -15,6 +15,7 @@ mod architecture;
 mod argument;
 #[cfg(feature = "compile")]
 mod compile;
+mod counterpart;
 mod filter;
 #[cfg(feature = "compile")]
 mod learned;
@@ -27,7 +28,7 @@ mod tighten;
 mod verdict;
 mod write;
 
-pub use architecture::UnsupportedArchitecture;
+pub use architecture::{Architecture, UnknownArchitecture, UnsupportedArchitecture};
 #[cfg(feature = "compile")]
 pub use compile::{
     Answer, Call, CompileError, CompiledFilter, CorruptFilter, Instruction, Target, architecture_name, compile,
@@ -39,6 +40,7 @@ pub use learned::{LearnError, Seen, UNASKED, Values};
 pub use look::{CallDecision, CallDifference, CallView};
 pub use profile::{
     BuiltinProfile, KernelVersion, Library, Mitigation, ProfileError, SeccompProfile, UnknownProfile, profile_for,
+    profile_with,
 };
 pub use refused::RefusedProfile;
 pub use tighten::{TightenError, tighten};

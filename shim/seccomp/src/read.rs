@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompArg, LinuxSeccompFilterFlag, LinuxSeccompOperator};
 
+use crate::architecture::Architecture;
 use crate::argument::ArgumentSet;
 use crate::filter::Flag;
 use crate::refused::RefusedProfile;
@@ -55,6 +56,11 @@ pub(crate) fn refuse_listener(profile: &LinuxSeccomp) -> Result<(), RefusedProfi
         Some((place, _)) => Err(RefusedProfile::Listener { place: place.to_owned() }),
         None => Ok(()),
     }
+}
+
+/// The architectures beside the native one, which always counts. Of one that no machine with filters runs there are no calls.
+pub(crate) fn architectures(profile: &LinuxSeccomp) -> BTreeSet<Architecture> {
+    profile.architectures().iter().flatten().filter_map(|arch| Architecture::of(*arch)).collect()
 }
 
 pub(crate) fn flags(profile: &LinuxSeccomp) -> Result<Option<BTreeSet<Flag>>, RefusedProfile> {

@@ -32,6 +32,11 @@ impl Region {
         &self.0
     }
 
+    /// Whether an argument of this index or a later one is not free.
+    pub(crate) fn restricts_from(&self, index: usize) -> bool {
+        self.0.iter().skip(index).any(|set| *set != ArgumentSet::ALL)
+    }
+
     /// Whether a call with these arguments is inside.
     pub(crate) fn holds(&self, arguments: [u64; ARGUMENTS]) -> bool {
         self.0.iter().zip(arguments).all(|(set, argument)| set.holds(argument))

@@ -3,7 +3,7 @@
 use oci_spec::OciSpecError;
 use oci_spec::runtime::LinuxSeccomp;
 
-use crate::architecture::{self, UnsupportedArchitecture};
+use crate::architecture::{Architecture, UnsupportedArchitecture};
 use crate::filter::{Filter, Origin};
 use crate::profile::ProfileError;
 use crate::refused::RefusedProfile;
@@ -35,8 +35,8 @@ pub enum TightenError {
 /// Both profiles are read in their strictest sense where the OCI runtime-spec is silent: of several matching entries
 /// the strictest wins, and two conditions on one argument are AND where they let a call run and OR where they stop
 /// it. The result means the same to every runtime: its entries do not overlap and name no argument index twice. It is
-/// for the native architecture only, whatever `own` lists: calls of another architecture (x86 and x32 on x86_64) are
-/// killed or refused by the runtime.
+/// for the architectures that both list, the native one always among them: calls of another one (x86 and x32 on
+/// x86_64) are killed or refused by the runtime.
 ///
 /// A system call whose common part would need more than 96 entries is narrowed to arguments below 2^32, and then
 /// to nothing; so is one that would come out narrower if the result were combined with `ours` anew.
@@ -56,5 +56,5 @@ pub fn tighten(ours: &LinuxSeccomp, own: &LinuxSeccomp) -> Result<LinuxSeccomp, 
 /// The same, of profiles that are read or about to be.
 pub(crate) fn combined(ours: &Filter<'_>, own: &LinuxSeccomp, origin: Origin) -> Result<LinuxSeccomp, TightenError> {
     let own = Filter::read(own).map_err(TightenError::Own)?;
-    ours.stricter(&own).settled(ours, origin).write(architecture::native()?).map_err(TightenError::Write)
+    ours.stricter(&own).settled(ours, origin).write(Architecture::native()?).map_err(TightenError::Write)
 }

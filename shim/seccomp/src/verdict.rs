@@ -29,6 +29,9 @@ pub enum Verdict {
 /// What SCMP_ACT_ERRNO returns without `errnoRet`: EPERM (OCI runtime-spec, config-linux.md, "Seccomp").
 pub(crate) const EPERM: u16 = 1;
 
+/// What a kernel answers that does not have the call, so that callers fall back.
+pub(crate) const ENOSYS: u16 = 38;
+
 /// The kernel's MAX_ERRNO: a larger value is cut to it (seccomp(2)).
 const MAX_ERRNO: u32 = 4095;
 

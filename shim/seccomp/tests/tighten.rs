@@ -14,7 +14,8 @@ mod tests {
         LinuxSeccompFilterFlag as Flag, LinuxSeccompOperator as Op, LinuxSyscall,
     };
     use palisade_seccomp::{
-        BuiltinProfile, RefusedProfile, SeccompProfile, TightenError, Verdict, profile_for, tighten, verdict,
+        Architecture, BuiltinProfile, RefusedProfile, SeccompProfile, TightenError, Verdict, profile_for, profile_with,
+        tighten, verdict,
     };
     use proptest::prelude::*;
 
@@ -229,6 +230,27 @@ mod tests {
         assert_eq!(both.architectures(), &Some(vec![native()]));
     }
 
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn a_combination_is_for_the_architectures_that_both_list() {
+        let list =
+            |names: &[&str]| json(&format!(r#"{{ "defaultAction": "SCMP_ACT_ALLOW", "architectures": {names:?} }}"#));
+        let (native, x86, x32, arm) = ("SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_ARM");
+        let cases: [(&[&str], &[&str], &[Arch]); 5] = [
+            (&[native, x86, x32], &[native, x86, x32], &[Arch::ScmpArchX86_64, Arch::ScmpArchX86, Arch::ScmpArchX32]),
+            (&[x86], &[x32, x86], &[Arch::ScmpArchX86_64, Arch::ScmpArchX86]),
+            (&[native, x86], &[native, x32], &[Arch::ScmpArchX86_64]),
+            (&[native, x86], &[], &[Arch::ScmpArchX86_64]),
+            (&[x86, arm], &[x86, arm], &[Arch::ScmpArchX86_64, Arch::ScmpArchX86]),
+        ];
+        for (ours, own, expected) in cases {
+            let both = tighten(&list(ours), &list(own)).unwrap();
+            assert_eq!(both.architectures().as_deref(), Some(expected), "{ours:?} {own:?}");
+            let swapped = tighten(&list(own), &list(ours)).unwrap();
+            assert_eq!(swapped, both);
+        }
+    }
+
     /// The three ranges that container runtimes write for socket, over ours by the lower half: few rules come out,
     /// and what the 64-bit comparison lets through does not.
     #[test]
@@ -277,9 +299,13 @@ mod tests {
         {
             let profile = profile_for(ours, &bounding).unwrap();
             assert_eq!(tighten(&profile, &profile).unwrap(), profile, "{ours}");
-            assert_eq!(SeccompProfile::from(ours).tighten(&bounding, &profile).unwrap(), profile, "{ours}");
+            assert_eq!(SeccompProfile::from(ours).tighten(&bounding, &[], &profile).unwrap(), profile, "{ours}");
             let open = json(r#"{ "defaultAction": "SCMP_ACT_ALLOW" }"#);
-            assert_eq!(SeccompProfile::from(ours).tighten(&bounding, &open).unwrap(), profile, "{ours}");
+            let x86 = [Architecture::X86];
+            let wider = profile_with(ours, &bounding, &x86).unwrap();
+            assert_eq!(tighten(&wider, &wider).unwrap(), wider, "{ours}");
+            assert_eq!(SeccompProfile::from(ours).tighten(&bounding, &x86, &wider).unwrap(), wider, "{ours}");
+            assert_eq!(SeccompProfile::from(ours).tighten(&bounding, &[], &open).unwrap(), profile, "{ours}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use palisade_seccomp::Architecture;
 use toml::Spanned;
 
 use super::error::{Place, PolicyError};
@@ -33,6 +34,10 @@ pub(super) fn set_allow(
             let entries = allow.get_ref().iter().map(|entry| allowed_device(entry, &key, place));
             settings.devices = entries.collect::<Result<_, _>>()?;
         }
+        "linux.seccomp.arch" => {
+            let entries = allow.get_ref().iter().map(|entry| architecture(entry, &key, place));
+            settings.architectures = entries.collect::<Result<_, _>>()?;
+        }
         "hooks" => settings.hooks = paths()?,
         "mount.type" => settings.mount_types = words()?,
         "linux.sysctl" => settings.sysctls = words()?,
@@ -57,6 +62,20 @@ pub(super) fn capability_names(
         })
     };
     names.get_ref().iter().map(one).collect()
+}
+
+/// An architecture that some machine runs beside its own.
+fn architecture(name: &Spanned<String>, key: &str, place: &Place) -> Result<Architecture, PolicyError> {
+    let mut beside = Architecture::ALL.iter().flat_map(|native| native.others());
+    let known = beside.find(|known| known.name() == name.get_ref());
+    known.copied().ok_or_else(|| {
+        place.wrong(
+            name.span(),
+            key,
+            "holds no other architecture",
+            "choose of x86, x32 and arm; the native one always runs",
+        )
+    })
 }
 
 /// An absolute path without dots, and not the root.

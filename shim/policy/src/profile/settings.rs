@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use palisade_seccomp::{BuiltinProfile, SeccompProfile};
+use palisade_seccomp::{Architecture, BuiltinProfile, SeccompProfile};
 
 use crate::capability::{CapabilitySet, constant};
 use crate::profile::Builtin;
@@ -16,6 +16,8 @@ pub(crate) struct Settings {
     pub(crate) capabilities: CapabilitySet,
     /// The system call profile, less what the policy's mitigations take away.
     pub(crate) seccomp: SeccompProfile,
+    /// Whose system calls run beside the native ones.
+    pub(crate) architectures: Vec<Architecture>,
     pub(crate) host_paths: Vec<AllowedPath>,
     pub(crate) mount_types: Vec<String>,
     pub(crate) devices: Vec<AllowedDevice>,
@@ -80,16 +82,22 @@ const RESTRICTED_CAPABILITIES: &[&str] = &["CAP_NET_BIND_SERVICE"];
 /// is not on it but which containerd gives every container.
 const BASELINE_CAPABILITIES: &[&str] = crate::rules::CONTAINERD_DEFAULTS;
 
+/// 32-bit programs, which container runtimes let run. x32 is not there: next to no program uses it.
+const BASELINE_ARCHITECTURES: &[Architecture] = &[Architecture::X86, Architecture::Arm];
+
 impl Settings {
     pub(crate) fn of(builtin: Builtin) -> Self {
-        let (names, seccomp) = match builtin {
-            Builtin::Restricted => (RESTRICTED_CAPABILITIES, BuiltinProfile::Strict),
-            Builtin::Baseline | Builtin::Privileged => (BASELINE_CAPABILITIES, BuiltinProfile::RuntimeDefault),
+        let (names, seccomp, architectures): (_, _, &[Architecture]) = match builtin {
+            Builtin::Restricted => (RESTRICTED_CAPABILITIES, BuiltinProfile::Strict, &[]),
+            Builtin::Baseline | Builtin::Privileged => {
+                (BASELINE_CAPABILITIES, BuiltinProfile::RuntimeDefault, BASELINE_ARCHITECTURES)
+            }
         };
         Self {
             user: NonRootUser { uid: NON_ROOT_ID, gid: NON_ROOT_ID },
             capabilities: constant(names),
             seccomp: seccomp.into(),
+            architectures: architectures.to_vec(),
             host_paths: Vec::new(),
             mount_types: Vec::new(),
             devices: Vec::new(),

@@ -2,6 +2,7 @@
 
 use oci_spec::runtime as oci;
 use oci_spec::runtime::Arch;
+use palisade_seccomp::Architecture;
 use serde_json::{Value, json};
 
 use crate::draft::Draft;
@@ -10,29 +11,32 @@ use crate::sheet::{Found, Sheet};
 
 const PLACE: &str = "/linux/seccomp";
 
-/// The 32-bit and x32 call tables reach socketcall, whose arguments a filter cannot see: that was the way
-/// round the AF_ALG filter of CVE-2026-31431.
-pub(super) fn architectures(draft: &mut Draft, _: &Case<'_>, sheet: &mut Sheet) {
+/// Each architecture has numbers and calls of its own. 32-bit x86 has `socketcall`, whose arguments a filter cannot see: that
+/// was the way round the AF_ALG filter of CVE-2026-31431. So it gets ENOSYS where the calls behind it are judged by their
+/// arguments, here as in every profile; what that costs is sockets for 32-bit programs whose libc knows nothing else.
+pub(super) fn architectures(draft: &mut Draft, case: &Case<'_>, sheet: &mut Sheet) {
     let Some(own) = draft.linux.seccomp.as_mut() else { return };
     let listed = own.architectures().clone().unwrap_or_default();
-    let kept: Vec<Arch> = listed.iter().copied().filter(|arch| is_native(*arch)).collect();
+    let kept: Vec<Arch> = listed.iter().copied().filter(|arch| is_let(*arch, case)).collect();
     if kept == listed {
         return;
     }
-    let found = Found::new(format!("{PLACE}/architectures"), json!(listed), "other than the native system calls");
+    let found = Found::new(
+        format!("{PLACE}/architectures"),
+        json!(listed),
+        "system calls of an architecture that is not listed",
+    );
     if sheet.mends(found, json!(kept)) {
         own.set_architectures(Some(kept));
     }
 }
 
-fn is_native(arch: Arch) -> bool {
-    let native = match std::env::consts::ARCH {
-        "x86_64" => Some(Arch::ScmpArchX86_64),
-        "aarch64" => Some(Arch::ScmpArchAarch64),
-        "riscv64" => Some(Arch::ScmpArchRiscv64),
-        _ => None,
-    };
-    arch == Arch::ScmpArchNative || Some(arch) == native
+/// Whether it is the native one, or one that this machine may run and the profile lists.
+fn is_let(arch: Arch, case: &Case<'_>) -> bool {
+    let native = Architecture::native().ok();
+    let beside = native.map(Architecture::others).unwrap_or_default();
+    let listed = beside.iter().filter(|other| case.settings.architectures.contains(other));
+    arch == Arch::ScmpArchNative || native.iter().chain(listed).any(|known| known.oci() == arch)
 }
 
 /// PSS, CIS-D 5.22. The profile made for the capabilities that are left, never looser than the
@@ -41,10 +45,10 @@ pub(super) fn judge(draft: &mut Draft, case: &Case<'_>, sheet: &mut Sheet) {
     let bounding = draft.process.capabilities.write().bounding().clone().unwrap_or_default();
     let own = draft.linux.seccomp.as_ref();
     let before = own.map_or(Value::Null, |own| Value::String(summary(own)));
-    let ours = &case.settings.seccomp;
+    let (ours, others) = (&case.settings.seccomp, case.settings.architectures.as_slice());
     let decided = match own {
-        None => ours.resolve(&bounding).map_err(|error| describe(&error)),
-        Some(own) => ours.tighten(&bounding, own).map_err(|error| describe(&error)),
+        None => ours.resolve(&bounding, others).map_err(|error| describe(&error)),
+        Some(own) => ours.tighten(&bounding, others, own).map_err(|error| describe(&error)),
     };
     match decided {
         Err(reason) => sheet.refuses(Found::new(PLACE, before, reason), "a plain allow list"),

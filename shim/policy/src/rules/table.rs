@@ -514,12 +514,12 @@ pub static RULES: &[Rule] = &[
     },
     Rule {
         id: RuleId("linux.seccomp.arch"),
-        source: "Native system calls only. CVE-2026-31431",
+        source: "Native system calls, and those of architectures that the profile lists (baseline: 32-bit ones), where the calls behind socketcall and ipc are judged or ENOSYS. CVE-2026-31431",
         restricted: Mutate,
         baseline: Mutate,
         mutable: true,
         essential: false,
-        settings: &[],
+        settings: &[Setting::Allow],
         judge: Judge::Create(seccomp::architectures),
     },
     Rule {

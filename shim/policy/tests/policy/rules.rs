@@ -225,6 +225,9 @@ fn system_calls() {
         "linux.seccomp.arch",
         &[
             ("native", Clean, |s| s["linux"]["seccomp"]["architectures"] = json!(["SCMP_ARCH_NATIVE"])),
+            ("of 32 bits", Mutated, |s| {
+                s["linux"]["seccomp"]["architectures"] = json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"])
+            }),
             ("foreign", Mutated, |s| {
                 s["linux"]["seccomp"]["architectures"] = json!(["SCMP_ARCH_NATIVE", "SCMP_ARCH_S390X"])
             }),

@@ -1,47 +1,38 @@
 //! Deciding by the number of a call: a tree over sorted ranges, so that a filter of hundreds of calls takes a dozen comparisons.
 
+use std::collections::BTreeMap;
+
 use super::assemble::{Assembler, Position};
 use super::instruction::JUMP_IF_AT_LEAST;
 
-/// From this number to the next entry's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Range {
-    pub(super) start: u32,
-    pub(super) then: Position,
-}
+/// Where numbers go on, by number.
+pub(super) type Ways = BTreeMap<u32, Position>;
 
-/// The ranges in which these numbers, sorted and each once, go their own way and all others to `otherwise`.
-pub(super) fn ranges(numbers: impl Iterator<Item = (u32, Position)>, otherwise: Position) -> Vec<Range> {
-    let mut found = vec![Range { start: 0, then: otherwise }];
-    for (number, then) in numbers {
-        extend(&mut found, Range { start: number, then });
-        if let Some(start) = number.checked_add(1) {
-            extend(&mut found, Range { start, then: otherwise });
+/// The tree; the number is loaded. Each number of `decided` goes its own way, all others as the area that they are in;
+/// `areas` has their first numbers, 0 among them.
+pub(super) fn tree(program: &mut Assembler, areas: &Ways, decided: &Ways, otherwise: Position) -> Position {
+    let mut starts = areas.clone();
+    for (number, then) in decided {
+        let next = number.checked_add(1).and_then(|next| Some((next, areas.range(..=next).next_back()?)));
+        if let Some((next, (_, after))) = next {
+            starts.entry(next).or_insert(*after);
         }
+        starts.insert(*number, *then);
     }
-    // A range that the next one leaves empty, or that goes the way of the one before.
-    found.dedup_by(|next, before| next.then == before.then);
-    found
+    let mut ranges: Vec<(u32, Position)> = starts.into_iter().collect();
+    ranges.dedup_by(|next, before| next.1 == before.1);
+    branches(program, &ranges, otherwise)
 }
 
-/// Adds a range; one that would be empty gives way to it.
-pub(super) fn extend(ranges: &mut Vec<Range>, range: Range) {
-    if ranges.last().is_some_and(|last| last.start == range.start) {
-        ranges.pop();
-    }
-    ranges.push(range);
-}
-
-/// The tree; the number is loaded. `ranges` begin with number 0.
-pub(super) fn tree(program: &mut Assembler, ranges: &[Range], otherwise: Position) -> Position {
+fn branches(program: &mut Assembler, ranges: &[(u32, Position)], otherwise: Position) -> Position {
     match ranges {
         [] => otherwise,
-        [only] => only.then,
+        [(_, only)] => *only,
         _ => {
             let (below, from) = ranges.split_at(ranges.len().div_ceil(2));
-            let start = from.first().map_or(0, |range| range.start);
-            let upper = tree(program, from, otherwise);
-            let lower = tree(program, below, otherwise);
+            let start = from.first().map_or(0, |(start, _)| *start);
+            let upper = branches(program, from, otherwise);
+            let lower = branches(program, below, otherwise);
             program.branch(JUMP_IF_AT_LEAST, start, upper, lower)
         }
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::base::UNASKED;
 use super::seen::{Deciding, Seen, deciding};
-use crate::architecture::{self, UnsupportedArchitecture};
+use crate::architecture::{Architecture, UnsupportedArchitecture};
 use crate::tighten::{TightenError, tighten};
 
 /// ENOSYS: callers of `clone3` fall back to `clone`, whose flags a filter can see.
@@ -103,7 +103,7 @@ impl Seen {
             comment: String::new(),
             default_action: LinuxSeccompAction::ScmpActErrno,
             default_errno_ret: Some(EPERM),
-            architectures: vec![architecture::native()?],
+            architectures: vec![Architecture::native()?.oci()],
             syscalls,
         })
     }

@@ -7,9 +7,10 @@ use oci_spec::runtime::{Capabilities, Capability, LinuxSeccomp};
 
 use super::file::{ProfileFile, ReadEntry};
 use super::mitigation::Mitigation;
-use super::{BuiltinProfile, ProfileError, filter_for};
-use crate::architecture;
-use crate::filter::{Filter, Origin, Pieces, pieces_of};
+use super::{BuiltinProfile, ProfileError, also_here, filter_for};
+use crate::architecture::Architecture;
+use crate::counterpart;
+use crate::filter::{Filter, Origin, Pieces, common, pieces_of};
 use crate::tighten::{self, TightenError};
 use crate::verdict::Verdict;
 
@@ -64,45 +65,61 @@ impl SeccompProfile {
     /// The profile for a container that is left with these capabilities in its bounding set.
     ///
     /// Entries that depend on a capability are decided here, by the capabilities after hardening, not those that were
-    /// asked for. The result is for the native architecture only.
+    /// asked for. The result is for native calls and those of `architectures`, where this machine may run them. Calls that only these
+    /// have (`mmap2`, `socketcall`) get what the calls get that they stand for; where that depends on arguments they get ENOSYS, since
+    /// theirs are in memory or elsewhere. A profile that looks at an argument which another architecture passes in another place is for
+    /// native calls only.
     ///
     /// # Errors
     ///
     /// A broken profile file, or an architecture without filters. The container must then not be created.
-    pub fn resolve(&self, bounding: &Capabilities) -> Result<LinuxSeccomp, ProfileError> {
-        let (filter, origin) = self.filter(bounding)?;
+    pub fn resolve(
+        &self,
+        bounding: &Capabilities,
+        architectures: &[Architecture],
+    ) -> Result<LinuxSeccomp, ProfileError> {
+        let (filter, origin) = self.filter(bounding, architectures)?;
         let unwritten = |source| ProfileError::Write { file: self.name().to_owned(), source };
-        let native = architecture::native()?;
+        let native = Architecture::native()?;
         match origin {
             Origin::BuiltIn => filter.write(native).map_err(unwritten),
             Origin::Given => filter.as_ref().clone().settled(&filter, origin).write(native).map_err(unwritten),
         }
     }
 
-    /// [`tighten`](crate::tighten) with this profile, for a container that is left with these capabilities in its bounding set.
+    /// [`tighten`](crate::tighten) with what [`resolve`](Self::resolve) gives for the same capabilities and architectures.
     ///
     /// # Errors
     ///
     /// Those of [`tighten`](crate::tighten), and a broken profile file.
-    pub fn tighten(&self, bounding: &Capabilities, own: &LinuxSeccomp) -> Result<LinuxSeccomp, TightenError> {
-        let (ours, origin) = self.filter(bounding)?;
+    pub fn tighten(
+        &self,
+        bounding: &Capabilities,
+        architectures: &[Architecture],
+        own: &LinuxSeccomp,
+    ) -> Result<LinuxSeccomp, TightenError> {
+        let (ours, origin) = self.filter(bounding, architectures)?;
         tighten::combined(&ours, own, origin)
     }
 
     /// What it comes to with these capabilities.
-    pub(crate) fn filter(&self, bounding: &Capabilities) -> Result<(Arc<Filter<'_>>, Origin), ProfileError> {
-        let (filter, origin) = match &self.source {
-            Source::BuiltIn(builtin) => (filter_for(*builtin, bounding)?, Origin::BuiltIn),
-            Source::Own(file) => (Arc::new(file.resolve(bounding)?), Origin::Given),
+    fn filter(
+        &self,
+        bounding: &Capabilities,
+        architectures: &[Architecture],
+    ) -> Result<(Arc<Filter<'_>>, Origin), ProfileError> {
+        let mut left: Filter<'_> = match &self.source {
+            Source::BuiltIn(builtin) if self.mitigations.is_empty() => {
+                return Ok((filter_for(*builtin, bounding, architectures)?, Origin::BuiltIn));
+            }
+            Source::BuiltIn(builtin) => filter_for(*builtin, bounding, &[])?.as_ref().clone(),
+            Source::Own(file) => file.resolve(bounding)?,
         };
-        if self.mitigations.is_empty() {
-            return Ok((filter, origin));
-        }
-        let mut left: Filter<'_> = filter.as_ref().clone();
         for mitigation in &self.mitigations {
             left = left.stricter(&mitigation.filter().with_flags_of(&left));
         }
-        Ok((Arc::new(left), Origin::Given))
+        // Last, so that a call of another architecture that stands for one that was taken is taken as well.
+        Ok((Arc::new(also_here(left, architectures)?.without_the_impossible()), Origin::Given))
     }
 
     /// The profile's own file.
@@ -171,8 +188,25 @@ impl<'a> Indexed<'a> {
         self.entries.keys().chain(self.mitigations.iter().flat_map(BTreeMap::keys)).copied()
     }
 
-    /// The verdicts on one call.
+    /// The verdicts on one call. One that only another architecture has, and that no entry names, is judged by what it stands for.
     pub(crate) fn pieces(&self, name: &str, bounding: &Capabilities) -> Pieces {
+        let meant = counterpart::meant_by(name).filter(|_| !self.names_it(name));
+        meant.map_or_else(|| self.own_pieces(name, bounding), |meant| Pieces::Whole(self.of_all(meant, bounding)))
+    }
+
+    fn of_all(&self, meant: &[&str], bounding: &Capabilities) -> Verdict {
+        let verdicts = meant.iter().map(|name| match self.own_pieces(name, bounding) {
+            Pieces::Whole(verdict) => Some(verdict),
+            Pieces::Parts(_) => None,
+        });
+        common(verdicts, self.default)
+    }
+
+    fn names_it(&self, name: &str) -> bool {
+        self.entries.contains_key(name) || self.mitigations.iter().any(|entries| entries.contains_key(name))
+    }
+
+    fn own_pieces(&self, name: &str, bounding: &Capabilities) -> Pieces {
         let own = pieces(self.entries.get(name), bounding, self.default);
         let taken = self.mitigations.iter().filter_map(|entries| entries.get(name));
         taken.fold(own, |left, entries| left.stricter(&pieces(Some(entries), bounding, Verdict::Allow)))
@@ -186,7 +220,8 @@ impl<'a> Indexed<'a> {
 
     /// The capabilities on which the verdicts on one call depend.
     fn gates(&self, name: &str) -> Capabilities {
-        let entries = self.entries.get(name).into_iter().flatten();
+        let meant = counterpart::meant_by(name).into_iter().flatten().copied().chain([name]);
+        let entries = meant.filter_map(|name| self.entries.get(name)).flatten();
         entries.flat_map(|entry| entry.with.iter().chain(&entry.without)).copied().collect()
     }
 

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{Capabilities, LinuxSeccomp};
 
-use crate::architecture::UnsupportedArchitecture;
+use crate::architecture::{Architecture, UnsupportedArchitecture};
 use crate::filter::Filter;
 use crate::refused::RefusedProfile;
 use file::{ProfileFile, Reader};
@@ -206,26 +206,50 @@ pub enum ProfileError {
 ///
 /// As [`SeccompProfile::resolve`].
 pub fn profile_for(profile: BuiltinProfile, bounding: &Capabilities) -> Result<LinuxSeccomp, ProfileError> {
-    SeccompProfile::from(profile).resolve(bounding)
+    profile_with(profile, bounding, &[])
 }
 
-/// The last answer of [`filter_for`]: the containers of a pod mostly get the same.
-type Remembered = (BuiltinProfile, Capabilities, Arc<Filter<'static>>);
+/// The same also for calls of these architectures, where this machine may run them.
+///
+/// Calls that only they have (`mmap2`, `socketcall`) get what the calls get that they stand for; where that depends on
+/// arguments they get ENOSYS, since theirs are in memory or elsewhere. A profile that looks at an argument which another
+/// architecture passes in another place is for native calls only.
+///
+/// # Errors
+///
+/// As [`profile_for`].
+pub fn profile_with(
+    profile: BuiltinProfile,
+    bounding: &Capabilities,
+    architectures: &[Architecture],
+) -> Result<LinuxSeccomp, ProfileError> {
+    SeccompProfile::from(profile).resolve(bounding, architectures)
+}
+
+/// The last answer of [`filter_for`] and what it was for: the containers of a pod mostly get the same.
+type Remembered = (BuiltinProfile, Capabilities, Vec<Architecture>, Arc<Filter<'static>>);
 
 pub(crate) fn filter_for(
     profile: BuiltinProfile,
     bounding: &Capabilities,
+    architectures: &[Architecture],
 ) -> Result<Arc<Filter<'static>>, ProfileError> {
     static LAST: Mutex<Option<Remembered>> = Mutex::new(None);
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((same, capabilities, filter)) = last.as_ref()
-        && (*same, capabilities) == (profile, bounding)
+    if let Some((same, capabilities, others, filter)) = last.as_ref()
+        && (*same, capabilities, others.as_slice()) == (profile, bounding, architectures)
     {
         return Ok(Arc::clone(filter));
     }
-    let filter = Arc::new(profile.file()?.resolve(bounding)?);
-    *last = Some((profile, bounding.clone(), Arc::clone(&filter)));
+    let filter = Arc::new(also_here(profile.file()?.resolve(bounding)?, architectures)?);
+    *last = Some((profile, bounding.clone(), architectures.to_vec(), Arc::clone(&filter)));
     Ok(filter)
+}
+
+/// The filter also for calls of those architectures that this machine may run.
+fn also_here<'a>(filter: Filter<'a>, architectures: &[Architecture]) -> Result<Filter<'a>, UnsupportedArchitecture> {
+    let beside = Architecture::native()?.others().iter().filter(|other| architectures.contains(other));
+    Ok(filter.also_for(&beside.copied().collect::<Vec<_>>()))
 }
 
 #[cfg(test)]
