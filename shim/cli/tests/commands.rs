@@ -324,6 +324,33 @@ mod commands {
     }
 
     #[test]
+    fn a_policy_with_fewer_mitigations_or_another_profile_of_the_name_is_looser() {
+        let own = "[profiles.restricted.rules.\"linux.seccomp\"]\nprofile = \"mine\"\n";
+        let at = |name: &str, head: &str, profile: &str| {
+            let scratch = Scratch::new(name);
+            let policy = scratch.write("policy.toml", &format!("{head}{own}"));
+            scratch.write("seccomp.d/mine.json", profile);
+            (scratch, policy)
+        };
+        let tight = r#"{ "include": ["web-service"], "defaultAction": "SCMP_ACT_ERRNO" }"#;
+        let wide = r#"{ "include": ["strict"], "defaultAction": "SCMP_ACT_ERRNO" }"#;
+        let (scratch, before) = at("mine-before", "mitigations = [\"dirty-pipe\"]\n", tight);
+        let (_same, same) = at("mine-same", "mitigations = [\"dirty-pipe\"]\n", tight);
+        let (_fewer, fewer) = at("mine-fewer", "", tight);
+        let (_wider, wider) = at("mine-wider", "mitigations = [\"dirty-pipe\"]\n", wide);
+        assert_eq!(ran(&scratch, &["policy", "diff", &before, &same]), (0, String::new()));
+        let (code, shown) = ran(&scratch, &["policy", "diff", &before, &fewer]);
+        assert_eq!(code, 1, "{shown}");
+        assert!(shown.contains("mitigations: dirty-pipe -> none\n"), "{shown}");
+        assert!(shown.contains("profile restricted: LOOSER, its settings of linux.seccomp allow more"), "{shown}");
+        let (code, shown) = ran(&scratch, &["policy", "diff", &before, &wider]);
+        assert!(code == 1 && shown.contains("profile restricted: LOOSER"), "{shown}");
+        assert_eq!(ran(&scratch, &["policy", "diff", &wider, &before]).0, 0);
+        let (_, shown) = ran(&scratch, &["policy", "show", "--policy", &before]);
+        assert!(shown.starts_with("mitigations dirty-pipe\n"), "{shown}");
+    }
+
+    #[test]
     fn two_profiles_are_compared_call_by_call() {
         let scratch = Scratch::new("seccomp-diff");
         let (code, shown) = ran(&scratch, &["seccomp", "diff", "strict", "runtime-default"]);
