@@ -59,12 +59,13 @@ fn other(_: Architecture, _: u32) -> Option<&'static str> {
     None
 }
 
-#[cfg(all(test, target_arch = "x86_64"))]
+#[cfg(test)]
 mod tests {
-    use super::*;
-
+    #[cfg(target_arch = "x86_64")]
     #[test]
     fn a_number_has_the_name_of_its_own_architecture() {
+        use super::*;
+
         let (x86_64, x86) = (0xc000_003e, 0x4000_0003);
         for (audit, number, name) in [
             (x86_64, 20, Some("writev")),
