@@ -420,6 +420,74 @@ mod commands {
         assert!(code == 2 && shown.contains("a set to include"), "{shown}");
     }
 
+    fn refused(container: &str, arguments: &Value, count: u64) -> Value {
+        json!({
+            "v": 1, "event": "seccomp", "namespace": "k8s.io", "container": container,
+            "identity": { "pod_namespace": "shop", "pod_name": container },
+            "refusals": [{
+                "syscall": "socket", "number": 41, "architecture": "x86_64", "arguments": arguments, "errno": 1,
+                "count": count, "first": "then", "last": "now", "pid": 77, "command": "a\u{1b}[31m",
+            }],
+        })
+    }
+
+    #[test]
+    fn refused_calls_are_listed_with_their_last_count() {
+        let scratch = Scratch::new("refusals");
+        let (alg, vsock) = (json!({ "0": "0x26" }), json!({ "0": "0x28" }));
+        let lines = [
+            refused("one", &alg, 1),
+            json!({ "v": 1, "event": "decision", "container": "one", "record": {} }),
+            refused("one", &alg, 9),
+            refused("two", &vsock, 4),
+        ];
+        let log = scratch.write("log", &lines.map(|line| line.to_string() + "\n").concat());
+        let output = text(&scratch.run(&["refusals", "--log", &log]).stdout);
+        assert_eq!(output.lines().count(), 2, "{output}");
+        assert!(output.contains("one shop/one socket(0=0x26) x86_64 errno 1, 9 times"), "{output}");
+        assert!(!output.contains('\u{1b}'), "a process chooses its name");
+        for only in ["tw", "shop/two"] {
+            let output = json_of(&scratch.run(&["refusals", "--log", &log, "--format", "json", only]));
+            assert_eq!((output.as_array().unwrap().len(), &output[0]["count"]), (1, &json!(4)), "{only}");
+        }
+    }
+
+    fn record(container: &str, image: &str, calls: &Value) -> String {
+        let identity = json!({
+            "kind": "container", "sandbox_id": "s", "pod_namespace": "shop", "pod_name": "web", "pod_uid": "u",
+            "container_name": "app", "image_name": image,
+        });
+        json!({
+            "version": 1, "namespace": "k8s.io", "container": container, "identity": identity, "profile": "learner",
+            "seccomp": null, "seen": { "calls": calls },
+        })
+        .to_string()
+    }
+
+    #[test]
+    fn records_of_an_image_make_one_profile() {
+        let scratch = Scratch::new("learn");
+        scratch.write("calls/k8s.io:one.json", &record("one", "shop:1", &json!({ "socket": { "values": [2] } })));
+        scratch.write(
+            "calls/k8s.io:two.json",
+            &record("two", "shop:1", &json!({ "socket": { "values": [1] }, "bind": {} })),
+        );
+        scratch.write("calls/k8s.io:three.json", &record("three", "other", &json!({ "mkdir": {} })));
+        scratch.write("calls/.k8s.io:four.json.7", "half of a rec");
+        let calls = scratch.0.join("calls").display().to_string();
+        let run = |words: &[&str]| scratch.run(&[&["learn"], words, &["--records", &calls]].concat());
+        assert_eq!(text(&run(&["list"]).stdout).lines().count(), 3);
+        assert_eq!(text(&run(&["show", "shop:1"]).stdout), "bind\nsocket 0x1 0x2\n");
+        let profile = json_of(&run(&["write", "shop:1"]));
+        assert_eq!(profile["defaultAction"], "SCMP_ACT_ERRNO");
+        let allowed = profile["syscalls"].to_string();
+        assert!(allowed.contains("\"bind\"") && !allowed.contains("\"mkdir\""), "{allowed}");
+        assert_eq!(text(&run(&["show", "three"]).stdout), "mkdir\n");
+        let none = run(&["write", "nobody"]);
+        assert_eq!(none.status.code(), Some(2));
+        assert!(text(&none.stderr).contains("no record of \"nobody\""), "{}", text(&none.stderr));
+    }
+
     /// `docs/cli.md` is the help of each command. `UPDATE_GOLDEN=1` writes it anew.
     #[test]
     fn the_documentation_is_the_help() {

@@ -31,7 +31,7 @@ mod write;
 pub use architecture::{Architecture, UnknownArchitecture, UnsupportedArchitecture};
 #[cfg(feature = "compile")]
 pub use compile::{
-    Answer, Call, CompileError, CompiledFilter, CorruptFilter, Instruction, Target, architecture_name, compile,
+    Answer, Call, CompileError, CompiledFilter, CorruptFilter, Instruction, Target, architecture_of, compile,
     compile_for, syscall_name,
 };
 pub use filter::{verdict, verdicts};
