@@ -12,8 +12,7 @@ use std::process::ExitCode;
 
 use palisade_probe::ProcessReport;
 
-const USAGE: &str =
-    "usage: probe try [NAME...] | list | report | forks COUNT | refused THREADS COUNT | listen | hold MIB | sleep";
+const USAGE: &str = "usage: probe try [NAME...] | list | report | forks COUNT | refused THREADS COUNT | allowed COUNT | listen | hold MIB | sleep";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -37,6 +36,7 @@ fn run(words: &[&str]) -> io::Result<()> {
             let number = |word: &str| word.parse::<u32>().map_err(io::Error::other);
             print(&flood::run(number(threads)? as usize, number(count)?.into())?)
         }
+        ["allowed", count] => print(&flood::allowed(count.parse().map_err(io::Error::other)?)?),
         ["listen"] => print(&flood::listen()),
         ["hold", mebibytes] => hold(mebibytes.parse().map_err(io::Error::other)?),
         ["sleep"] => syscalls::sleep_until_signalled(),

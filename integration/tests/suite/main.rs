@@ -22,6 +22,7 @@ mod exchange;
 mod exec;
 mod faults;
 mod isolation;
+mod learning;
 mod lifecycle;
 mod limits;
 mod logger;

@@ -13,8 +13,8 @@ use palisade_probe::Verdict;
 use crate::probes::ROWS;
 use crate::support::{Check, World, trial};
 use crate::{
-    audit, below, cancellation, cri, denials, exchange, exec, faults, isolation, lifecycle, limits, logger, mutations,
-    pods, profiles, refusals, restart, selection, terminal,
+    audit, below, cancellation, cri, denials, exchange, exec, faults, isolation, learning, lifecycle, limits, logger,
+    mutations, pods, profiles, refusals, restart, selection, terminal,
 };
 
 /// Trials that share a policy file.
@@ -63,6 +63,7 @@ fn all(world: &'static World) -> Vec<Phase> {
         Phase { alone: true, ..phase("restarts and deaths", "", restart::trials(world)) },
         Phase { alone: true, ..phase("faults", "", faults::trials(world)) },
         Phase { alone: true, ..phase("refused calls", "", refusals::trials(world)) },
+        Phase { alone: true, ..phase("learning", &learning::policy(world), learning::trials(world)) },
         Phase { alone: true, ..phase("system call profiles", profiles::POLICY, profiles::trials(world)) },
         Phase {
             alone: true,

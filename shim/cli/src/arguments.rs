@@ -26,6 +26,11 @@ pub(crate) enum Command {
     Seccomp(SeccompCommand),
     /// Tell which decisions of an audit log another policy would make differently. Exit code 1 if there is one.
     Replay(ReplayArguments),
+    /// List the system calls that containers were refused by their filters, from the audit log.
+    Refusals(RefusalsArguments),
+    /// Make system call profiles of what containers of a policy profile with `learn = true` were seen to call.
+    #[command(subcommand)]
+    Learn(LearnCommand),
     /// Print a completion script.
     Completion {
         /// For which shell.
@@ -170,6 +175,60 @@ pub(crate) enum SeccompFormat {
     Text,
     /// OCI seccomp JSON, as a runtime gets it.
     Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RefusalsArguments {
+    /// Only of this container: the beginning of its id, or pod-namespace/pod-name.
+    pub(crate) container: Option<String>,
+    /// The audit log; without it the policy's, and the one rotated before it.
+    #[arg(long)]
+    pub(crate) log: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) policy: PolicyFile,
+    /// How to print them.
+    #[arg(long, value_enum, default_value_t = RefusalsFormat::Text)]
+    pub(crate) format: RefusalsFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RefusalsFormat {
+    /// A line for each container and call.
+    Text,
+    /// An array of objects as in the audit log.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LearnCommand {
+    /// List the records.
+    List {
+        #[command(flatten)]
+        records: Records,
+    },
+    /// Print what was seen.
+    Show {
+        /// A container's id, its beginning, or the image reference that all records of are taken together.
+        of: String,
+        #[command(flatten)]
+        records: Records,
+    },
+    /// Print a profile that allows what was seen, with the calls that every program makes, and nothing else.
+    Write {
+        /// A container's id, its beginning, or the image reference that all records of are taken together.
+        of: String,
+        #[command(flatten)]
+        records: Records,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Records {
+    /// The directory of the records; without it the policy's.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) records: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) policy: PolicyFile,
 }
 
 #[derive(Debug, Args)]

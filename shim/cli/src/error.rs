@@ -55,6 +55,12 @@ pub(crate) enum CliError {
         #[source]
         source: serde_json::Error,
     },
+    #[error("no record of {what:?} in {directory:?}; `palisade learn list` shows those that are there")]
+    NoCalls { what: String, directory: PathBuf },
+    #[error("{path:?} is a record of another version")]
+    OtherVersion { path: PathBuf },
+    #[error("make a profile")]
+    Learn(#[from] palisade_seccomp::LearnError),
     #[error("write the result")]
     Write(#[from] io::Error),
     #[error("encode the result")]

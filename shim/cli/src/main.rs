@@ -5,7 +5,9 @@ mod arguments;
 mod check;
 mod error;
 mod explain;
+mod learn;
 mod policy;
+mod refusals;
 mod replay;
 mod report;
 mod schema;
@@ -49,6 +51,8 @@ fn run(command: Command, out: &mut Vec<u8>) -> Result<Verdict, CliError> {
         Command::Policy(command) => policy::run(command, out),
         Command::Seccomp(command) => seccomp::run(command, out),
         Command::Replay(arguments) => replay::run(&arguments, out),
+        Command::Refusals(arguments) => refusals::run(&arguments, out),
+        Command::Learn(command) => learn::run(&command, out),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "palisade", out);
             Ok(Verdict::Fine)

@@ -440,6 +440,11 @@ mod commands {
             "seccomp diff",
             "seccomp test",
             "replay",
+            "refusals",
+            "learn",
+            "learn list",
+            "learn show",
+            "learn write",
             "completion",
         ] {
             let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();

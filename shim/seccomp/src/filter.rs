@@ -75,7 +75,7 @@ impl<'a> Filter<'a> {
         let default = Verdict::read(profile.default_action(), profile.default_errno_ret(), "/defaultAction")?;
         read::refuse_listener(profile)?;
         let filter = Self::new(default, read::rules(profile)?);
-        Ok(Self { flags: read::flags(profile)?, architectures: read::architectures(profile), ..filter })
+        Ok(Self { flags: read::flags(profile), architectures: read::architectures(profile), ..filter })
     }
 
     /// A filter of these rules for native calls that leaves the flags to the runtime.

@@ -40,12 +40,13 @@ pub enum TightenError {
 ///
 /// A system call whose common part would need more than 96 entries is narrowed to arguments below 2^32, and then
 /// to nothing; so is one that would come out narrower if the result were combined with `ours` anew.
-/// SECCOMP_FILTER_FLAG_LOG is kept if one profile has it, `_SPEC_ALLOW` only if both have.
+/// SECCOMP_FILTER_FLAG_LOG is kept if one profile has it, `_SPEC_ALLOW` only if both have;
+/// `_TSYNC` and `_WAIT_KILLABLE_RECV` have no effect on a filter that one thread loads and nobody listens to, and go.
 ///
 /// # Errors
 ///
 /// What is not understood or hands the decision to another process is refused, with its place inside the profile:
-/// SCMP_ACT_NOTIFY, SCMP_ACT_TRACE, `listenerPath`, `listenerMetadata`, SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, an
+/// SCMP_ACT_NOTIFY, SCMP_ACT_TRACE, `listenerPath`, `listenerMetadata`, an
 /// `errnoRet` above 4095 or beside another action, an entry without names, an argument index above 5, over 2048
 /// entries.
 pub fn tighten(ours: &LinuxSeccomp, own: &LinuxSeccomp) -> Result<LinuxSeccomp, TightenError> {

@@ -36,6 +36,7 @@ use target::X32_BIT;
 pub use bytes::CorruptFilter;
 pub use instruction::Instruction;
 pub use interpret::{Answer, Call};
+pub(crate) use names::is_native;
 pub use names::{architecture_name, syscall_name};
 pub use target::Target;
 
@@ -99,7 +100,7 @@ pub fn compile_for(profile: &LinuxSeccomp, native: &Target, others: &[Target]) -
     let default = default.map_err(CompileError::Refused)?;
     read::refuse_listener(profile).map_err(CompileError::Refused)?;
     let rules = read::rules(profile).map_err(CompileError::Refused)?;
-    let flags = read::flags(profile).map_err(CompileError::Refused)?.unwrap_or_default();
+    let flags = read::flags(profile).unwrap_or_default();
     let listed = read::architectures(profile);
     let (judged, left): (Vec<&Target>, Vec<&Target>) =
         others.iter().partition(|other| listed.contains(&other.architecture()));

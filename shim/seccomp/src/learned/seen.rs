@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::compile::{Call, syscall_name};
+use crate::compile::{Call, is_native, syscall_name};
 
 /// Different values of an argument that are kept. A workload that uses more is not one that a list of them describes.
 const MOST_VALUES: usize = 64;
@@ -50,8 +50,11 @@ pub(crate) fn deciding(syscall: &str) -> Option<Deciding> {
 }
 
 impl Seen {
-    /// Adds a call; whether it is a new one. One without a name can be in no profile.
+    /// Adds a call; whether it is a new one. One without a name, or of another architecture, can be in no profile.
     pub fn add(&mut self, call: &Call) -> bool {
+        if !is_native(call.architecture, call.number) {
+            return false;
+        }
         let Some(name) = syscall_name(call.architecture, call.number) else { return false };
         let known = self.0.contains_key(name);
         let values = self.0.entry(name.to_owned()).or_default();

@@ -72,7 +72,7 @@ impl Reader<'_> {
         let refuse = |source| ProfileError::Refused { file: name.to_owned(), source };
         let head = head(&written);
         read::refuse_listener(&head).map_err(refuse)?;
-        let flags = read::flags(&head).map_err(refuse)?;
+        let flags = read::flags(&head);
         let default =
             written.default_action.map(|action| Verdict::read(action, written.default_errno_ret, "/defaultAction"));
         let default = default.transpose().map_err(refuse)?;
