@@ -206,7 +206,7 @@ mod tests {
             assert_eq!(call(&strict, name, arguments), EPERM, "{name} {arguments:?}");
             assert_eq!(call(&wide, name, arguments), Verdict::Allow, "{name} {arguments:?}");
         }
-        let neighbours: [(&str, &[u64]); 12] = [
+        let neighbours: [(&str, &[u64]); 13] = [
             ("mknod", &[0, 0o1_0600]),
             ("mknodat", &[0, 0, 0o14_0600]),
             ("ioctl", &[0, 0x5411]),
@@ -217,6 +217,7 @@ mod tests {
             ("socket", &[0xdead_0000_0000_0010]),
             ("socket", &[16, 3, 0xdead_0000_0000_0000]),
             ("prctl", &[36]),
+            ("prctl", &[0x5356_4d41]),
             ("shmget", &[]),
             ("personality", &[u64::MAX]),
         ];
