@@ -30,6 +30,7 @@ mod mutations;
 mod phases;
 mod pods;
 mod probes;
+mod profiles;
 mod refusals;
 mod restart;
 mod selection;

@@ -21,6 +21,9 @@ pub(crate) enum Command {
     /// Look at policy files.
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Look at system call profiles: what they allow, in what they differ, what a call would get.
+    #[command(subcommand)]
+    Seccomp(SeccompCommand),
     /// Tell which decisions of an audit log another policy would make differently. Exit code 1 if there is one.
     Replay(ReplayArguments),
     /// List the system calls that containers were refused by their filters, from the audit log.
@@ -112,6 +115,66 @@ pub(crate) enum PolicyCommand {
         /// The policy as it would be.
         new: PathBuf,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SeccompCommand {
+    /// List the profiles and mitigations that the policy can name, with what is in use.
+    List {
+        #[command(flatten)]
+        policy: PolicyFile,
+    },
+    /// Print what a profile says of each system call, as the shim resolves it.
+    Show {
+        /// The name of a profile, or a file (with a / in it, or ending in .json).
+        profile: String,
+        #[command(flatten)]
+        with: ProfileArguments,
+        /// How to print it.
+        #[arg(long, value_enum, default_value_t = SeccompFormat::Text)]
+        format: SeccompFormat,
+    },
+    /// Print for which system calls and arguments two profiles differ, and which one is stricter. Exit code 1 if they differ.
+    Diff {
+        /// One profile: a name or a file.
+        a: String,
+        /// The other.
+        b: String,
+        #[command(flatten)]
+        with: ProfileArguments,
+    },
+    /// Print what one system call would get, and which entry decides. Exit code 1 if it would not run.
+    Test {
+        /// The name of a profile, or a file.
+        profile: String,
+        /// The system call's name.
+        syscall: String,
+        /// Its arguments, as numbers (38, 0x5412, 0644, -1); those that are left out are 0.
+        #[arg(num_args = 0..=6, allow_negative_numbers = true)]
+        arguments: Vec<String>,
+        #[command(flatten)]
+        with: ProfileArguments,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProfileArguments {
+    /// Capabilities that the container is left with, on which entries may depend: SYS_CHROOT,SYS_NICE.
+    #[arg(long, value_delimiter = ',', value_name = "CAPS")]
+    pub(crate) caps: Vec<String>,
+    /// Mitigations to take away beside those that the policy switches on.
+    #[arg(long = "mitigation", value_name = "ID")]
+    pub(crate) mitigations: Vec<String>,
+    #[command(flatten)]
+    pub(crate) policy: PolicyFile,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SeccompFormat {
+    /// A line for each system call and set of arguments.
+    Text,
+    /// OCI seccomp JSON, as a runtime gets it.
+    Json,
 }
 
 #[derive(Debug, Args)]

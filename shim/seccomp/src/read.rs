@@ -63,18 +63,16 @@ pub(crate) fn architectures(profile: &LinuxSeccomp) -> BTreeSet<Architecture> {
     profile.architectures().iter().flatten().filter_map(|arch| Architecture::of(*arch)).collect()
 }
 
-pub(crate) fn flags(profile: &LinuxSeccomp) -> Result<Option<BTreeSet<Flag>>, RefusedProfile> {
-    let Some(named) = profile.flags() else { return Ok(None) };
-    let read = named.iter().enumerate().filter_map(|(at, flag)| match flag {
-        LinuxSeccompFilterFlag::SeccompFilterFlagLog => Some(Ok(Flag::Log)),
-        LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => Some(Ok(Flag::SpecAllow)),
+pub(crate) fn flags(profile: &LinuxSeccomp) -> Option<BTreeSet<Flag>> {
+    let read = |flag: &LinuxSeccompFilterFlag| match flag {
+        LinuxSeccompFilterFlag::SeccompFilterFlagLog => Some(Flag::Log),
+        LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => Some(Flag::SpecAllow),
         // The filter is loaded by the one thread that becomes the container: there is nothing to synchronise.
         LinuxSeccompFilterFlag::SeccompFilterFlagTsync => None,
-        LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv => {
-            Some(Err(RefusedProfile::Flag { place: format!("/flags/{at}"), flag: *flag }))
-        }
-    });
-    read.collect::<Result<_, _>>().map(Some)
+        // It is about waiting for a listener, and a profile may bring none.
+        LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv => None,
+    };
+    profile.flags().as_ref().map(|named| named.iter().filter_map(read).collect())
 }
 
 pub(crate) fn rules(profile: &LinuxSeccomp) -> Result<Rules<'_>, RefusedProfile> {

@@ -1,6 +1,6 @@
 //! Why a seccomp profile is refused.
 
-use oci_spec::runtime::{LinuxSeccompAction, LinuxSeccompFilterFlag};
+use oci_spec::runtime::LinuxSeccompAction;
 
 /// A seccomp profile holds something that is not understood or that would hand a decision to somebody else.
 ///
@@ -21,14 +21,6 @@ pub enum RefusedProfile {
     Listener {
         /// Which of the two keys.
         place: String,
-    },
-    /// A filter flag that has a meaning only with SCMP_ACT_NOTIFY.
-    #[error("{place}: {flag} is not allowed; SECCOMP_FILTER_FLAG_LOG and _SPEC_ALLOW are")]
-    Flag {
-        /// Where the flag stands.
-        place: String,
-        /// The flag.
-        flag: LinuxSeccompFilterFlag,
     },
     /// `errnoRet` beside an action that returns no errno: an error by the OCI runtime-spec.
     #[error("{place}: {action} takes no errnoRet; remove it or use SCMP_ACT_ERRNO")]

@@ -1,11 +1,11 @@
 //! Combining the policy's profile with the container's own.
 
 use oci_spec::OciSpecError;
-use oci_spec::runtime::{Capabilities, LinuxSeccomp};
+use oci_spec::runtime::LinuxSeccomp;
 
 use crate::architecture::{Architecture, UnsupportedArchitecture};
 use crate::filter::{Filter, Origin};
-use crate::profile::{self, BuiltinProfile, ProfileError};
+use crate::profile::ProfileError;
 use crate::refused::RefusedProfile;
 
 /// Why two profiles could not be combined. The container must then not be created.
@@ -40,32 +40,22 @@ pub enum TightenError {
 ///
 /// A system call whose common part would need more than 96 entries is narrowed to arguments below 2^32, and then
 /// to nothing; so is one that would come out narrower if the result were combined with `ours` anew.
-/// SECCOMP_FILTER_FLAG_LOG is kept if one profile has it, `_SPEC_ALLOW` only if both have.
+/// SECCOMP_FILTER_FLAG_LOG is kept if one profile has it, `_SPEC_ALLOW` only if both have;
+/// `_TSYNC` and `_WAIT_KILLABLE_RECV` have no effect on a filter that one thread loads and nobody listens to, and go.
 ///
 /// # Errors
 ///
 /// What is not understood or hands the decision to another process is refused, with its place inside the profile:
-/// SCMP_ACT_NOTIFY, SCMP_ACT_TRACE, `listenerPath`, `listenerMetadata`, SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, an
+/// SCMP_ACT_NOTIFY, SCMP_ACT_TRACE, `listenerPath`, `listenerMetadata`, an
 /// `errnoRet` above 4095 or beside another action, an entry without names, an argument index above 5, over 2048
 /// entries.
 pub fn tighten(ours: &LinuxSeccomp, own: &LinuxSeccomp) -> Result<LinuxSeccomp, TightenError> {
     let ours = Filter::read(ours).map_err(TightenError::Ours)?;
-    let own = Filter::read(own).map_err(TightenError::Own)?;
-    ours.stricter(&own).settled(&ours, Origin::Given).write(Architecture::native()?).map_err(TightenError::Write)
+    combined(&ours, own, Origin::Given)
 }
 
-/// [`tighten`] with what [`profile_with`](crate::profile_with) gives for the same profile, capabilities and architectures.
-///
-/// # Errors
-///
-/// Those of [`tighten`], and a broken profile file.
-pub fn tighten_to(
-    profile: BuiltinProfile,
-    bounding: &Capabilities,
-    architectures: &[Architecture],
-    own: &LinuxSeccomp,
-) -> Result<LinuxSeccomp, TightenError> {
-    let ours = profile::filter_for(profile, bounding, architectures)?;
+/// The same, of profiles that are read or about to be.
+pub(crate) fn combined(ours: &Filter<'_>, own: &LinuxSeccomp, origin: Origin) -> Result<LinuxSeccomp, TightenError> {
     let own = Filter::read(own).map_err(TightenError::Own)?;
-    ours.stricter(&own).settled(&ours, Origin::BuiltIn).write(Architecture::native()?).map_err(TightenError::Write)
+    ours.stricter(&own).settled(ours, origin).write(Architecture::native()?).map_err(TightenError::Write)
 }

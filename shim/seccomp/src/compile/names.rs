@@ -2,7 +2,7 @@
 
 use syscalls::Sysno;
 
-use super::target::X32_BIT;
+use super::target::{X32_BIT, x32_name};
 use crate::architecture::Architecture;
 
 /// The first of the numbers that x32 has for itself (arch/x86/entry/syscalls/syscall_64.tbl).
@@ -29,7 +29,7 @@ pub fn syscall_name(audit: u32, number: u32) -> Option<&'static str> {
     let architecture = architecture_of(audit, number)?;
     if architecture == Architecture::X32 {
         let number = number & !X32_BIT;
-        return native(number).filter(|_| number < X32_OWN);
+        return x32_name(number).or_else(|| native(number).filter(|_| number < X32_OWN));
     }
     if Architecture::native().ok() == Some(architecture) { native(number) } else { other(architecture, number) }
 }
@@ -71,7 +71,8 @@ mod tests {
             (x86_64, 20, Some("writev")),
             (x86, 20, Some("getpid")),
             (x86_64, X32_BIT | 39, Some("getpid")),
-            (x86_64, X32_BIT | 514, None),
+            (x86_64, X32_BIT | 514, Some("ioctl")),
+            (x86_64, X32_BIT | 600, None),
             (x86_64, 700, None),
             (x86_64, u32::MAX, None),
             (0xc000_00b7, 20, None),

@@ -54,6 +54,12 @@ impl Target {
         Self { architecture, number, last }
     }
 
+    /// Whether it has a call of that name.
+    #[must_use]
+    pub fn has(&self, syscall: &str) -> bool {
+        self.number(syscall).is_some()
+    }
+
     pub(super) fn architecture(&self) -> Architecture {
         self.architecture
     }
@@ -75,6 +81,8 @@ impl Target {
             (Architecture::X32, _) => Some(self.x32_number(name)? | X32_BIT),
             // The table has the name that the header gives to both word sizes (asm-generic/unistd.h).
             (Architecture::Aarch64, "newfstatat") => (self.number)("fstatat"),
+            // Times of 64 bits, for 32-bit kernels alone (asm-generic/unistd.h); the table has them nevertheless.
+            (Architecture::Aarch64, _) => (self.number)(name).filter(|number| !(403..424).contains(number)),
             // A Rust keyword.
             (Architecture::X86, "break") => (self.number)("r#break"),
             (Architecture::Arm, _) => (self.number)(name).or_else(|| arm_private(name)),
@@ -110,6 +118,12 @@ impl Target {
             None => (self.number)(name),
         }
     }
+}
+
+/// The name of a number, without its bit 30, that x32 has for itself.
+pub(super) fn x32_name(number: u32) -> Option<&'static str> {
+    let at = number.checked_sub(X32_FIRST)?;
+    X32.get(usize::try_from(at).ok()?).copied()
 }
 
 fn native_number(name: &str) -> Option<u32> {

@@ -91,7 +91,12 @@ fn x86_name(number: u32) -> Option<&'static str> {
 
 /// include/uapi/asm-generic/unistd.h has one number for fstatat64 and newfstatat; aarch64 has the second.
 fn aarch64_name(number: u32) -> Option<&'static str> {
-    if number == 79 { Some("newfstatat") } else { aarch64::Sysno::new(number as usize).map(|call| call.name()) }
+    match number {
+        79 => Some("newfstatat"),
+        // Times of 64 bits, for 32-bit kernels alone.
+        403..424 => None,
+        _ => aarch64::Sysno::new(number as usize).map(|call| call.name()),
+    }
 }
 
 /// The calls of arch/arm/include/uapi/asm/unistd.h.

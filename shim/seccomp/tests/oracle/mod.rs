@@ -12,18 +12,19 @@ use palisade_seccomp::Verdict;
 /// The verdict of a profile on one call.
 pub(crate) fn answer(profile: &LinuxSeccomp, name: &str, arguments: [u64; 6]) -> Verdict {
     let default = action(profile.default_action(), profile.default_errno_ret());
-    matching(profile, name, arguments).into_iter().max().unwrap_or(default)
+    answers(profile, name, arguments).into_iter().max().unwrap_or(default)
 }
 
 /// How many different verdicts the matching entries give.
 pub(crate) fn distinct_answers(profile: &LinuxSeccomp, name: &str, arguments: [u64; 6]) -> usize {
-    let mut verdicts = matching(profile, name, arguments);
+    let mut verdicts = answers(profile, name, arguments);
     verdicts.sort_unstable();
     verdicts.dedup();
     verdicts.len()
 }
 
-fn matching(profile: &LinuxSeccomp, name: &str, arguments: [u64; 6]) -> Vec<Verdict> {
+/// The verdict of each entry that matches.
+pub(crate) fn answers(profile: &LinuxSeccomp, name: &str, arguments: [u64; 6]) -> Vec<Verdict> {
     let entries = profile.syscalls().iter().flatten();
     let matching = entries.filter(|entry| entry.names().iter().any(|n| n == name) && matches(entry, arguments));
     matching.map(|entry| action(entry.action(), entry.errno_ret())).collect()

@@ -50,7 +50,12 @@ pub(super) fn of(temper: Temper) -> Json {
 }
 
 fn profile(temper: Temper) -> Json {
-    let flags = words(&["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC"]);
+    let flags = words(&[
+        "SECCOMP_FILTER_FLAG_LOG",
+        "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+        "SECCOMP_FILTER_FLAG_TSYNC",
+        "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+    ]);
     let rest = object(vec![
         ("architectures", maybe(70, list(words(ARCHITECTURES), 3))),
         ("flags", maybe(30, list(flags, 3))),
@@ -107,7 +112,6 @@ fn unreadable() -> Json {
         json!({"defaultAction": "SCMP_ACT_TRACE"}),
         json!({"defaultAction": "SCMP_ACT_ERRNO", "listenerPath": "/run/x.sock", "listenerMetadata": "x",
                "syscalls": [{"names": ["mount"], "action": "SCMP_ACT_NOTIFY"}]}),
-        json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]}),
         json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": [], "action": "SCMP_ACT_ERRNO"}]}),
         json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 5000}),
     ])
