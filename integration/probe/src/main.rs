@@ -4,6 +4,7 @@ mod attempt;
 mod attempts;
 mod calls;
 mod flood;
+mod made;
 mod netlink;
 mod syscalls;
 
@@ -12,8 +13,7 @@ use std::process::ExitCode;
 
 use palisade_probe::ProcessReport;
 
-const USAGE: &str =
-    "usage: probe try [NAME...] | list | report | forks COUNT | refused THREADS COUNT | listen | hold MIB | sleep";
+const USAGE: &str = "usage: probe try [NAME...] | list | report | forks COUNT | refused THREADS COUNT | calls LIST | listen | hold MIB | sleep";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -37,6 +37,7 @@ fn run(words: &[&str]) -> io::Result<()> {
             let number = |word: &str| word.parse::<u32>().map_err(io::Error::other);
             print(&flood::run(number(threads)? as usize, number(count)?.into())?)
         }
+        ["calls", list] => print(&made::run(list)?),
         ["listen"] => print(&flood::listen()),
         ["hold", mebibytes] => hold(mebibytes.parse().map_err(io::Error::other)?),
         ["sleep"] => syscalls::sleep_until_signalled(),

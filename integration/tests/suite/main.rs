@@ -29,6 +29,7 @@ mod mutations;
 mod phases;
 mod pods;
 mod probes;
+mod profiles;
 mod refusals;
 mod restart;
 mod selection;

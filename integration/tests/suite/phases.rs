@@ -14,7 +14,7 @@ use crate::probes::ROWS;
 use crate::support::{Check, World, trial};
 use crate::{
     audit, below, cancellation, cri, denials, exchange, exec, faults, isolation, lifecycle, limits, logger, mutations,
-    pods, refusals, restart, selection, terminal,
+    pods, profiles, refusals, restart, selection, terminal,
 };
 
 /// Trials that share a policy file.
@@ -63,6 +63,7 @@ fn all(world: &'static World) -> Vec<Phase> {
         Phase { alone: true, ..phase("restarts and deaths", "", restart::trials(world)) },
         Phase { alone: true, ..phase("faults", "", faults::trials(world)) },
         Phase { alone: true, ..phase("refused calls", "", refusals::trials(world)) },
+        Phase { alone: true, ..phase("profiles, rule by rule", "", profiles::trials(world)) },
         phase("restricted, runc as the runtime", &runc_policy(world), with_another_runtime(world)),
         phase("cri, all allowed", "profile = \"privileged\"\n", once(world, cri::alike)),
         Phase {
