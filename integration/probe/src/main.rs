@@ -4,6 +4,7 @@ mod attempt;
 mod attempts;
 mod calls;
 mod flood;
+mod made;
 mod netlink;
 mod syscalls;
 
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 
 use palisade_probe::ProcessReport;
 
-const USAGE: &str = "usage: probe try [NAME...] | list | report | forks COUNT | refused THREADS COUNT | allowed COUNT | listen | hold MIB | sleep";
+const USAGE: &str = "usage: probe try [NAME...] | list | report | forks COUNT | refused THREADS COUNT | allowed COUNT | calls LIST | listen | hold MIB | sleep";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -37,6 +38,7 @@ fn run(words: &[&str]) -> io::Result<()> {
             print(&flood::run(number(threads)? as usize, number(count)?.into())?)
         }
         ["allowed", count] => print(&flood::allowed(count.parse().map_err(io::Error::other)?)?),
+        ["calls", list] => print(&made::run(list)?),
         ["listen"] => print(&flood::listen()),
         ["hold", mebibytes] => hold(mebibytes.parse().map_err(io::Error::other)?),
         ["sleep"] => syscalls::sleep_until_signalled(),

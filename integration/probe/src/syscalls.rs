@@ -46,6 +46,56 @@ pub(crate) fn call(number: libc::c_long, arguments: &mut [Arg<'_>]) -> io::Resul
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
+/// The errno of a call by number, 0 if it ran.
+pub(crate) fn errno_of(number: u32, [a, b, c, d, e, f]: [u64; 6]) -> i32 {
+    // SAFETY: the child that calls does nothing but report; no pointer of the list is of memory that it has, and the kernel refuses them.
+    let result = unsafe { libc::syscall(libc::c_long::from(number), a, b, c, d, e, f) };
+    if result == -1 { io::Error::last_os_error().raw_os_error().unwrap_or(0) } else { 0 }
+}
+
+/// The same through the interrupt that 32-bit programs use, which takes the lower halves of five arguments.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn errno_by_interrupt(number: u32, [a, b, c, d, e, _]: [u64; 6]) -> i32 {
+    let mut eax = u64::from(number);
+    // SAFETY: as above; rbx, which the compiler keeps for itself, is put back, and the entry keeps the registers that are not named here.
+    unsafe {
+        std::arch::asm!(
+            "xchg rbx, {first}", "int 0x80", "xchg rbx, {first}", first = inout(reg) a => _, inout("rax") eax,
+            inout("rcx") b => _, inout("rdx") c => _, inout("rsi") d => _, inout("rdi") e => _, out("r8") _, out("r9") _,
+            out("r10") _, out("r11") _,
+        );
+    }
+    let result = i32::from_ne_bytes(u32::try_from(eax & 0xffff_ffff).unwrap_or(0).to_ne_bytes());
+    if (-4095..0).contains(&result) { -result } else { 0 }
+}
+
+/// Other processors have no such second table.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn errno_by_interrupt(_: u32, _: [u64; 6]) -> i32 {
+    libc::ENOSYS
+}
+
+/// Ends a child at once with this status.
+pub(crate) fn end(status: i32) -> ! {
+    // SAFETY: _exit never returns and runs nothing.
+    unsafe { libc::_exit(status) }
+}
+
+/// Waits for a child's end; how it ended, as waitpid(2) has it.
+pub(crate) fn wait_status(pid: libc::pid_t) -> io::Result<i32> {
+    let mut status = 0;
+    loop {
+        // SAFETY: `status` outlives the call.
+        if unsafe { libc::waitpid(pid, &raw mut status, 0) } == pid {
+            return Ok(status);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
 /// The 32-bit `getpid`, number 20, by the interrupt that 32-bit programs use.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn getpid_by_interrupt() -> io::Result<()> {

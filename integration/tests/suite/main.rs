@@ -30,6 +30,7 @@ mod mutations;
 mod phases;
 mod pods;
 mod probes;
+mod profile_rules;
 mod profiles;
 mod refusals;
 mod restart;
