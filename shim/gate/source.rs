@@ -189,9 +189,6 @@ impl PolicySource {
         profiles: &[ReadFile],
         mitigations: &[ReadFile],
     ) -> Result<LoadedPolicy, PolicyFileError> {
-        if files.is_empty() && profiles.is_empty() && mitigations.is_empty() {
-            return Ok(LoadedPolicy { policy: Arc::new(Policy::builtin()), sha256: "builtin".into() });
-        }
         let library = self.library(profiles, mitigations)?;
         // Records call the entries of the policy file itself without a file name.
         let name = |file: &ReadFile| if file.path == self.path { String::new() } else { file.name() };
@@ -207,7 +204,8 @@ impl PolicySource {
         let beside = profiles.iter().map(|file| (within(PROFILES, file), file.text.as_str()));
         let taken = mitigations.iter().map(|file| (within(MITIGATIONS, file), file.text.as_str()));
         let all: Vec<(String, &str)> = own.chain(beside).chain(taken).collect();
-        Ok(LoadedPolicy { policy: Arc::new(policy), sha256: digest(&all).into() })
+        let sha256 = if all.is_empty() { "builtin".to_owned() } else { digest(&all) };
+        Ok(LoadedPolicy { policy: Arc::new(policy), sha256: sha256.into() })
     }
 
     /// What the policy can name of system call profiles and mitigations.

@@ -415,6 +415,11 @@ mod commands {
         let (code, shown) = ran(&scratch, &["seccomp", "test", "queues", "mkdir"]);
         assert!(code == 1 && shown.contains("by mitigation mine: c"), "{shown}");
         assert_eq!(ran(&scratch, &["seccomp", "test", "queues", "shmget"]).0, 0);
+        // The kernel of this machine decides, with or without a policy.
+        let file = r#"{ "defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+            { "names": ["read"], "action": "SCMP_ACT_ALLOW", "includes": { "minKernel": "4.8" } } ] }"#;
+        let file = scratch.write("docker.json", file);
+        assert_eq!(ran(&scratch, &["seccomp", "test", &file, "read"]).0, 0);
         let set = scratch.write("set.json", r#"{ "syscalls": [] }"#);
         let (code, shown) = ran(&scratch, &["seccomp", "show", &set]);
         assert!(code == 2 && shown.contains("a set to include"), "{shown}");
