@@ -9,7 +9,7 @@ use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open};
 use super::source::PolicyFileError;
 use crate::trusted::is_trusted;
 
-/// Upper bound of the drop-ins of a policy.
+/// Upper bound of the files in one of a policy's directories.
 pub(super) const MAX_DROP_INS: usize = 256;
 /// Upper bound of a policy file, in bytes.
 pub(super) const MAX_POLICY: u64 = 1 << 20;
@@ -44,6 +44,11 @@ impl ReadFile {
     /// Its name without the directory.
     pub(super) fn name(&self) -> String {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// The same without the extension.
+    pub(super) fn stem(&self) -> String {
+        self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
     }
 }
 
@@ -96,9 +101,9 @@ fn check_directories(path: &Path) -> Result<(), PolicyFileError> {
     Ok(())
 }
 
-/// The `.toml` files of the drop-in directory in the order of their names. A directory that others can write could
+/// The files of a directory with that extension, in the order of their names. A directory that others can write could
 /// lose an entry without a trace, so it must be root's even when it is sticky.
-pub(super) fn drop_ins(dir: &Path) -> Result<Vec<PathBuf>, PolicyFileError> {
+pub(super) fn files_of(dir: &Path, extension: &str) -> Result<Vec<PathBuf>, PolicyFileError> {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -111,7 +116,7 @@ pub(super) fn drop_ins(dir: &Path) -> Result<Vec<PathBuf>, PolicyFileError> {
     let mut paths = Vec::new();
     for entry in entries {
         let path = entry.map_err(|source| unreadable(dir, source))?.path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
+        if path.extension().is_some_and(|found| found == extension) {
             paths.push(path);
         }
         if paths.len() > MAX_DROP_INS {

@@ -1,4 +1,4 @@
-//! The policy file: the admin's, so root's and nobody else's to write.
+//! The policy: a file, its drop-ins, system call profiles and mitigations. All of it is the admin's, so root's and nobody else's to write.
 
 use std::env;
 use std::io;
@@ -6,16 +6,21 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use palisade_policy::{Policy, PolicyError, RuntimeChoice};
+use palisade_seccomp::{KernelVersion, Library, ProfileError};
 use rustix::fs::FileType;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use super::admin_file::{
-    FileIdentity, MAX_DROP_INS, MAX_POLICY, OpenFile, ReadFile, drop_ins, is_roots_alone, open_file, read_file,
+    FileIdentity, MAX_DROP_INS, MAX_POLICY, OpenFile, ReadFile, files_of, is_roots_alone, open_file, read_file,
 };
 
 /// Where the policy is, unless containerd's environment names another file.
 const DEFAULT_PATH: &str = "/etc/palisade/policy.toml";
+/// Directory beside the policy file with the admin's own system call profiles.
+const PROFILES: &str = "seccomp.d";
+/// Directory beside the policy file with the admin's own mitigations.
+const MITIGATIONS: &str = "mitigations.d";
 /// Variable of containerd's environment, which only the node's admin can set.
 pub const CONFIG_VARIABLE: &str = "PALISADE_CONFIG";
 
@@ -54,8 +59,17 @@ pub enum PolicyFileError {
         #[source]
         source: PolicyError,
     },
+    /// One of the system call profiles or mitigations in a directory is wrong.
+    #[error("palisade: a file in {dir:?} is wrong, so nothing is created")]
+    Seccomp {
+        /// The directory.
+        dir: PathBuf,
+        /// Which one, and why.
+        #[source]
+        source: ProfileError,
+    },
     /// There are more drop-ins than any admin keeps.
-    #[error("palisade: {path:?} holds more than {MAX_DROP_INS} policy files")]
+    #[error("palisade: {path:?} holds more than {MAX_DROP_INS} files")]
     TooMany {
         /// The directory.
         path: PathBuf,
@@ -83,7 +97,7 @@ impl LoadedPolicy {
     }
 
     /// SHA-256 in hex: of the file where there is one, else of one line `<sha256>  <name>` for each of the
-    /// files, as sha256sum(1) prints it. `builtin` where there is no file.
+    /// files, those of system call profiles and mitigations included, as sha256sum(1) prints it. `builtin` where there is no file.
     #[must_use]
     pub fn sha256(&self) -> &str {
         &self.sha256
@@ -130,55 +144,102 @@ impl PolicySource {
         self.path.with_extension("d")
     }
 
-    /// The policy as the file and its drop-ins are now. The default file may be absent: then the built-in one is in
-    /// force, with the drop-ins if there are any.
+    /// The directory of the admin's own system call profiles.
+    fn profile_dir(&self) -> PathBuf {
+        self.path.with_file_name(PROFILES)
+    }
+
+    /// The directory of the admin's own mitigations.
+    fn mitigation_dir(&self) -> PathBuf {
+        self.path.with_file_name(MITIGATIONS)
+    }
+
+    /// The policy as the file and its drop-ins are now, with the system call profiles and mitigations beside them. The default file
+    /// may be absent: then the built-in one is in force, with the drop-ins if there are any.
     ///
     /// # Errors
     ///
     /// [`PolicyFileError`]; there is no fallback for a file that is wrong.
     pub fn load(&self) -> Result<LoadedPolicy, PolicyFileError> {
-        let mut files: Vec<OpenFile> = open_file(&self.path, self.named)?.into_iter().collect();
-        for path in drop_ins(&self.drop_in_dir())? {
-            files.extend(open_file(&path, true)?);
-        }
-        let identity: Vec<FileIdentity> = files.iter().map(|file| file.identity.clone()).collect();
+        let all_of = |dir: &Path, extension| {
+            let paths = files_of(dir, extension)?;
+            let open = paths.iter().map(|path| open_file(path, true)).collect::<Result<Vec<_>, _>>()?;
+            Ok::<_, PolicyFileError>(open.into_iter().flatten())
+        };
+        let mut policy: Vec<OpenFile> = open_file(&self.path, self.named)?.into_iter().collect();
+        policy.extend(all_of(&self.drop_in_dir(), "toml")?);
+        let profiles: Vec<OpenFile> = all_of(&self.profile_dir(), "json")?.collect();
+        let mitigations: Vec<OpenFile> = all_of(&self.mitigation_dir(), "json")?.collect();
+        let all = policy.iter().chain(&profiles).chain(&mitigations);
+        let identity: Vec<FileIdentity> = all.map(|file| file.identity.clone()).collect();
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, policy)) = cached.as_ref()
             && *known == identity
         {
             return Ok(policy.clone());
         }
-        let policy = self.parse(files)?;
+        let policy = self.parse(read_all(policy)?, &read_all(profiles)?, &read_all(mitigations)?)?;
         *cached = Some((identity, policy.clone()));
         Ok(policy)
     }
 
-    fn parse(&self, files: Vec<OpenFile>) -> Result<LoadedPolicy, PolicyFileError> {
-        if files.is_empty() {
+    fn parse(
+        &self,
+        files: Vec<ReadFile>,
+        profiles: &[ReadFile],
+        mitigations: &[ReadFile],
+    ) -> Result<LoadedPolicy, PolicyFileError> {
+        if files.is_empty() && profiles.is_empty() && mitigations.is_empty() {
             return Ok(LoadedPolicy { policy: Arc::new(Policy::builtin()), sha256: "builtin".into() });
         }
-        let read = files.into_iter().map(read_file).collect::<Result<Vec<_>, _>>()?;
+        let library = self.library(profiles, mitigations)?;
         // Records call the entries of the policy file itself without a file name.
         let name = |file: &ReadFile| if file.path == self.path { String::new() } else { file.name() };
-        let names: Vec<String> = read.iter().map(name).collect();
-        let texts: Vec<_> = names.iter().zip(&read).map(|(name, file)| (name.as_str(), file.text.as_str())).collect();
-        let policy = Policy::from_files(&texts).map_err(|error| PolicyFileError::Wrong {
-            path: read.get(error.index).map_or_else(|| self.path.clone(), |file| file.path.clone()),
+        let names: Vec<String> = files.iter().map(name).collect();
+        let texts: Vec<_> = names.iter().zip(&files).map(|(name, file)| (name.as_str(), file.text.as_str())).collect();
+        let policy = Policy::from_files_with(&texts, library).map_err(|error| PolicyFileError::Wrong {
+            path: files.get(error.index).map_or_else(|| self.path.clone(), |file| file.path.clone()),
             source: error.source,
         })?;
         check_runtime(policy.runtime())?;
-        Ok(LoadedPolicy { policy: Arc::new(policy), sha256: digest(&read).into() })
+        let own = files.iter().map(|file| (file.name(), file.text.as_str()));
+        let within = |dir: &str, file: &ReadFile| format!("{dir}/{}", file.name());
+        let beside = profiles.iter().map(|file| (within(PROFILES, file), file.text.as_str()));
+        let taken = mitigations.iter().map(|file| (within(MITIGATIONS, file), file.text.as_str()));
+        let all: Vec<(String, &str)> = own.chain(beside).chain(taken).collect();
+        Ok(LoadedPolicy { policy: Arc::new(policy), sha256: digest(&all).into() })
+    }
+
+    /// What the policy can name of system call profiles and mitigations.
+    fn library(&self, profiles: &[ReadFile], mitigations: &[ReadFile]) -> Result<Library, PolicyFileError> {
+        let release = rustix::system::uname();
+        let kernel = release.release().to_str().ok().and_then(KernelVersion::of_release);
+        let wrong = |dir: PathBuf| move |source| PolicyFileError::Seccomp { dir, source };
+        let (profiles, mitigations) = (stems(profiles), stems(mitigations));
+        let library = Library::with_profiles(&pairs(&profiles), kernel).map_err(wrong(self.profile_dir()))?;
+        library.and_mitigations(&pairs(&mitigations)).map_err(wrong(self.mitigation_dir()))
     }
 }
 
-fn digest(files: &[ReadFile]) -> String {
-    let hex = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+fn read_all(files: Vec<OpenFile>) -> Result<Vec<ReadFile>, PolicyFileError> {
+    files.into_iter().map(read_file).collect()
+}
+
+/// Each file's text, by its name without the extension.
+fn stems(files: &[ReadFile]) -> Vec<(String, &str)> {
+    files.iter().map(|file| (file.stem(), file.text.as_str())).collect()
+}
+
+fn pairs<'a>(named: &'a [(String, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    named.iter().map(|(name, text)| (name.as_str(), *text)).collect()
+}
+
+/// Of files, each as (name, text).
+fn digest(files: &[(String, &str)]) -> String {
+    let hex = |text: &str| Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     match files {
-        [only] => hex(only.text.as_bytes()),
-        all => {
-            let lines = all.iter().map(|file| format!("{}  {}\n", hex(file.text.as_bytes()), file.name()));
-            hex(lines.collect::<String>().as_bytes())
-        }
+        [(_, only)] => hex(only),
+        all => hex(&all.iter().map(|(name, text)| format!("{}  {name}\n", hex(text))).collect::<String>()),
     }
 }
 
@@ -276,6 +337,68 @@ mod tests {
         assert_eq!(source.load().unwrap().policy().profile(), "baseline");
         fs::write(dir.join("a.toml"), "profile = 1\n").unwrap();
         assert!(matches!(source.load(), Err(PolicyFileError::Wrong { path, .. }) if path.ends_with("a.toml")));
+    }
+
+    /// Writes a file in a directory beside the policy.
+    fn beside(scratch: &Scratch, dir: &str, name: &str, text: &str) -> PathBuf {
+        let dir = scratch.0.join(dir);
+        fs::create_dir_all(&dir).unwrap();
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(dir.join(name), text).unwrap();
+        dir.join(name)
+    }
+
+    const OWN: &str = r#"{ "include": ["base"], "defaultAction": "SCMP_ACT_ERRNO" }"#;
+    const USES_OWN: &str = "[profiles.restricted.rules.\"linux.seccomp\"]\nprofile = \"mine\"\n";
+
+    #[test]
+    fn a_system_call_profile_beside_the_policy_can_be_named_and_counts_in_its_digest() {
+        let scratch = Scratch::new("seccomp");
+        let source = scratch.source(USES_OWN);
+        assert!(matches!(source.load(), Err(PolicyFileError::Wrong { .. })), "it is not there yet");
+        let file = beside(&scratch, "seccomp.d", "mine.json", OWN);
+        beside(&scratch, "seccomp.d", "notes.txt", "no profile");
+        let first = source.load().unwrap();
+        assert_eq!(first.policy().library().profiles().last().unwrap(), "mine");
+        fs::write(&file, OWN.replace("\"base\"", "\"base\", \"base-files\"")).unwrap();
+        assert_ne!(first.sha256(), source.load().unwrap().sha256());
+    }
+
+    #[test]
+    fn a_mitigation_is_switched_on_by_a_drop_in_and_may_be_the_admins_own() {
+        let scratch = Scratch::new("mitigation");
+        let source = scratch.source("mitigations = [\"io-uring\"]\n");
+        beside(&scratch, "policy.d", "90-mine.toml", "mitigations = [\"mine\", \"io-uring\"]\n");
+        assert!(matches!(source.load(), Err(PolicyFileError::Wrong { path, .. }) if path.ends_with("90-mine.toml")));
+        let denies =
+            r#"{ "id": "mine", "comment": "c", "kernels": "all", "denies": [{ "comment": "c", "names": ["mkdir"] }] }"#;
+        beside(&scratch, "mitigations.d", "mine.json", denies);
+        let loaded = source.load().unwrap();
+        let ids: Vec<&str> = loaded.policy().mitigations().iter().map(|mitigation| mitigation.id()).collect();
+        assert_eq!(ids, ["io-uring", "mine"]);
+    }
+
+    #[test]
+    fn a_broken_profile_or_mitigation_is_no_policy_whether_it_is_used_or_not() {
+        let scratch = Scratch::new("broken");
+        let source = scratch.source("version = 1\n");
+        source.load().unwrap();
+        for (dir, name, text, word) in [
+            ("seccomp.d", "mine.json", "{ \"defaultActoin\": 1 }", "defaultActoin"),
+            ("seccomp.d", "strict.json", OWN, "built in"),
+            ("mitigations.d", "mine.json", "{}", "missing field"),
+        ] {
+            let file = beside(&scratch, dir, name, text);
+            let error = source.load().unwrap_err();
+            let chain = crate::log::chain(&error);
+            assert!(matches!(error, PolicyFileError::Seccomp { .. }), "{chain}");
+            assert!(chain.contains(dir) && chain.contains(word), "{chain}");
+            fs::remove_file(file).unwrap();
+            source.load().unwrap();
+        }
+        let file = beside(&scratch, "seccomp.d", "mine.json", OWN);
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+        assert!(matches!(source.load(), Err(PolicyFileError::NotTheAdmins { path }) if path == file));
     }
 
     #[test]

@@ -208,6 +208,7 @@ fn watch(
         policy: policy.sha256().to_owned(),
         profile: hardened.grant().profile().to_owned(),
         audit: policy.policy().audit().clone(),
+        seccomp: if kind == Kind::Calls { hardened.spec().seccomp() } else { None },
         records: policy.policy().call_records().to_owned(),
     };
     let watch = service.host().watch(hardened.dir(), kind, subject);

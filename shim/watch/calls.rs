@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
+use oci_spec::runtime::LinuxSeccomp;
 use palisade_policy::Identity;
 use palisade_seccomp::{Call, Seen};
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,8 @@ pub struct CallRecord {
     pub identity: Identity,
     /// The policy's profile that was in force.
     pub profile: String,
+    /// The system call profile that was in force.
+    pub seccomp: Option<LinuxSeccomp>,
     /// The calls.
     pub seen: Seen,
 }
@@ -60,6 +63,7 @@ impl Calls {
             container: subject.id.clone(),
             identity: subject.identity.clone(),
             profile: subject.profile.clone(),
+            seccomp: subject.seccomp.clone(),
             seen: self.seen.clone(),
         };
         let written = write(&subject.records, &record);

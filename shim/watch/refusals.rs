@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use palisade_seccomp::{Answer, Call, architecture_name, syscall_name};
+use palisade_seccomp::{Answer, Call, architecture_of, syscall_name};
 use serde::Serialize;
 
 /// Different refusals of one container that are told apart. A workload has a handful; one that tries more is not to fill memory.
@@ -136,8 +136,8 @@ fn told(refusal: &Refusal, tale: &Tale) -> Told {
     Told {
         syscall: syscall_name(refusal.architecture, refusal.number),
         number: refusal.number,
-        architecture: architecture_name(refusal.architecture)
-            .map_or_else(|| format!("{:#x}", refusal.architecture), str::to_owned),
+        architecture: architecture_of(refusal.architecture, refusal.number)
+            .map_or_else(|| format!("{:#x}", refusal.architecture), |architecture| architecture.name().to_owned()),
         arguments: arguments.filter_map(|(index, value)| Some((index, format!("{:#x}", (*value)?)))).collect(),
         errno: refusal.errno,
         count: tale.count,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use oci_spec::runtime::LinuxSeccomp;
 use palisade_policy::{AuditSettings, Identity};
 
 /// A container, as the audit log tells of it.
@@ -19,6 +20,8 @@ pub struct Subject {
     pub profile: String,
     /// Where refused calls are recorded.
     pub audit: AuditSettings,
+    /// The filter's profile, for a record of calls.
+    pub seccomp: Option<LinuxSeccomp>,
     /// The directory of what containers were seen to call.
     pub records: PathBuf,
 }

@@ -15,11 +15,12 @@ const NO_OPERATION: i64 = 0x7fff;
 /// Makes `count` refused calls on each of `threads` threads; without end for a count of 0.
 pub(crate) fn run(threads: usize, count: u64) -> io::Result<Flood> {
     let begun = Instant::now();
+    let refused = || made(count, || syscalls::call(libc::SYS_keyctl, &mut [Arg::Number(NO_OPERATION)]));
     let errnos = std::thread::scope(|scope| {
-        let each: Vec<_> = (0..threads).map(|_| scope.spawn(|| refused(count))).collect();
+        let each: Vec<_> = (0..threads).map(|_| scope.spawn(refused)).collect();
         each.into_iter().filter_map(|thread| thread.join().ok()).collect::<Vec<_>>()
     });
-    let micros = u64::try_from(begun.elapsed().as_micros()).map_err(io::Error::other)?;
+    let micros = micros_since(begun)?;
     let mut all = BTreeMap::new();
     for (errno, count) in errnos.into_iter().flatten() {
         *all.entry(errno).or_default() += count;
@@ -40,12 +41,22 @@ pub(crate) fn listen() -> i32 {
     loaded.err().and_then(|error| error.raw_os_error()).unwrap_or(0)
 }
 
-fn refused(count: u64) -> BTreeMap<i32, u64> {
+/// Makes `count` calls that no profile refuses.
+pub(crate) fn allowed(count: u64) -> io::Result<Flood> {
+    let begun = Instant::now();
+    let errnos = made(count, || syscalls::call(libc::SYS_getppid, &mut []));
+    Ok(Flood { errnos, micros: micros_since(begun)? })
+}
+
+fn micros_since(begun: Instant) -> io::Result<u64> {
+    u64::try_from(begun.elapsed().as_micros()).map_err(io::Error::other)
+}
+
+fn made(count: u64, mut call: impl FnMut() -> io::Result<i64>) -> BTreeMap<i32, u64> {
     let mut errnos = BTreeMap::new();
     let mut made = 0;
     while count == 0 || made < count {
-        let answer = syscalls::call(libc::SYS_keyctl, &mut [Arg::Number(NO_OPERATION)]);
-        let errno = answer.err().and_then(|error| error.raw_os_error()).unwrap_or(0);
+        let errno = call().err().and_then(|error| error.raw_os_error()).unwrap_or(0);
         *errnos.entry(errno).or_default() += 1;
         made += 1;
     }

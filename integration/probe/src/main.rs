@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use palisade_probe::ProcessReport;
 
-const USAGE: &str = "usage: probe try [NAME...] | list | report | forks COUNT | refused THREADS COUNT | calls LIST | listen | hold MIB | sleep";
+const USAGE: &str = "usage: probe try [NAME...] | list | report | forks COUNT | refused THREADS COUNT | allowed COUNT | calls LIST | listen | hold MIB | sleep";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -38,6 +38,7 @@ fn run(words: &[&str]) -> io::Result<()> {
             print(&flood::run(number(threads)? as usize, number(count)?.into())?)
         }
         ["calls", list] => print(&made::run(list)?),
+        ["allowed", count] => print(&flood::allowed(count.parse().map_err(io::Error::other)?)?),
         ["listen"] => print(&flood::listen()),
         ["hold", mebibytes] => hold(mebibytes.parse().map_err(io::Error::other)?),
         ["sleep"] => syscalls::sleep_until_signalled(),

@@ -16,6 +16,8 @@ mod lifecycle;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod listening;
+#[cfg(test)]
 mod mounts;
 #[cfg(test)]
 mod support;

@@ -13,8 +13,8 @@ use palisade_probe::Verdict;
 use crate::probes::ROWS;
 use crate::support::{Check, World, trial};
 use crate::{
-    audit, below, cancellation, cri, denials, exchange, exec, faults, isolation, lifecycle, limits, logger, mutations,
-    pods, profiles, refusals, restart, selection, terminal,
+    audit, below, cancellation, cri, denials, exchange, exec, faults, isolation, learning, lifecycle, limits, logger,
+    mutations, per_rule, pods, profiles, refusals, restart, selection, terminal,
 };
 
 /// Trials that share a policy file.
@@ -63,7 +63,17 @@ fn all(world: &'static World) -> Vec<Phase> {
         Phase { alone: true, ..phase("restarts and deaths", "", restart::trials(world)) },
         Phase { alone: true, ..phase("faults", "", faults::trials(world)) },
         Phase { alone: true, ..phase("refused calls", "", refusals::trials(world)) },
-        Phase { alone: true, ..phase("profiles, rule by rule", "", profiles::trials(world)) },
+        Phase { alone: true, ..phase("profiles, rule by rule", "", per_rule::trials(world)) },
+        Phase { alone: true, ..phase("learning", &learning::policy(world), learning::trials(world)) },
+        Phase { alone: true, ..phase("system call profiles", profiles::POLICY, profiles::trials(world)) },
+        Phase {
+            alone: true,
+            ..phase(
+                "system call profiles, runc as the runtime",
+                &format!("{}{}", profiles::POLICY, runc_policy(world)),
+                profiles::trials(world),
+            )
+        },
         phase("restricted, runc as the runtime", &runc_policy(world), with_another_runtime(world)),
         phase("cri, all allowed", "profile = \"privileged\"\n", once(world, cri::alike)),
         Phase {

@@ -1,251 +1,138 @@
-//! Every system call of every shipped profile, and every condition on its arguments with what is just outside of it, made for real: by init
-//! and by an exec, with the embedded runtime and with runc, by the native door and by those of 32-bit programs and x32.
-//!
-//! What is expected is computed from the profile that the runtime was given. The same calls without a filter tell whether a call that is let
-//! through reached the kernel. These tests write their own policy and run alone.
+//! System call profiles of the admin's own, and mitigations, on real containers.
 
-use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use libtest_mimic::{Failed, Trial};
-use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompArg};
 use palisade_integration::containerd::Runtime;
 use palisade_integration::ctr::Run;
-use palisade_integration::policy::PolicyFile;
-use palisade_probe::{Made, Table};
-use palisade_seccomp::{Architecture, BuiltinProfile, Verdict, syscall_name, verdicts};
+use palisade_probe::{Outcome, Verdict};
+use serde_json::json;
 
-use crate::support::{Check, World};
+use crate::audit;
+use crate::support::{Check, World, trial};
 
-/// AUDIT_ARCH_X86_64 and AUDIT_ARCH_I386 (linux/audit.h).
-const X86_64: u32 = 0xc000_003e;
-const I386: u32 = 0x4000_0003;
-const X32_BIT: u32 = 0x4000_0000;
-/// Beyond what any table knows.
-const NUMBERS: u32 = 480;
-/// getpid of 32-bit programs, which every kernel that has them answers.
-const GETPID_32: u32 = 20;
-const SIGSYS: i32 = 31;
-const SIGSEGV: i32 = 11;
-const ENOSYS: i32 = 38;
-/// What a pointer that leads nowhere, a descriptor that there is not and an unknown flag look like.
-const BAD: u64 = u64::MAX;
-
-/// Not made: they end nothing but the child, and yet disturb others.
-const LEFT_OUT: &[(&str, &str)] = &[
-    ("sync", "writes out every filesystem of the machine"),
-    ("vfork", "the child would go on in its parent's memory"),
-    ("fork", "the child's child would report as well"),
-    ("vhangup", "hangs up whoever has the terminal"),
-];
-
-/// What a kernel answers otherwise from one time to the next.
-const UNSTEADY: &[&str] = &["restart_syscall"];
+/// The policy of these tests: what they add stands in drop-ins.
+pub(crate) const POLICY: &str = "profile = \"baseline\"\n";
 
 pub(crate) fn trials(world: &'static World) -> Vec<Trial> {
-    if !cfg!(target_arch = "x86_64") {
-        return Vec::new();
-    }
-    let runtimes = [("embedded runtime", None), ("runc", Some(world.containerd.assets().runc.display().to_string()))];
-    let cases = runtimes.into_iter().flat_map(|(name, binary)| {
-        BuiltinProfile::ALL.into_iter().flat_map(move |profile| {
-            let binary = binary.clone();
-            ["", "\"x86\""].into_iter().map(move |others| (name, binary.clone(), profile, others))
-        })
-    });
-    // 32-bit programs run on where a profile lists them: one of each is enough.
-    let wanted =
-        cases.filter(|(_, _, profile, others)| others.is_empty() || *profile == BuiltinProfile::RuntimeDefault);
-    wanted
-        .map(|(runtime, binary, profile, others)| {
-            let with = if others.is_empty() { "" } else { " with x86" };
-            Trial::test(format!("profiles: {profile}{with} under {runtime}"), move || {
-                each_rule(world, &Case { binary, profile, others })
-            })
-        })
-        .collect()
+    vec![
+        trial(world, "seccomp: a profile of the admin's own is in force, and a broken one refuses all", own_profile),
+        trial(world, "seccomp: a mitigation counts for new containers, also under a profile of one's own", mitigation),
+    ]
 }
 
-/// What there is beside the native door.
-#[derive(Clone, Copy)]
-struct Doors {
-    /// The kernel has an entry for 32-bit programs.
-    interrupt: bool,
-    /// The profile lists them.
-    x86: bool,
-}
+/// containerd's default without mkdir.
+const NO_MKDIR: &str = r#"{
+    "include": ["runtime-default"], "defaultAction": "SCMP_ACT_ERRNO",
+    "syscalls": [{ "comment": "Nothing is made here.", "action": "SCMP_ACT_ERRNO", "names": ["mkdir", "mkdirat"] }]
+}"#;
 
-struct Case {
-    binary: Option<String>,
-    profile: BuiltinProfile,
-    others: &'static str,
-}
+/// Who has it: what is in this namespace.
+const OWN: &str = r#"
+[[select]]
+namespace = "own"
+profile = "own"
+[profiles.own]
+extends = "baseline@1"
+[profiles.own.rules."linux.seccomp"]
+profile = "no-mkdir"
+"#;
 
-impl Case {
-    fn policy(&self, filtered: bool) -> PolicyFile {
-        let runtime = self.binary.as_ref().map(|path| format!("[runtime]\nbinary = {path:?}\n")).unwrap_or_default();
-        let rule = |name: &str, rest: String| format!("[profiles.restricted.rules.\"{name}\"]\n{rest}\n");
-        let action = if filtered { "" } else { "action = \"off\"\n" };
-        let profile = rule("linux.seccomp", format!("{action}profile = \"{}\"", self.profile));
-        let others = rule("linux.seccomp.arch", format!("allow = [{}]", self.others));
-        PolicyFile::of(&format!("{runtime}{profile}{others}"))
+/// Makes a directory, and says so.
+const MAKES: [&str; 3] = ["sh", "-c", "mkdir /tmp/made && echo made; echo end"];
+
+/// A file beside the policy file, until it is dropped.
+struct Beside(PathBuf);
+
+impl Beside {
+    /// Writes it as an admin's, in a directory that is made for it.
+    fn write(world: &World, dir: &str, name: &str, text: &str) -> Result<Self, Failed> {
+        let dir = world.containerd.layout().policy().with_file_name(dir);
+        fs::create_dir_all(&dir)?;
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755))?;
+        let path = dir.join(name);
+        fs::write(&path, text)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
+        Ok(Self(path))
     }
 }
 
-fn each_rule(world: &World, case: &Case) -> Check {
-    let result = compare(world, case);
-    PolicyFile::defaults().write(world.containerd.layout())?;
-    result
-}
-
-fn compare(world: &World, case: &Case) -> Check {
-    case.policy(true).write(world.containerd.layout())?;
-    let container = world.containerd.detach(&Run::new(Runtime::Palisade, &["/probe", "sleep"]))?;
-    let profile = given(world, container.id())?;
-    let calls = calls(&profile);
-    let list = Made::list(&calls);
-    let by_exec = answers(&container.exec(&[], &["/probe", "calls", &list])?.success()?)?;
-    container.remove()?;
-    let run = || world.containerd.run(&Run::new(Runtime::Palisade, &["/probe", "calls", &list]));
-    let by_init = answers(&run()?.success()?)?;
-    case.policy(false).write(world.containerd.layout())?;
-    let free = answers(&run()?.success()?)?;
-
-    let expected = verdicts(&profile)?;
-    let getpid = calls.iter().position(|call| call.table == Table::Interrupt && call.number == GETPID_32);
-    let doors = Doors {
-        interrupt: getpid.and_then(|at| free.get(at)) == Some(&0),
-        x86: profile.architectures().iter().flatten().any(|arch| Architecture::of(*arch) == Some(Architecture::X86)),
-    };
-    let mut wrong = Vec::new();
-    let (mut stopped, mut told_apart) = (0, 0);
-    for (((call, by_init), by_exec), free) in calls.iter().zip(by_init).zip(by_exec).zip(free) {
-        let allowed = expected_of(case, call, doors, free, &expected);
-        let name = name(call).unwrap_or("no call");
-        for (who, got) in [("init", by_init), ("exec", by_exec)] {
-            if !allowed.contains(&got) && !UNSTEADY.contains(&name) {
-                wrong.push(format!("{name} {call} by {who}: {got}, expected {allowed:?}, {free} without a filter"));
-            }
+impl Drop for Beside {
+    fn drop(&mut self) {
+        // What could not be removed makes the next test fail, and that one says why.
+        if fs::remove_file(&self.0).is_ok()
+            && let Some(dir) = self.0.parent()
+        {
+            remove_if_empty(dir);
         }
-        stopped += usize::from(!allowed.contains(&free));
-        told_apart += usize::from(by_init != free);
     }
-    expect!(wrong.is_empty(), "{} of {} wrong: {}", wrong.len(), calls.len() * 2, wrong.join("\n"));
-    expect!(stopped > 40, "only {stopped} calls could show that they are stopped");
-    println!("{}: {} calls, {told_apart} of them answered otherwise than without a filter", case.profile, calls.len());
+}
+
+fn remove_if_empty(dir: &Path) {
+    if fs::remove_dir(dir).is_err() {
+        // It holds another test's file.
+    }
+}
+
+fn output(world: &World, runtime: Runtime, namespace: &str) -> Result<String, Failed> {
+    Ok(world.containerd.run(&Run::new(runtime, &MAKES).sandbox_in(namespace))?.success()?)
+}
+
+fn own_profile(world: &World) -> Check {
+    let file = Beside::write(world, "seccomp.d", "no-mkdir.json", NO_MKDIR)?;
+    let _selects = Beside::write(world, "policy.d", "10-own.toml", OWN)?;
+    expect_eq!(output(world, Runtime::Palisade, "own")?, "end\n", "with the profile");
+    expect_eq!(output(world, Runtime::Palisade, "other")?, "made\nend\n", "control: another namespace");
+    expect_eq!(output(world, Runtime::Runc, "own")?, "made\nend\n", "control: plain runc");
+    let container = world.containerd.detach(&Run::new(Runtime::Palisade, &["/probe", "sleep"]).sandbox_in("own"))?;
+    expect_eq!(container.exec(&[], &MAKES)?.success()?, "end\n", "a process that is added");
+    container.remove()?;
+    fs::write(&file.0, NO_MKDIR.replace("\"include\"", "\"inclde\""))?;
+    let said = world.containerd.run(&Run::new(Runtime::Palisade, &["true"]))?.refusal()?;
+    for part in ["palisade", "seccomp.d", "no-mkdir", "inclde"] {
+        expect!(said.contains(part), "no {part:?} in {said:?}");
+    }
     Ok(())
 }
 
-/// What the runtime was given.
-fn given(world: &World, id: &str) -> Result<LinuxSeccomp, Failed> {
-    let bundle = world.containerd.layout().bundles().join(world.containerd.tag()).join(id);
-    let spec: serde_json::Value = serde_json::from_slice(&fs::read(bundle.join("palisade/config.json"))?)?;
-    let profile = spec.pointer("/linux/seccomp").cloned().ok_or("no filter")?;
-    Ok(serde_json::from_value(profile)?)
+/// What the attempts come to.
+fn tried(output: &str) -> Result<[Verdict; 2], Failed> {
+    let outcomes = Outcome::parse_lines(output)?;
+    let of =
+        |name: &str| outcomes.get(name).map(|outcome| outcome.result).ok_or_else(|| Failed::from(format!("no {name}")));
+    Ok([of("ptrace")?, of("vmsplice")?])
 }
 
-fn answers(output: &str) -> Result<Vec<i32>, Failed> {
-    Ok(serde_json::from_str(output.trim())?)
-}
+const TRIES: [&str; 4] = ["/probe", "try", "ptrace", "vmsplice"];
 
-fn name(call: &Made) -> Option<&'static str> {
-    match call.table {
-        Table::Native => syscall_name(X86_64, call.number),
-        Table::Interrupt => syscall_name(I386, call.number),
-    }
-}
-
-/// The answers that are right: the filter's errno, or that of the kernel without a filter.
-fn expected_of(
-    case: &Case,
-    call: &Made,
-    doors: Doors,
-    free: i32,
-    verdict: &impl Fn(&str, [u64; 6]) -> Verdict,
-) -> BTreeSet<i32> {
-    let embedded = case.binary.is_none();
-    let answer = |verdict: Verdict| match verdict {
-        Verdict::Errno(errno) => i32::from(errno),
-        _ => free,
+fn mitigation(world: &World) -> Check {
+    use Verdict::{Reached, Refused};
+    let _file = Beside::write(world, "seccomp.d", "no-mkdir.json", NO_MKDIR)?;
+    let _selects = Beside::write(world, "policy.d", "10-own.toml", OWN)?;
+    let run = |runtime, namespace: &str| -> Result<[Verdict; 2], Failed> {
+        tried(&world.containerd.run(&Run::new(runtime, &TRIES).sandbox_in(namespace))?.success()?)
     };
-    let default = answer(verdict("no such call", [0; 6]));
-    match call.table {
-        // A kernel without 32-bit programs ends the process itself.
-        Table::Interrupt if !doors.interrupt => [-SIGSEGV].into(),
-        Table::Interrupt if !doors.x86 => [-SIGSYS].into(),
-        Table::Native if call.number >= X32_BIT => [if embedded { default } else { -SIGSYS }].into(),
-        _ => match name(call) {
-            Some(name) => {
-                let arguments = if call.table == Table::Interrupt { call.arguments.map(lower) } else { call.arguments };
-                let mut right = BTreeSet::from([answer(verdict(name, arguments))]);
-                // A name that runc's library does not know is left out, and a number beyond all those that are in the filter gets ENOSYS.
-                if !embedded && call.number & !X32_BIT >= 440 {
-                    right.extend([default, ENOSYS]);
-                }
-                right
-            }
-            None => [default, ENOSYS].into(),
-        },
+    for namespace in ["own", "other"] {
+        expect_eq!(run(Runtime::Palisade, namespace)?, [Reached, Reached], "control: before, in {namespace}");
     }
-}
-
-fn lower(argument: u64) -> u64 {
-    argument & 0xffff_ffff
-}
-
-/// Every number of every table, and for what a profile looks at the arguments of, what is at and beside each condition.
-fn calls(profile: &LinuxSeccomp) -> Vec<Made> {
-    let doors = [(Table::Native, 0), (Table::Native, X32_BIT), (Table::Interrupt, 0)];
-    let numbers = doors.into_iter().flat_map(|(table, bit)| (0..NUMBERS).map(move |number| (table, number | bit)));
-    let made = |(table, number)| {
-        let call = Made { table, number, arguments: [BAD; 6] };
-        let name = name(&call).unwrap_or_default();
-        let left_out = LEFT_OUT.iter().any(|(known, _)| *known == name);
-        let arguments = if left_out { Vec::new() } else { edges(profile, name) };
-        arguments.into_iter().map(move |arguments| Made { arguments, ..call })
-    };
-    numbers.flat_map(made).collect()
-}
-
-fn edges(profile: &LinuxSeccomp, name: &str) -> Vec<[u64; 6]> {
-    let entries = profile.syscalls().iter().flatten().filter(|entry| entry.names().iter().any(|other| other == name));
-    let args = entries.flat_map(|entry| entry.args().iter().flatten());
-    let mut tried = BTreeSet::from([harmless(name)]);
-    for (index, value) in args.flat_map(|arg| near(arg).map(|value| (arg.index(), value))) {
-        let mut arguments = harmless(name);
-        if let Some(argument) = arguments.get_mut(index) {
-            *argument = value;
-        }
-        // CLONE_SIGHAND without CLONE_VM: refused before anything is made.
-        if name == "clone" {
-            arguments[0] |= 0x800;
-        }
-        tried.insert(arguments);
+    let earlier = world.containerd.detach(&Run::new(Runtime::Palisade, &["/probe", "sleep"]).sandbox_in("own"))?;
+    let switched =
+        Beside::write(world, "policy.d", "90-mitigations.toml", "mitigations = [\"ptrace\", \"dirty-pipe\"]\n")?;
+    for namespace in ["own", "other"] {
+        expect_eq!(run(Runtime::Palisade, namespace)?, [Refused, Refused], "switched on, in {namespace}");
+        expect_eq!(run(Runtime::Runc, namespace)?, [Reached, Reached], "control: plain runc");
     }
-    tried.into_iter().collect()
-}
-
-/// What a condition asks for, one more, one less, the same as an `int` with something above, and one bit of its mask else.
-fn near(arg: &LinuxSeccompArg) -> impl Iterator<Item = u64> + use<> {
-    let (value, two) = (arg.value(), arg.value_two());
-    let wanted = two.unwrap_or(value);
-    let bits =
-        two.map(|two| [two ^ (value & value.wrapping_neg()), two ^ (1_u64 << 63 >> value.leading_zeros().min(63))]);
-    [wanted, wanted.wrapping_add(1), wanted.wrapping_sub(1), wanted | 1 << 32]
-        .into_iter()
-        .chain(bits.into_iter().flatten())
-}
-
-/// Arguments that the kernel refuses, or with which a call does nothing.
-fn harmless(name: &str) -> [u64; 6] {
-    match name {
-        // Nobody, and no signal.
-        "kill" | "tkill" | "tgkill" => [0x7fff_fff0, 0x7fff_fff0, 0, 0, 0, 0],
-        "msgget" | "semget" | "shmget" => [0x7fff_fff0, 0, 0, 0, 0, 0],
-        // Its mask is the argument itself, and would hold up the alarm.
-        "sigsuspend" => [0; 6],
-        // A switch that there is not, in either table.
-        "ipc" => [99, 0, 0, 0, 0, 0],
-        _ => [BAD; 6],
-    }
+    expect_eq!(tried(&earlier.exec(&[], &TRIES)?.success()?)?, [Reached, Reached], "a container that ran before");
+    earlier.remove()?;
+    let later = world.containerd.detach(&Run::new(Runtime::Palisade, &["/probe", "sleep"]).sandbox_in("own"))?;
+    expect_eq!(tried(&later.exec(&[], &TRIES)?.success()?)?, [Refused, Refused], "a process that is added later");
+    let records = audit::records(world, later.id())?;
+    let create = records.first().ok_or("nothing is on record")?;
+    expect_eq!(create["record"]["mitigations"], json!(["ptrace", "dirty-pipe"]), "on record");
+    later.remove()?;
+    drop(switched);
+    expect_eq!(run(Runtime::Palisade, "other")?, [Reached, Reached], "switched off");
+    Ok(())
 }

@@ -22,10 +22,11 @@ const EPERM: i32 = 1;
 const SWITCHED_OFF: &str = "[seccomp]\nreport = false\n";
 
 pub(crate) fn trials(world: &'static World) -> Vec<Trial> {
-    let tests: [(&str, crate::support::Test); 9] = [
+    let tests: [(&str, crate::support::Test); 10] = [
         ("the call, its arguments, who made it and how often are on record", on_record),
         ("an exec's are too", of_an_exec),
         ("a container that ends at once is told of", ends_at_once),
+        ("execs leave no listener behind in the shim", no_listener_left),
         ("many threads are answered, and all are counted", many_threads),
         ("with the report off nothing is told, and every errno is the same", switched_off),
         ("a listener of the container's own is refused with EBUSY", second_listener),
@@ -93,6 +94,22 @@ fn ends_at_once(world: &World) -> Check {
         expect_eq!(count(world, &id, "keyctl")?, 1, "round {round}");
     }
     Ok(())
+}
+
+fn no_listener_left(world: &World) -> Check {
+    let container = world.containerd.detach(&Run::new(Runtime::Palisade, &["/probe", "sleep"]))?;
+    let shim = Footprint::shim_of(container.pid()?)?;
+    container.exec(&[], &["true"])?.success()?;
+    let before = Footprint::of(shim)?.descriptors;
+    for _ in 0..20 {
+        container.exec(&[], &["/probe", "refused", "1", "1"])?.success()?;
+    }
+    poll::eventually("the end of the listeners", 10, || match Footprint::of(shim) {
+        Ok(now) if now.descriptors <= before => Ok(()),
+        Ok(now) => Err(format!("{} descriptors, {before} before", now.descriptors)),
+        Err(error) => Err(error.to_string()),
+    })?;
+    Ok(container.remove()?)
 }
 
 fn many_threads(world: &World) -> Check {

@@ -21,8 +21,16 @@ pub(crate) enum Command {
     /// Look at policy files.
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Look at system call profiles: what they allow, in what they differ, what a call would get.
+    #[command(subcommand)]
+    Seccomp(SeccompCommand),
     /// Tell which decisions of an audit log another policy would make differently. Exit code 1 if there is one.
     Replay(ReplayArguments),
+    /// List the system calls that containers were refused by their filters, from the audit log.
+    Refusals(RefusalsArguments),
+    /// Make system call profiles of what containers of a policy profile with `learn = true` were seen to call.
+    #[command(subcommand)]
+    Learn(LearnCommand),
     /// Print a completion script.
     Completion {
         /// For which shell.
@@ -107,6 +115,120 @@ pub(crate) enum PolicyCommand {
         /// The policy as it would be.
         new: PathBuf,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SeccompCommand {
+    /// List the profiles and mitigations that the policy can name, with what is in use.
+    List {
+        #[command(flatten)]
+        policy: PolicyFile,
+    },
+    /// Print what a profile says of each system call, as the shim resolves it.
+    Show {
+        /// The name of a profile, or a file (with a / in it, or ending in .json).
+        profile: String,
+        #[command(flatten)]
+        with: ProfileArguments,
+        /// How to print it.
+        #[arg(long, value_enum, default_value_t = SeccompFormat::Text)]
+        format: SeccompFormat,
+    },
+    /// Print for which system calls and arguments two profiles differ, and which one is stricter. Exit code 1 if they differ.
+    Diff {
+        /// One profile: a name or a file.
+        a: String,
+        /// The other.
+        b: String,
+        #[command(flatten)]
+        with: ProfileArguments,
+    },
+    /// Print what one system call would get, and which entry decides. Exit code 1 if it would not run.
+    Test {
+        /// The name of a profile, or a file.
+        profile: String,
+        /// The system call's name.
+        syscall: String,
+        /// Its arguments, as numbers (38, 0x5412, 0644, -1); those that are left out are 0.
+        #[arg(num_args = 0..=6, allow_negative_numbers = true)]
+        arguments: Vec<String>,
+        #[command(flatten)]
+        with: ProfileArguments,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProfileArguments {
+    /// Capabilities that the container is left with, on which entries may depend: SYS_CHROOT,SYS_NICE.
+    #[arg(long, value_delimiter = ',', value_name = "CAPS")]
+    pub(crate) caps: Vec<String>,
+    /// Mitigations to take away beside those that the policy switches on.
+    #[arg(long = "mitigation", value_name = "ID")]
+    pub(crate) mitigations: Vec<String>,
+    #[command(flatten)]
+    pub(crate) policy: PolicyFile,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SeccompFormat {
+    /// A line for each system call and set of arguments.
+    Text,
+    /// OCI seccomp JSON, as a runtime gets it.
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RefusalsArguments {
+    /// Only of this container: the beginning of its id, or pod-namespace/pod-name.
+    pub(crate) container: Option<String>,
+    /// The audit log; without it the policy's, and the one rotated before it.
+    #[arg(long)]
+    pub(crate) log: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) policy: PolicyFile,
+    /// How to print them.
+    #[arg(long, value_enum, default_value_t = RefusalsFormat::Text)]
+    pub(crate) format: RefusalsFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RefusalsFormat {
+    /// A line for each container and call.
+    Text,
+    /// An array of objects as in the audit log.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LearnCommand {
+    /// List the records.
+    List {
+        #[command(flatten)]
+        records: Records,
+    },
+    /// Print what was seen.
+    Show {
+        /// A container's id, its beginning, or the image reference that all records of are taken together.
+        of: String,
+        #[command(flatten)]
+        records: Records,
+    },
+    /// Print a profile that allows what was seen, with the calls that every program makes, and nothing else.
+    Write {
+        /// A container's id, its beginning, or the image reference that all records of are taken together.
+        of: String,
+        #[command(flatten)]
+        records: Records,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Records {
+    /// The directory of the records; without it the policy's.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) records: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) policy: PolicyFile,
 }
 
 #[derive(Debug, Args)]

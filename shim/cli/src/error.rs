@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use palisade::gate::PolicyFileError;
+use palisade_seccomp::{ProfileError, UnknownProfile};
 use thiserror::Error;
 
 #[derive(Debug, Error)]
@@ -31,6 +32,22 @@ pub(crate) enum CliError {
     Policy(#[from] PolicyFileError),
     #[error("the policy has no profile {name:?}; it has {known}")]
     NoProfile { name: String, known: String },
+    #[error(transparent)]
+    Seccomp(#[from] ProfileError),
+    #[error(transparent)]
+    NoSeccomp(#[from] UnknownProfile),
+    #[error("no mitigation is called {id:?}; there are {known}")]
+    NoMitigation { id: String, known: String },
+    #[error("{names} are no capabilities")]
+    Capability {
+        names: String,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("this architecture has no system call {name:?}")]
+    NoSyscall { name: String },
+    #[error("{text:?} is no number of 64 bits")]
+    Number { text: String },
     #[error("{path:?} line {line} is no record of the audit log")]
     Record {
         path: PathBuf,
@@ -38,6 +55,12 @@ pub(crate) enum CliError {
         #[source]
         source: serde_json::Error,
     },
+    #[error("no record of {what:?} in {directory:?}; `palisade learn list` shows those that are there")]
+    NoCalls { what: String, directory: PathBuf },
+    #[error("{path:?} is a record of another version")]
+    OtherVersion { path: PathBuf },
+    #[error("make a profile")]
+    Learn(#[from] palisade_seccomp::LearnError),
     #[error("write the result")]
     Write(#[from] io::Error),
     #[error("encode the result")]

@@ -5,10 +5,13 @@ mod arguments;
 mod check;
 mod error;
 mod explain;
+mod learn;
 mod policy;
+mod refusals;
 mod replay;
 mod report;
 mod schema;
+mod seccomp;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -46,7 +49,10 @@ fn run(command: Command, out: &mut Vec<u8>) -> Result<Verdict, CliError> {
         Command::Check(arguments) => check::run(&arguments, out),
         Command::Explain(arguments) => explain::run(&arguments, out),
         Command::Policy(command) => policy::run(command, out),
+        Command::Seccomp(command) => seccomp::run(command, out),
         Command::Replay(arguments) => replay::run(&arguments, out),
+        Command::Refusals(arguments) => refusals::run(&arguments, out),
+        Command::Learn(command) => learn::run(&command, out),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "palisade", out);
             Ok(Verdict::Fine)

@@ -49,6 +49,9 @@ fn show(policy: &Policy, only: Option<&str>, out: &mut Vec<u8>) -> Result<Verdic
         let known = all.iter().map(|profile| profile.name.as_str()).collect::<Vec<_>>().join(", ");
         return Err(CliError::NoProfile { name: name.to_owned(), known });
     }
+    if !policy.mitigations().is_empty() {
+        writeln!(out, "mitigations {}", mitigations(policy))?;
+    }
     for profile in all.iter().filter(|profile| only.is_none_or(|name| profile.name == name)) {
         let default = if profile.name == policy.profile() { ", the default" } else { "" };
         let learn = if profile.learn { ", learns" } else { "" };
@@ -71,6 +74,10 @@ fn diff(old: &Policy, new: &Policy, out: &mut Vec<u8>) -> Result<Verdict, CliErr
     if old.profile() != new.profile() {
         writeln!(out, "default profile: {} -> {}", old.profile(), new.profile())?;
     }
+    let (were, are) = (mitigations(old), mitigations(new));
+    if were != are {
+        writeln!(out, "mitigations: {were} -> {are}")?;
+    }
     for gone in before.iter().filter(|known| !after.iter().any(|other| other.name == known.name)) {
         writeln!(out, "profile {}: gone", gone.name)?;
     }
@@ -79,10 +86,11 @@ fn diff(old: &Policy, new: &Policy, out: &mut Vec<u8>) -> Result<Verdict, CliErr
             writeln!(out, "profile {}: new", profile.name)?;
             continue;
         };
-        if known == profile {
+        // Also where the same words stand there: the system call profile of that name may be another, and mitigations fewer.
+        let why = new.looser_than(old, &profile.name);
+        if known == profile && why.is_none() {
             continue;
         }
-        let why = new.looser_than(old, &profile.name);
         looser |= why.is_some();
         match why {
             Some(why) => writeln!(out, "profile {}: LOOSER, {why}", profile.name)?,
@@ -91,6 +99,12 @@ fn diff(old: &Policy, new: &Policy, out: &mut Vec<u8>) -> Result<Verdict, CliErr
         changes(known, profile, out)?;
     }
     Ok(if looser { Verdict::Objections } else { Verdict::Fine })
+}
+
+/// The ids of what is switched on.
+fn mitigations(policy: &Policy) -> String {
+    let ids: Vec<&str> = policy.mitigations().iter().map(|mitigation| mitigation.id()).collect();
+    if ids.is_empty() { "none".to_owned() } else { ids.join(", ") }
 }
 
 fn changes(old: &ProfileView, new: &ProfileView, out: &mut Vec<u8>) -> Result<(), CliError> {

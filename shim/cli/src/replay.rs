@@ -27,7 +27,7 @@ pub(crate) fn run(arguments: &ReplayArguments, out: &mut Vec<u8>) -> Result<Verd
         let wrong = |source| CliError::Record { path: arguments.log.clone(), line: number + 1, source };
         let record: Value = serde_json::from_str(&line).map_err(wrong)?;
         // What is on record beside decisions.
-        if *at(&record, "/event") != "decision" {
+        if record.get("event").is_some_and(|event| event != "decision") {
             continue;
         }
         let identity: Identity = serde_json::from_value(at(&record, "/identity").clone()).map_err(wrong)?;

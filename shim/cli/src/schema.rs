@@ -20,6 +20,7 @@ pub(crate) fn schema() -> Value {
         "properties": {
             "version": described("The format's version.", &json!({"const": 1})),
             "profile": described("The profile of containers that no selector covers; restricted if absent.", &name()),
+            "mitigations": described("What is taken from every system call profile.", &list(&file_name())),
             "runtime": runtime(),
             "audit": audit(),
             "seccomp": seccomp(),
@@ -48,6 +49,11 @@ fn described(text: &str, schema: &Value) -> Value {
 
 fn name() -> Value {
     json!({"type": "string", "minLength": 1})
+}
+
+/// The name of a file without its extension.
+fn file_name() -> Value {
+    json!({"type": "string", "pattern": r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$"})
 }
 
 /// Absolute, without `.` and `..`, and not the root.
@@ -129,7 +135,8 @@ fn setting_of(rule: &Rule, setting: Setting) -> Value {
         Setting::Uid | Setting::Gid => json!({"type": "integer", "minimum": 1, "maximum": LAST_ID}),
         Setting::Capabilities => list(&json!({"type": "string", "pattern": "^CAP_[A-Z_]+$"})),
         Setting::Default | Setting::Max => amount(rule),
-        Setting::Profile => json!({"enum": ["web-service", "strict", "runtime-default"]}),
+        // The admin's own are named as their files are.
+        Setting::Profile => file_name(),
         // A setting of a later version: `policy validate` knows it.
         _ => json!({}),
     }

@@ -287,7 +287,206 @@ mod commands {
         another machine. Streams, layers and runtime options are taken to be in order, since they are not in a specification. `replay` goes by the\n\
         findings that are on record, not by the specification: a rule that was off when the record was written has none, and another list or limit\n\
         may find more or less. `check` on the bundles of containers that still run answers those in full.\n\n\
+        `seccomp` resolves a profile as the shim does, less the mitigations that the policy switches on. In its output `a0` to `a5` are a call's arguments,\n\
+        `low32` is the lower half of one.\n\n\
         Exit codes: 0 nothing to object to, 1 something was refused, looser or different, 2 something could not be read.\n";
+
+    /// Runs, and gives exit code and output.
+    fn ran(scratch: &Scratch, args: &[&str]) -> (i32, String) {
+        let output = scratch.run(args);
+        (output.status.code().unwrap(), text(&output.stdout) + &text(&output.stderr))
+    }
+
+    #[test]
+    fn a_profile_is_shown_as_a_table_and_as_what_a_runtime_gets() {
+        let scratch = Scratch::new("seccomp-show");
+        let (code, table) = ran(&scratch, &["seccomp", "show", "strict"]);
+        assert_eq!(code, 0, "{table}");
+        let line = |name: &str| {
+            let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+            table.lines().filter(|line| line.starts_with(&format!("{name} "))).map(words).collect::<Vec<_>>()
+        };
+        assert_eq!(line("read"), ["read allow"]);
+        assert_eq!(line("clone"), ["clone allow a0 & 0x7e020000 = 0x0", "clone EPERM"]);
+        assert_eq!(line("socketpair"), ["socketpair allow low32(a0) = 0x1", "socketpair EPERM"]);
+        assert_eq!(line("chroot"), ["chroot EPERM"]);
+        assert_eq!(table.lines().last(), Some("any other call               EPERM"));
+        let (_, held) = ran(&scratch, &["seccomp", "show", "strict", "--caps", "sys_chroot,CAP_SYS_NICE"]);
+        assert!(held.contains("\nchroot                       allow\n"), "{held}");
+        let (code, json) = ran(&scratch, &["seccomp", "show", "strict", "--format", "json"]);
+        let json: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!((code, &json["defaultAction"]), (0, &json!("SCMP_ACT_ERRNO")));
+        assert!(json["syscalls"].as_array().unwrap().len() > 10);
+        // What is printed can be read again, and says the same.
+        let file = scratch.write("again.json", &serde_json::to_string(&json).unwrap());
+        let (code, same) = ran(&scratch, &["seccomp", "diff", "strict", &file]);
+        assert!(code == 0 && same.ends_with("0 calls differ; A is stricter in 0, B in 0\n"), "{same}");
+    }
+
+    #[test]
+    fn a_policy_with_fewer_mitigations_or_another_profile_of_the_name_is_looser() {
+        let own = "[profiles.restricted.rules.\"linux.seccomp\"]\nprofile = \"mine\"\n";
+        let at = |name: &str, head: &str, profile: &str| {
+            let scratch = Scratch::new(name);
+            let policy = scratch.write("policy.toml", &format!("{head}{own}"));
+            scratch.write("seccomp.d/mine.json", profile);
+            (scratch, policy)
+        };
+        let tight = r#"{ "include": ["web-service"], "defaultAction": "SCMP_ACT_ERRNO" }"#;
+        let wide = r#"{ "include": ["strict"], "defaultAction": "SCMP_ACT_ERRNO" }"#;
+        let (scratch, before) = at("mine-before", "mitigations = [\"dirty-pipe\"]\n", tight);
+        let (_same, same) = at("mine-same", "mitigations = [\"dirty-pipe\"]\n", tight);
+        let (_fewer, fewer) = at("mine-fewer", "", tight);
+        let (_wider, wider) = at("mine-wider", "mitigations = [\"dirty-pipe\"]\n", wide);
+        assert_eq!(ran(&scratch, &["policy", "diff", &before, &same]), (0, String::new()));
+        let (code, shown) = ran(&scratch, &["policy", "diff", &before, &fewer]);
+        assert_eq!(code, 1, "{shown}");
+        assert!(shown.contains("mitigations: dirty-pipe -> none\n"), "{shown}");
+        assert!(shown.contains("profile restricted: LOOSER, its settings of linux.seccomp allow more"), "{shown}");
+        let (code, shown) = ran(&scratch, &["policy", "diff", &before, &wider]);
+        assert!(code == 1 && shown.contains("profile restricted: LOOSER"), "{shown}");
+        assert_eq!(ran(&scratch, &["policy", "diff", &wider, &before]).0, 0);
+        let (_, shown) = ran(&scratch, &["policy", "show", "--policy", &before]);
+        assert!(shown.starts_with("mitigations dirty-pipe\n"), "{shown}");
+    }
+
+    #[test]
+    fn two_profiles_are_compared_call_by_call() {
+        let scratch = Scratch::new("seccomp-diff");
+        let (code, shown) = ran(&scratch, &["seccomp", "diff", "strict", "runtime-default"]);
+        assert_eq!(code, 1);
+        assert!(shown.contains("\nptrace                       A EPERM, B allow; A is stricter\n"), "{shown}");
+        assert!(
+            shown.contains("\nioctl                        A EPERM, B allow; A is stricter; low32(a1) = 0x5412\n"),
+            "{shown}"
+        );
+        assert!(shown.contains("A ENOSYS, B allow; A is stricter") && shown.contains(", B in 0\n"), "{shown}");
+        let own = r#"{ "include": ["strict"], "defaultAction": "SCMP_ACT_KILL_PROCESS", "syscalls": [
+            { "names": ["ptrace"], "action": "SCMP_ACT_ALLOW" }, { "names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38 } ] }"#;
+        let file = scratch.write("own.json", own);
+        let (code, shown) = ran(&scratch, &["seccomp", "diff", "strict", &file]);
+        assert_eq!(code, 1);
+        assert!(
+            shown.contains("\nany other call               A EPERM, B kill the process; B is stricter\n"),
+            "{shown}"
+        );
+        assert!(shown.contains("\nptrace                       A EPERM, B allow; A is stricter\n"), "{shown}");
+        assert!(shown.contains("\nmkdir                        A allow, B ENOSYS; B is stricter\n"), "{shown}");
+        assert_eq!(ran(&scratch, &["seccomp", "diff", "strict", "strict"]).0, 0);
+    }
+
+    #[test]
+    fn a_call_is_tried_and_the_entry_that_decides_is_named() {
+        let scratch = Scratch::new("seccomp-test");
+        for (args, code, words) in [
+            (&["strict", "socket", "1"][..], 0, ["socket(1): allow", "by base-network: AF_UNIX"]),
+            (&["strict", "socket", "0x1_0"], 2, ["0x1_0", "no number"]),
+            (&["strict", "socket", "16", "3", "12"], 1, ["EPERM", "by the default action of strict"]),
+            (&["strict", "clone3"], 1, ["ENOSYS", "by base-threads: clone3"]),
+            (&["strict", "kill", "-1", "9"], 0, ["kill(-1, 9): allow", "by base-processes"]),
+            (&["strict", "splice", "--mitigation", "dirty-pipe"], 1, ["EPERM", "by mitigation dirty-pipe"]),
+            (&["strict", "chroot", "--caps", "SYS_CHROOT"], 0, ["allow", "CAP_SYS_CHROOT"]),
+            (&["strict", "no_such_call"], 2, ["no system call", "no_such_call"]),
+            (&["strict", "read", "--caps", "SYS_X"], 2, ["CAP_SYS_X", "no capabilities"]),
+            (&["strict", "read", "--mitigation", "x"], 2, ["no mitigation", "io-uring"]),
+            (&["nosuch", "read"], 2, ["nosuch", "web-service, strict, runtime-default"]),
+        ] {
+            let (found, shown) = ran(&scratch, &[&["seccomp", "test"], args].concat());
+            assert_eq!(found, code, "{args:?}: {shown}");
+            assert!(words.iter().all(|word| shown.contains(word)), "{args:?}: {shown}");
+        }
+    }
+
+    #[test]
+    fn the_policys_own_profiles_and_mitigations_count() {
+        let scratch = Scratch::new("seccomp-own");
+        scratch.write("policy.toml", "mitigations = [\"io-uring\", \"mine\"]\n[profiles.restricted.rules.\"linux.seccomp\"]\nprofile = \"queues\"\n");
+        let own = r#"{ "include": ["web-service", "base-ipc"], "defaultAction": "SCMP_ACT_ERRNO" }"#;
+        scratch.write("seccomp.d/queues.json", own);
+        let mine = r#"{ "id": "mine", "comment": "No mkdir.", "kernels": "all", "denies": [{ "comment": "c", "names": ["mkdir"] }] }"#;
+        scratch.write("mitigations.d/mine.json", mine);
+        let (code, listed) = ran(&scratch, &["seccomp", "list"]);
+        assert_eq!(code, 0, "{listed}");
+        assert!(listed.contains("profile queues, of the policy's restricted\n"), "{listed}");
+        assert!(
+            listed.contains("mitigation mine, on: No mkdir.\n") && listed.contains("mitigation ptrace, off ("),
+            "{listed}"
+        );
+        let (code, shown) = ran(&scratch, &["seccomp", "test", "queues", "mkdir"]);
+        assert!(code == 1 && shown.contains("by mitigation mine: c"), "{shown}");
+        assert_eq!(ran(&scratch, &["seccomp", "test", "queues", "shmget"]).0, 0);
+        let set = scratch.write("set.json", r#"{ "syscalls": [] }"#);
+        let (code, shown) = ran(&scratch, &["seccomp", "show", &set]);
+        assert!(code == 2 && shown.contains("a set to include"), "{shown}");
+    }
+
+    fn refused(container: &str, arguments: &Value, count: u64) -> Value {
+        json!({
+            "v": 1, "event": "seccomp", "namespace": "k8s.io", "container": container,
+            "identity": { "pod_namespace": "shop", "pod_name": container },
+            "refusals": [{
+                "syscall": "socket", "number": 41, "architecture": "x86_64", "arguments": arguments, "errno": 1,
+                "count": count, "first": "then", "last": "now", "pid": 77, "command": "a\u{1b}[31m",
+            }],
+        })
+    }
+
+    #[test]
+    fn refused_calls_are_listed_with_their_last_count() {
+        let scratch = Scratch::new("refusals");
+        let (alg, vsock) = (json!({ "0": "0x26" }), json!({ "0": "0x28" }));
+        let lines = [
+            refused("one", &alg, 1),
+            json!({ "v": 1, "event": "decision", "container": "one", "record": {} }),
+            refused("one", &alg, 9),
+            refused("two", &vsock, 4),
+        ];
+        let log = scratch.write("log", &lines.map(|line| line.to_string() + "\n").concat());
+        let output = text(&scratch.run(&["refusals", "--log", &log]).stdout);
+        assert_eq!(output.lines().count(), 2, "{output}");
+        assert!(output.contains("one shop/one socket(0=0x26) x86_64 errno 1, 9 times"), "{output}");
+        assert!(!output.contains('\u{1b}'), "a process chooses its name");
+        for only in ["tw", "shop/two"] {
+            let output = json_of(&scratch.run(&["refusals", "--log", &log, "--format", "json", only]));
+            assert_eq!((output.as_array().unwrap().len(), &output[0]["count"]), (1, &json!(4)), "{only}");
+        }
+    }
+
+    fn record(container: &str, image: &str, calls: &Value) -> String {
+        let identity = json!({
+            "kind": "container", "sandbox_id": "s", "pod_namespace": "shop", "pod_name": "web", "pod_uid": "u",
+            "container_name": "app", "image_name": image,
+        });
+        json!({
+            "version": 1, "namespace": "k8s.io", "container": container, "identity": identity, "profile": "learner",
+            "seccomp": null, "seen": { "calls": calls },
+        })
+        .to_string()
+    }
+
+    #[test]
+    fn records_of_an_image_make_one_profile() {
+        let scratch = Scratch::new("learn");
+        scratch.write("calls/k8s.io:one.json", &record("one", "shop:1", &json!({ "socket": { "values": [2] } })));
+        scratch.write(
+            "calls/k8s.io:two.json",
+            &record("two", "shop:1", &json!({ "socket": { "values": [1] }, "bind": {} })),
+        );
+        scratch.write("calls/k8s.io:three.json", &record("three", "other", &json!({ "mkdir": {} })));
+        scratch.write("calls/.k8s.io:four.json.7", "half of a rec");
+        let calls = scratch.0.join("calls").display().to_string();
+        let run = |words: &[&str]| scratch.run(&[&["learn"], words, &["--records", &calls]].concat());
+        assert_eq!(text(&run(&["list"]).stdout).lines().count(), 3);
+        assert_eq!(text(&run(&["show", "shop:1"]).stdout), "bind\nsocket 0x1 0x2\n");
+        let profile = json_of(&run(&["write", "shop:1"]));
+        assert_eq!(profile["defaultAction"], "SCMP_ACT_ERRNO");
+        let allowed = profile["syscalls"].to_string();
+        assert!(allowed.contains("\"bind\"") && !allowed.contains("\"mkdir\""), "{allowed}");
+        assert_eq!(text(&run(&["show", "three"]).stdout), "mkdir\n");
+        let none = run(&["write", "nobody"]);
+        assert_eq!(none.status.code(), Some(2));
+        assert!(text(&none.stderr).contains("no record of \"nobody\""), "{}", text(&none.stderr));
+    }
 
     /// `docs/cli.md` is the help of each command. `UPDATE_GOLDEN=1` writes it anew.
     #[test]
@@ -303,7 +502,17 @@ mod commands {
             "policy show",
             "policy schema",
             "policy diff",
+            "seccomp",
+            "seccomp list",
+            "seccomp show",
+            "seccomp diff",
+            "seccomp test",
             "replay",
+            "refusals",
+            "learn",
+            "learn list",
+            "learn show",
+            "learn write",
             "completion",
         ] {
             let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();

@@ -58,6 +58,9 @@ pub struct Record {
     pub findings: Vec<Finding>,
     /// The exemptions that let findings pass.
     pub exemptions: Vec<ExemptionUse>,
+    /// What was taken from the system call profile of a new container, beyond what the profile says.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mitigations: Vec<String>,
 }
 
 impl Record {

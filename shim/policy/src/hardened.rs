@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::LinuxNamespaceType;
+use oci_spec::runtime::{LinuxNamespaceType, LinuxSeccomp};
 use serde::de::Error as _;
 use serde_json::Value;
 
@@ -58,6 +58,13 @@ impl HardenedSpec {
             }
         }
         serde_json::to_vec(&document)
+    }
+
+    /// The system call profile of the document, if it has one.
+    #[must_use]
+    pub fn seccomp(&self) -> Option<LinuxSeccomp> {
+        let document: Value = serde_json::from_slice(&self.bytes).ok()?;
+        serde_json::from_value(document.pointer("/linux/seccomp")?.clone()).ok()
     }
 
     /// What the container is given, to be kept for exec and update.

@@ -301,6 +301,7 @@ fn conclude<T>(
         off: profile.off(),
         findings,
         exemptions,
+        mitigations: if operation == Operation::Create { profile.mitigations() } else { Vec::new() },
     };
     Decision { outcome, record }
 }

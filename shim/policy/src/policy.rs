@@ -1,7 +1,10 @@
 //! The admin's policy, complete and checked.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+
+use palisade_seccomp::{Library, Mitigation};
 
 use crate::exemption::Exemption;
 use crate::grant::Grant;
@@ -27,6 +30,10 @@ pub struct Policy {
     pub(crate) profiles: Vec<Profile>,
     pub(crate) selectors: Vec<Selector>,
     pub(crate) exemptions: Vec<Exemption>,
+    /// The system call profiles that can be named.
+    pub(crate) library: Library,
+    /// What is taken from every system call profile.
+    pub(crate) mitigations: Vec<Arc<Mitigation>>,
 }
 
 /// Which OCI runtime is run.
@@ -104,6 +111,8 @@ impl Policy {
             profiles: Builtin::ALL.into_iter().map(Profile::builtin).collect(),
             selectors: Vec::new(),
             exemptions: Vec::new(),
+            library: Library::default(),
+            mitigations: Vec::new(),
         }
     }
 
@@ -112,7 +121,7 @@ impl Policy {
     /// # Errors
     /// Anything that is not understood or makes no sense; the error names the line, the key and the mend.
     pub fn from_toml(text: &str) -> Result<Self, PolicyError> {
-        policy_file::read(&[("", text)]).map_err(|error| error.source)
+        policy_file::read(&[("", text)], Library::default()).map_err(|error| error.source)
     }
 
     /// Reads a policy file, whose name is empty, and its drop-ins, each as (name, text). What can be there once may be in one of them;
@@ -121,7 +130,27 @@ impl Policy {
     /// # Errors
     /// As [`Policy::from_toml`], with the index of the file.
     pub fn from_files(files: &[(&str, &str)]) -> Result<Self, PolicyFilesError> {
-        policy_file::read(files)
+        Self::from_files_with(files, Library::default())
+    }
+
+    /// The same, where the files can name the system call profiles and mitigations of this library.
+    ///
+    /// # Errors
+    /// As [`Policy::from_files`].
+    pub fn from_files_with(files: &[(&str, &str)], library: Library) -> Result<Self, PolicyFilesError> {
+        policy_file::read(files, library)
+    }
+
+    /// The system call profiles and mitigations that this policy can name.
+    #[must_use]
+    pub fn library(&self) -> &Library {
+        &self.library
+    }
+
+    /// The mitigations that are switched on.
+    #[must_use]
+    pub fn mitigations(&self) -> &[Arc<Mitigation>] {
+        &self.mitigations
     }
 
     /// Which OCI runtime is run.

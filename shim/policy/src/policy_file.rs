@@ -10,6 +10,7 @@ mod shape;
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
+use palisade_seccomp::{Library, ProfileError};
 use toml::Spanned;
 
 pub use error::{PolicyError, PolicyFilesError};
@@ -31,21 +32,27 @@ const VERSION: u32 = 1;
 const DEADLINES: RangeInclusive<u64> = 1..=600;
 
 /// Reads the policy file, whose name is empty, and its drop-ins, each as (name, text).
-pub(crate) fn read(files: &[(&str, &str)]) -> Result<Policy, PolicyFilesError> {
+pub(crate) fn read(files: &[(&str, &str)], library: Library) -> Result<Policy, PolicyFilesError> {
     let mut parsed = Vec::new();
     for (index, (name, text)) in files.iter().enumerate() {
         let source = Source { index, name, place: Place::of(text) };
         let file = parse(text, &source.place).map_err(|error| source.error(error))?;
         parsed.push((source, file));
     }
-    let mut policy = Policy::builtin();
+    let mut policy = Policy { library, ..Policy::builtin() };
     let mut set = Vec::new();
     for (source, file) in &parsed {
         set_once(&mut policy, file, &mut set, &source.place).map_err(|error| source.error(error))?;
+        switch_on(&mut policy, file, &source.place).map_err(|error| source.error(error))?;
     }
-    for profile in Profiles::of(&parsed)?.read()? {
+    for profile in Profiles::of(&parsed, &policy.library)?.read()? {
         policy.profiles.retain(|known| known.name() != profile.name());
         policy.profiles.push(profile);
+    }
+    let mitigations = &policy.mitigations;
+    for profile in &mut policy.profiles {
+        let chosen = profile.settings.seccomp.clone();
+        profile.settings.seccomp = chosen.mitigated(mitigations);
     }
     let known: Vec<String> = policy.profiles.iter().map(|profile| profile.name().to_owned()).collect();
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
@@ -151,6 +158,21 @@ fn set_once(policy: &mut Policy, file: &File, set: &mut Vec<&'static str>, place
     Ok(())
 }
 
+/// Takes the mitigations, which add up over the files.
+fn switch_on(policy: &mut Policy, file: &File, place: &Place) -> Result<(), PolicyError> {
+    for id in file.mitigations.iter().flat_map(Spanned::get_ref) {
+        let wrong = |problem: &str, mend: String| place.wrong(id.span(), "mitigations", problem, mend);
+        let broken = |error: ProfileError| wrong("names one that is broken", error.to_string());
+        let found = policy.library.mitigation(id.get_ref()).map_err(broken)?;
+        let unknown = || wrong("names no mitigation", format!("choose of {}", policy.library.mitigations().join(", ")));
+        let found = found.ok_or_else(unknown)?;
+        if !policy.mitigations.iter().any(|known| known.id() == found.id()) {
+            policy.mitigations.push(found);
+        }
+    }
+    Ok(())
+}
+
 fn runtime_deadline(deadline: &Spanned<Quantity>, place: &Place) -> Result<Duration, PolicyError> {
     match deadline.get_ref() {
         Quantity::Number(seconds) if DEADLINES.contains(seconds) => Ok(Duration::from_secs(*seconds)),
@@ -189,6 +211,7 @@ fn set_rule(
     profile: &mut Profile,
     name: &Spanned<String>,
     table: &RuleTable,
+    library: &Library,
     place: &Place,
 ) -> Result<(), PolicyError> {
     let key = format!("{}.rules.\"{}\"", place.key, name.get_ref());
@@ -206,7 +229,7 @@ fn set_rule(
         check_action(rule, *action.get_ref(), action.span(), &key, place)?;
         profile.set(rule.id, *action.get_ref());
     }
-    set_values(profile, rule, table, &key, place)
+    set_values(profile, rule, table, library, &key, place)
 }
 
 fn check_action(rule: &Rule, action: Action, span: Range<usize>, key: &str, place: &Place) -> Result<(), PolicyError> {
@@ -225,6 +248,7 @@ fn set_values(
     profile: &mut Profile,
     rule: &Rule,
     table: &RuleTable,
+    library: &Library,
     key: &str,
     place: &Place,
 ) -> Result<(), PolicyError> {
@@ -242,8 +266,8 @@ fn set_values(
         settings.capabilities = capability_names(names, key, place)?;
     }
     if let Some(name) = &table.profile {
-        settings.seccomp = name.get_ref().parse().map_err(|_| {
-            let mend = "choose web-service, strict or runtime-default";
+        settings.seccomp = library.profile(name.get_ref()).map_err(|error| {
+            let mend = format!("choose one of {}", error.known.join(", "));
             place.wrong(name.span(), &format!("{key}.profile"), "is no system call profile", mend)
         })?;
     }

@@ -115,6 +115,15 @@ impl Profile {
         RULES.iter().zip(self.actions.iter().copied())
     }
 
+    /// The mitigations that count in this profile: none where the rule that they belong to does not act.
+    pub(crate) fn mitigations(&self) -> Vec<String> {
+        let acts = |(rule, action): (&crate::rules::Rule, Action)| {
+            rule.id.as_str() == "linux.seccomp" && matches!(action, Action::Mutate | Action::Deny)
+        };
+        let on = if self.actions().any(acts) { self.settings.seccomp.mitigations() } else { &[] };
+        on.iter().map(|mitigation| mitigation.id().to_owned()).collect()
+    }
+
     /// The rules that are switched off and would be on in `restricted`: an optional rule is no gap.
     pub(crate) fn off(&self) -> Vec<RuleId> {
         let off = self.actions().filter(|(rule, action)| *action == Action::Off && rule.restricted != Action::Off);

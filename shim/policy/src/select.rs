@@ -1,15 +1,14 @@
 //! Which profile a container is judged by.
 
 use std::borrow::Cow;
-use std::str::FromStr as _;
 
-use palisade_seccomp::BuiltinProfile;
 use serde_json::Value;
 
 use crate::policy::Policy;
 use crate::profile::Profile;
 use crate::scope::{Candidate, Scope};
 use crate::sheet::Found;
+use crate::strictness::looser_calls;
 
 /// A `[[select]]` entry: the first one that covers a container decides.
 #[derive(Debug, Clone)]
@@ -72,19 +71,22 @@ impl Policy {
             }
         }
         if let Some(name) = annotation(SECCOMP) {
-            let base = selection.profile.settings.seccomp;
-            match BuiltinProfile::from_str(&name) {
-                Ok(asked) if is_as_strict(asked, base) => {
-                    selection.profile.to_mut().settings.seccomp = asked;
-                    selection.by.push_str(&format!(", annotation {SECCOMP}"));
+            let base = &selection.profile.settings.seccomp;
+            match self.library.profile(&name).map(|asked| asked.mitigated(&self.mitigations)) {
+                Ok(asked) => match looser_calls(&asked, base) {
+                    None => {
+                        selection.profile.to_mut().settings.seccomp = asked;
+                        selection.by.push_str(&format!(", annotation {SECCOMP}"));
+                    }
+                    Some(call) => {
+                        let reason = format!("is looser than the profile's {}: {call}", base.name());
+                        let allowed = "a system call profile that is at least as strict".to_owned();
+                        wrong.push(refusal(SECCOMP, &name, &reason, allowed));
+                    }
+                },
+                Err(error) => {
+                    wrong.push(refusal(SECCOMP, &name, "names no system call profile", error.known.join(", ")));
                 }
-                Ok(_) => wrong.push(refusal(SECCOMP, &name, "is looser than the profile's", base.name().to_owned())),
-                Err(_) => wrong.push(refusal(
-                    SECCOMP,
-                    &name,
-                    "names no system call profile",
-                    "web-service, strict or runtime-default".to_owned(),
-                )),
             }
         }
         (selection, wrong)
@@ -93,12 +95,6 @@ impl Policy {
     fn names(&self) -> String {
         self.profiles.iter().map(Profile::name).collect::<Vec<_>>().join(", ")
     }
-}
-
-/// `BuiltinProfile::ALL` has the strictest first; a test of the seccomp crate holds it to that.
-pub(crate) fn is_as_strict(one: BuiltinProfile, other: BuiltinProfile) -> bool {
-    let rank = |wanted| BuiltinProfile::ALL.iter().position(|known| *known == wanted);
-    rank(one) <= rank(other)
 }
 
 fn refusal(annotation: &str, value: &str, reason: &str, allowed: String) -> (Found, String) {

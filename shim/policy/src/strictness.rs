@@ -1,8 +1,9 @@
 //! Whether one profile is at least as strict as another: computed from what they do, never declared.
 
+use palisade_seccomp::SeccompProfile;
+
 use crate::action::{Action, Mode};
 use crate::profile::{AllowedPath, Ceiling, Profile, Settings};
-use crate::select::is_as_strict;
 
 impl Profile {
     /// The first thing in which this profile is looser than `other`, or cannot be compared with it. `None`: every
@@ -66,7 +67,7 @@ fn looser_settings(ours: &Settings, theirs: &Settings) -> Vec<(&'static [&'stati
         // Another user is no stricter one: the two cannot be compared.
         (&["user.non-root", "user.root-group"], *user != theirs.user),
         (&["caps.allow-list", "caps.never"], !capabilities.is_subset(&theirs.capabilities)),
-        (&["linux.seccomp"], !is_as_strict(*seccomp, theirs.seccomp)),
+        (&["linux.seccomp"], looser_calls(seccomp, &theirs.seccomp).is_some()),
         (&["linux.seccomp.arch", "linux.seccomp"], beyond(architectures, &theirs.architectures, PartialEq::eq)),
         (&["mount.host-path"], beyond(host_paths, &theirs.host_paths, is_within)),
         (&["mount.type"], beyond(mount_types, &theirs.mount_types, PartialEq::eq)),
@@ -88,6 +89,11 @@ fn looser_settings(ours: &Settings, theirs: &Settings) -> Vec<(&'static [&'stati
         (&["res.pids", "res.unified", "process.rlimits"], is_higher(*pids, theirs.pids)),
         (&["mount.size"], is_higher(*tmpfs, theirs.tmpfs)),
     ]
+}
+
+/// The first system call in which one profile is looser than another; a profile that cannot be read is no stricter one.
+pub(crate) fn looser_calls(ours: &SeccompProfile, theirs: &SeccompProfile) -> Option<String> {
+    ours.looser_than(theirs).unwrap_or_else(|error| Some(error.to_string()))
 }
 
 /// Whether one of `ours` is within none of `theirs`.

@@ -93,6 +93,8 @@ fn call_times<const N: usize>(workers: &[Worker; N], work: Work) -> [f64; N] {
 
 fn report(profile: BuiltinProfile, own: &LinuxSeccomp) -> Result<(), Box<dyn Error>> {
     let none = Capabilities::new();
+    // The file is read once a process.
+    let first = timed(|| profile_for(profile, &none));
     let resolved = profile_for(profile, &none)?;
     let filter = compile(&resolved)?;
     let size = filter.program().len();
@@ -102,6 +104,7 @@ fn report(profile: BuiltinProfile, own: &LinuxSeccomp) -> Result<(), Box<dyn Err
         filter.to_bytes().len(),
         json.len()
     );
+    println!("  first   {:8.0}", first.as_secs_f64() * 1e6);
     println!("  resolve {:8.0}", median(|| timed(|| profile_for(profile, &none))));
     println!("  tighten {:8.0}", median(|| timed(|| tighten(&resolved, own))));
     println!("  compile {:8.0}", median(|| timed(|| compile(&resolved))));

@@ -148,6 +148,12 @@ pub(crate) fn of(architectures: &[Architecture]) -> impl Iterator<Item = (&'stat
     here.map(|(name, _, meant)| (*name, *meant))
 }
 
+/// What a call stands for that only another architecture has.
+pub(crate) fn meant_by(name: &str) -> Option<&'static [&'static str]> {
+    let at = ALL.binary_search_by_key(&name, |(known, ..)| known).ok()?;
+    ALL.get(at).map(|(.., meant)| *meant)
+}
+
 /// Whether a call can be made where these architectures run beside the native one.
 pub(crate) fn can_be_made(name: &str, architectures: &BTreeSet<Architecture>) -> bool {
     let known = ALL.binary_search_by_key(&name, |(known, ..)| known).ok().and_then(|at| ALL.get(at));

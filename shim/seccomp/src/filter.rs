@@ -90,6 +90,11 @@ impl<'a> Filter<'a> {
         Self { flags, ..self }
     }
 
+    /// The same with the flags of another, for what has no say in them.
+    pub(crate) fn with_flags_of(self, other: &Self) -> Self {
+        Self { flags: other.flags.clone(), ..self }
+    }
+
     /// The same also for calls of `architectures`, where they can be judged: calls that only they have are judged as
     /// those that they stand for.
     pub(crate) fn also_for(mut self, architectures: &[Architecture]) -> Self {
@@ -107,19 +112,20 @@ impl<'a> Filter<'a> {
         self
     }
 
+    /// The same without calls that cannot be made where only its architectures run.
+    pub(crate) fn without_the_impossible(mut self) -> Self {
+        self.syscalls.retain(|(name, _)| counterpart::can_be_made(name, &self.architectures));
+        self
+    }
+
     /// The verdict on a call that may do what any of these does and does not show which: none that depends on arguments.
     fn of_all(&self, meant: &[&str]) -> Verdict {
-        let hidden = if matches!(self.default, Verdict::Errno(_)) { Verdict::Errno(ENOSYS) } else { self.default };
-        let mut verdicts = meant.iter().map(|name| match self.pieces(name) {
+        let verdicts = meant.iter().map(|name| match self.pieces(name) {
             Some(Pieces::Whole(verdict)) => Some(*verdict),
             Some(Pieces::Parts(_)) => None,
             None => Some(self.default),
         });
-        let Some(first) = verdicts.next().flatten() else { return hidden };
-        let alike = |first: Verdict, next: Option<Verdict>| {
-            next.filter(|next| *next == first || first.max(*next).runs()).map(|next| first.max(next))
-        };
-        verdicts.try_fold(first, alike).unwrap_or(hidden)
+        common(verdicts, self.default)
     }
 
     fn pieces(&self, name: &str) -> Option<&Pieces> {
@@ -213,11 +219,13 @@ impl Pieces {
         whole.into_iter().chain(parts.iter().copied())
     }
 
-    fn verdict(&self, arguments: [u64; 6], otherwise: Verdict) -> Verdict {
+    /// The verdict on one call.
+    pub(crate) fn verdict(&self, arguments: [u64; 6], otherwise: Verdict) -> Verdict {
         self.each().find(|piece| piece.region.holds(arguments)).map_or(otherwise, |piece| piece.verdict)
     }
 
-    fn stricter(&self, other: &Self) -> Self {
+    /// For every call the stricter of the two verdicts.
+    pub(crate) fn stricter(&self, other: &Self) -> Self {
         match (self, other) {
             (Self::Whole(ours), Self::Whole(theirs)) => return Self::Whole(*ours.max(theirs)),
             // What says yes to everything changes nothing.
@@ -262,8 +270,21 @@ pub fn verdicts(profile: &LinuxSeccomp) -> Result<impl Fn(&str, [u64; 6]) -> Ver
     Ok(move |syscall: &str, arguments| filter.verdict(syscall, arguments))
 }
 
+/// The verdict on a call that stands for calls with these verdicts; `None` is one that depends on arguments.
+pub(crate) fn common(mut verdicts: impl Iterator<Item = Option<Verdict>>, default: Verdict) -> Verdict {
+    let hidden = if matches!(default, Verdict::Errno(_)) { Verdict::Errno(ENOSYS) } else { default };
+    let Some(first) = verdicts.next().flatten() else { return hidden };
+    let alike = |first: Verdict, next: Option<Verdict>| {
+        next.filter(|next| *next == first || first.max(*next).runs()).map(|next| first.max(next))
+    };
+    verdicts.try_fold(first, alike).unwrap_or(hidden)
+}
+
 /// The pieces of one system call: the strictest entries first, each less strict one without what they took.
-fn pieces_of<'r>(decided: impl Iterator<Item = (Verdict, &'r [Region])> + Clone, default: Verdict) -> Pieces {
+pub(crate) fn pieces_of<'r>(
+    decided: impl Iterator<Item = (Verdict, &'r [Region])> + Clone,
+    default: Verdict,
+) -> Pieces {
     if decided.clone().all(|(_, regions)| regions == [Region::ALL]) {
         let strictest = decided.map(|(verdict, _)| verdict).max();
         return Pieces::Whole(strictest.unwrap_or(default));

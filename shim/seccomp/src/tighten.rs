@@ -1,11 +1,11 @@
 //! Combining the policy's profile with the container's own.
 
 use oci_spec::OciSpecError;
-use oci_spec::runtime::{Capabilities, LinuxSeccomp};
+use oci_spec::runtime::LinuxSeccomp;
 
 use crate::architecture::{Architecture, UnsupportedArchitecture};
 use crate::filter::{Filter, Origin};
-use crate::profile::{self, BuiltinProfile, ProfileError};
+use crate::profile::ProfileError;
 use crate::refused::RefusedProfile;
 
 /// Why two profiles could not be combined. The container must then not be created.
@@ -51,22 +51,11 @@ pub enum TightenError {
 /// entries.
 pub fn tighten(ours: &LinuxSeccomp, own: &LinuxSeccomp) -> Result<LinuxSeccomp, TightenError> {
     let ours = Filter::read(ours).map_err(TightenError::Ours)?;
-    let own = Filter::read(own).map_err(TightenError::Own)?;
-    ours.stricter(&own).settled(&ours, Origin::Given).write(Architecture::native()?).map_err(TightenError::Write)
+    combined(&ours, own, Origin::Given)
 }
 
-/// [`tighten`] with what [`profile_with`](crate::profile_with) gives for the same profile, capabilities and architectures.
-///
-/// # Errors
-///
-/// Those of [`tighten`], and a broken profile file.
-pub fn tighten_to(
-    profile: BuiltinProfile,
-    bounding: &Capabilities,
-    architectures: &[Architecture],
-    own: &LinuxSeccomp,
-) -> Result<LinuxSeccomp, TightenError> {
-    let ours = profile::filter_for(profile, bounding, architectures)?;
+/// The same, of profiles that are read or about to be.
+pub(crate) fn combined(ours: &Filter<'_>, own: &LinuxSeccomp, origin: Origin) -> Result<LinuxSeccomp, TightenError> {
     let own = Filter::read(own).map_err(TightenError::Own)?;
-    ours.stricter(&own).settled(&ours, Origin::BuiltIn).write(Architecture::native()?).map_err(TightenError::Write)
+    ours.stricter(&own).settled(ours, origin).write(Architecture::native()?).map_err(TightenError::Write)
 }

@@ -42,6 +42,15 @@ impl Verdict {
         matches!(self, Self::Allow | Self::Log)
     }
 
+    /// How strict it is, whatever its errno: a call that returns another number runs no more.
+    #[must_use]
+    pub fn strictness(self) -> Self {
+        match self {
+            Self::Errno(_) => Self::Errno(EPERM),
+            other => other,
+        }
+    }
+
     /// Reads an OCI action and its `errnoRet`; `place` is the JSON pointer of the action.
     pub(crate) fn read(action: LinuxSeccompAction, errno: Option<u32>, place: &str) -> Result<Self, RefusedProfile> {
         let verdict = match action {

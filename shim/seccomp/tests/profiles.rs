@@ -6,10 +6,9 @@ mod oracle;
 #[cfg(test)]
 mod tests {
     use super::oracle::answer;
-    use std::str::FromStr;
 
     use oci_spec::runtime::{Arch, Capabilities, Capability, LinuxSeccomp, LinuxSeccompAction};
-    use palisade_seccomp::{BuiltinProfile, Verdict, profile_for, tighten, verdict};
+    use palisade_seccomp::{BuiltinProfile, Library, Verdict, profile_for, tighten, verdict};
     use syscalls::Sysno;
 
     const EPERM: Verdict = Verdict::Errno(1);
@@ -29,12 +28,14 @@ mod tests {
     }
 
     #[test]
-    fn names_round_trip_and_unknown_names_are_refused() {
+    fn names_round_trip_and_unknown_names_are_refused_with_those_that_there_are() {
         for profile in BuiltinProfile::ALL {
-            assert_eq!(BuiltinProfile::from_str(&profile.to_string()), Ok(profile));
+            assert_eq!(BuiltinProfile::named(profile.name()), Some(profile));
         }
-        let error = BuiltinProfile::from_str("baseline").unwrap_err();
-        assert!(error.to_string().contains("web-service, strict and runtime-default"), "{error}");
+        for none in ["baseline", "base", "never", "Strict", ""] {
+            let error = Library::default().profile(none).unwrap_err();
+            assert!(error.to_string().ends_with("there are web-service, strict, runtime-default"), "{error}");
+        }
     }
 
     #[test]
@@ -205,7 +206,7 @@ mod tests {
             assert_eq!(call(&strict, name, arguments), EPERM, "{name} {arguments:?}");
             assert_eq!(call(&wide, name, arguments), Verdict::Allow, "{name} {arguments:?}");
         }
-        let neighbours: [(&str, &[u64]); 12] = [
+        let neighbours: [(&str, &[u64]); 13] = [
             ("mknod", &[0, 0o1_0600]),
             ("mknodat", &[0, 0, 0o14_0600]),
             ("ioctl", &[0, 0x5411]),
@@ -216,6 +217,7 @@ mod tests {
             ("socket", &[0xdead_0000_0000_0010]),
             ("socket", &[16, 3, 0xdead_0000_0000_0000]),
             ("prctl", &[36]),
+            ("prctl", &[0x5356_4d41]),
             ("shmget", &[]),
             ("personality", &[u64::MAX]),
         ];

@@ -14,8 +14,8 @@ mod tests {
         LinuxSeccompFilterFlag as Flag, LinuxSeccompOperator as Op, LinuxSyscall,
     };
     use palisade_seccomp::{
-        Architecture, BuiltinProfile, RefusedProfile, TightenError, Verdict, profile_for, profile_with, tighten,
-        tighten_to, verdict,
+        Architecture, BuiltinProfile, RefusedProfile, SeccompProfile, TightenError, Verdict, profile_for, profile_with,
+        tighten, verdict,
     };
     use proptest::prelude::*;
 
@@ -290,7 +290,7 @@ mod tests {
         }
     }
 
-    /// `tighten_to` goes by it.
+    /// `SeccompProfile::tighten` goes by it.
     #[test]
     fn the_built_in_profiles_are_read_as_they_are_written() {
         let all = Capabilities::from_iter([oci_spec::runtime::Capability::SysAdmin]);
@@ -299,13 +299,13 @@ mod tests {
         {
             let profile = profile_for(ours, &bounding).unwrap();
             assert_eq!(tighten(&profile, &profile).unwrap(), profile, "{ours}");
-            assert_eq!(tighten_to(ours, &bounding, &[], &profile).unwrap(), profile, "{ours}");
+            assert_eq!(SeccompProfile::from(ours).tighten(&bounding, &[], &profile).unwrap(), profile, "{ours}");
             let open = json(r#"{ "defaultAction": "SCMP_ACT_ALLOW" }"#);
             let x86 = [Architecture::X86];
             let wider = profile_with(ours, &bounding, &x86).unwrap();
             assert_eq!(tighten(&wider, &wider).unwrap(), wider, "{ours}");
-            assert_eq!(tighten_to(ours, &bounding, &x86, &wider).unwrap(), wider, "{ours}");
-            assert_eq!(tighten_to(ours, &bounding, &[], &open).unwrap(), profile, "{ours}");
+            assert_eq!(SeccompProfile::from(ours).tighten(&bounding, &x86, &wider).unwrap(), wider, "{ours}");
+            assert_eq!(SeccompProfile::from(ours).tighten(&bounding, &[], &open).unwrap(), profile, "{ours}");
         }
     }
 

@@ -4,6 +4,7 @@
 mod memory;
 mod report;
 mod steps;
+mod watching;
 
 use std::process::ExitCode;
 
@@ -52,5 +53,6 @@ fn measure(containerd: &Containerd, rounds: u32) -> Result<String, Failure> {
     let spec = steps::hardened_spec(containerd, &tasks)?;
     let times = steps::interleaved(containerd, &tasks, &spec, rounds)?;
     let memory = memory::of_five_each(containerd, &tasks, &spec)?;
-    Ok(report::markdown(containerd, rounds, &times, &memory))
+    let watching = watching::markdown(containerd, &tasks, &spec, rounds)?;
+    Ok(report::markdown(containerd, rounds, &times, &memory) + &watching)
 }

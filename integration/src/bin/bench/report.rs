@@ -65,11 +65,11 @@ fn row(text: &mut String, name: &str, runc: &str, palisade: &str, ratio: f64) {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "kibibytes of a process are far below 2^52")]
-fn mebibytes(kibibytes: u64) -> f64 {
+pub(crate) fn mebibytes(kibibytes: u64) -> f64 {
     kibibytes as f64 / 1024.0
 }
 
-fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+pub(crate) fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values
@@ -82,7 +82,7 @@ fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
     clippy::cast_sign_loss,
     reason = "an index of a short list"
 )]
-fn quantile(values: &[f64], part: f64) -> f64 {
+pub(crate) fn quantile(values: &[f64], part: f64) -> f64 {
     let index = (values.len().saturating_sub(1) as f64 * part).round() as usize;
     values.get(index).copied().unwrap_or(f64::NAN)
 }

@@ -76,7 +76,8 @@ pub(crate) fn interleaved(
     Ok(times.into())
 }
 
-fn live(containerd: &Containerd, tasks: &Tasks, spec: &Value, side: Runtime) -> Result<Life, Failure> {
+/// One container's life.
+pub(crate) fn live(containerd: &Containerd, tasks: &Tasks, spec: &Value, side: Runtime) -> Result<Life, Failure> {
     let id = unique("bench");
     let mounts = tasks.make_container(&id, &containerd.runtime_name(side), &spec_for(containerd, spec, &id))?;
     let mut process = spec.get("process").cloned().unwrap_or_default();

@@ -16,7 +16,7 @@ use palisade_integration::events::{Life, Recorder};
 use palisade_integration::shim_client::{ShimClient, context, refused};
 use tonic::Code;
 
-use super::confined::descriptors;
+use super::confined::{descriptors, settled_descriptors};
 use super::fault;
 use super::victim::{SLEEP, Victim, parent};
 use crate::support::{Check, World};
@@ -202,7 +202,7 @@ fn at_once(world: &World) -> Check {
     let recorder = Recorder::start(&world.containerd)?;
     let victim = Victim::running(world)?;
     let shim = parent(*victim.tasks.pids(&victim.id)?.first().ok_or("no init process")?)?;
-    let open = descriptors(shim)?;
+    let open = settled_descriptors(shim)?;
     let client = ShimClient::of(&world.containerd, &victim.id)?;
     let id: Arc<str> = victim.id.as_str().into();
     let failed = client.with(async |task| {

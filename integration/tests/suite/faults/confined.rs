@@ -28,6 +28,17 @@ fn hard_limit(pid: u32) -> Result<Option<u64>, Failed> {
     Ok(line.split_whitespace().nth(4).and_then(|word| word.parse().ok()))
 }
 
+/// How many descriptors a shim has open once the listener of its container's init has come, which is after the answer to the start.
+pub(super) fn settled_descriptors(pid: u32) -> Result<u64, Failed> {
+    palisade_integration::poll::eventually("the listener of the container's filter", 20, || {
+        let listing = fs::read_dir(format!("/proc/{pid}/fd")).map_err(|error| error.to_string())?;
+        let mut links = listing.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+        let found = links.any(|link| link.as_os_str() == "anon_inode:seccomp notify");
+        if found { Ok(()) } else { Err("none".to_owned()) }
+    })?;
+    descriptors(pid)
+}
+
 /// How many descriptors a process has open.
 pub(super) fn descriptors(pid: u32) -> Result<u64, Failed> {
     Ok(u64::try_from(fs::read_dir(format!("/proc/{pid}/fd"))?.count())?)

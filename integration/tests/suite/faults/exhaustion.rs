@@ -9,7 +9,7 @@ use palisade_integration::events::{Life, Recorder, What};
 use palisade_integration::shim_client::{ShimClient, context};
 use palisade_integration::{Failure, poll};
 
-use super::confined::{Confinement, descriptors, limit_descriptors, restore_descriptors};
+use super::confined::{Confinement, descriptors, limit_descriptors, restore_descriptors, settled_descriptors};
 use super::fault;
 use super::victim::{Victim, parent};
 use crate::support::{Check, World};
@@ -43,7 +43,7 @@ fn no_descriptors(world: &World) -> Check {
     let shim = shim_of(&victim)?;
     let (mut refused, mut done) = (0, 0);
     for room in 0..14 {
-        let open = descriptors(shim)?;
+        let open = settled_descriptors(shim)?;
         let before = limit_descriptors(shim, open + room)?;
         let answer = clear(exec_to_end(&victim, &format!("e{room}")));
         restore_descriptors(shim, before)?;
@@ -98,7 +98,7 @@ fn no_connection(world: &World) -> Check {
     let recorder = Recorder::start(&world.containerd)?;
     let victim = Victim::running(world)?;
     let shim = shim_of(&victim)?;
-    let before = limit_descriptors(shim, descriptors(shim)?)?;
+    let before = limit_descriptors(shim, settled_descriptors(shim)?)?;
     let spent = cpu_ticks(shim)?;
     // The kernel takes the connection; the shim can't yet, and must neither end nor spin.
     let client = ShimClient::of(&world.containerd, &victim.id)?;

@@ -8,7 +8,7 @@ use libtest_mimic::{Failed, Trial};
 use palisade_integration::events::{Life, Recorder};
 use palisade_integration::shim_client::{RawConnection, frame};
 
-use super::confined::descriptors;
+use super::confined::{descriptors, settled_descriptors};
 use super::fault;
 use super::victim::{Victim, parent};
 use crate::support::{Check, World};
@@ -62,7 +62,7 @@ fn try_all(world: &World, cases: impl FnOnce(&str) -> Result<Vec<Case>, Failed>)
     let recorder = Recorder::start(&world.containerd)?;
     let victim = Victim::running(world)?;
     let shim = parent(*victim.tasks.pids(&victim.id)?.first().ok_or("no init process")?)?;
-    let open = descriptors(shim)?;
+    let open = settled_descriptors(shim)?;
     for case in cases(&victim.id)? {
         let mut connection = RawConnection::to(&world.containerd, &victim.id)?;
         let written = connection.write(&case.bytes);
@@ -193,7 +193,7 @@ fn half_messages(world: &World) -> Check {
     let recorder = Recorder::start(&world.containerd)?;
     let victim = Victim::running(world)?;
     let shim = parent(*victim.tasks.pids(&victim.id)?.first().ok_or("no init process")?)?;
-    let open = descriptors(shim)?;
+    let open = settled_descriptors(shim)?;
     let half = frame(1, REQUEST, 0, &vec![0; MOST]);
     let mut connections = Vec::new();
     for _ in 0..100 {
@@ -216,7 +216,7 @@ fn unread_answers(world: &World) -> Check {
     let recorder = Recorder::start(&world.containerd)?;
     let victim = Victim::running(world)?;
     let shim = parent(*victim.tasks.pids(&victim.id)?.first().ok_or("no init process")?)?;
-    let open = descriptors(shim)?;
+    let open = settled_descriptors(shim)?;
     let mut connection = RawConnection::to(&world.containerd, &victim.id)?;
     for stream in 0..3000 {
         // Past what the sockets hold the shim may stop reading; the test does not wait for it.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use palisade_seccomp::Library;
 use toml::Spanned;
 
 use super::error::{Place, PolicyError, PolicyFilesError};
@@ -12,6 +13,7 @@ use crate::profile::{Builtin, Profile};
 /// The profiles of all files by name.
 pub(super) struct Profiles<'a> {
     tables: BTreeMap<&'a str, Entry<'a>>,
+    library: &'a Library,
 }
 
 #[derive(Clone, Copy)]
@@ -23,7 +25,7 @@ struct Entry<'a> {
 
 impl<'a> Profiles<'a> {
     /// Collects them; a profile belongs to one file.
-    pub(super) fn of(files: &'a [(Source<'a>, File)]) -> Result<Self, PolicyFilesError> {
+    pub(super) fn of(files: &'a [(Source<'a>, File)], library: &'a Library) -> Result<Self, PolicyFilesError> {
         let mut tables = BTreeMap::new();
         for (source, file) in files {
             for (name, table) in &file.profiles {
@@ -35,7 +37,7 @@ impl<'a> Profiles<'a> {
                 }
             }
         }
-        Ok(Self { tables })
+        Ok(Self { tables, library })
     }
 
     /// Each profile, complete.
@@ -61,7 +63,7 @@ impl<'a> Profiles<'a> {
         }
         let place = entry.source.place.within(&format!("profiles.{name}"));
         for (rule, table) in &entry.table.rules {
-            set_rule(&mut profile, rule, table, &place).map_err(|error| entry.source.error(error))?;
+            set_rule(&mut profile, rule, table, self.library, &place).map_err(|error| entry.source.error(error))?;
         }
         Ok(profile)
     }

@@ -16,6 +16,7 @@ type Words = Spanned<Vec<Spanned<String>>>;
 pub(super) struct File {
     pub(super) version: Option<Spanned<u32>>,
     pub(super) profile: Option<Spanned<String>>,
+    pub(super) mitigations: Option<Words>,
     #[serde(default)]
     pub(super) runtime: RuntimeTable,
     #[serde(default)]

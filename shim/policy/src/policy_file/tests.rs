@@ -123,7 +123,7 @@ fn an_error_names_line_key_and_mend() {
         (
             "[profiles.restricted.rules.\"linux.seccomp\"]\nprofile = \"x\"",
             2,
-            ["profile", "no system call profile", "web-service, strict or runtime-default"],
+            ["profile", "no system call profile", "choose one of web-service, strict, runtime-default"],
         ),
     ] {
         let error = error(text);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use palisade_seccomp::{Architecture, BuiltinProfile};
+use palisade_seccomp::{Architecture, BuiltinProfile, SeccompProfile};
 
 use crate::capability::{CapabilitySet, constant};
 use crate::profile::Builtin;
@@ -14,8 +14,8 @@ pub(crate) struct Settings {
     pub(crate) user: NonRootUser,
     /// The capabilities that a container may keep.
     pub(crate) capabilities: CapabilitySet,
-    /// The system call profile.
-    pub(crate) seccomp: BuiltinProfile,
+    /// The system call profile, less what the policy's mitigations take away.
+    pub(crate) seccomp: SeccompProfile,
     /// Whose system calls run beside the native ones.
     pub(crate) architectures: Vec<Architecture>,
     pub(crate) host_paths: Vec<AllowedPath>,
@@ -96,7 +96,7 @@ impl Settings {
         Self {
             user: NonRootUser { uid: NON_ROOT_ID, gid: NON_ROOT_ID },
             capabilities: constant(names),
-            seccomp,
+            seccomp: seccomp.into(),
             architectures: architectures.to_vec(),
             host_paths: Vec::new(),
             mount_types: Vec::new(),

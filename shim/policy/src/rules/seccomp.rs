@@ -2,7 +2,7 @@
 
 use oci_spec::runtime as oci;
 use oci_spec::runtime::Arch;
-use palisade_seccomp::{Architecture, profile_with, tighten_to};
+use palisade_seccomp::Architecture;
 use serde_json::{Value, json};
 
 use crate::draft::Draft;
@@ -45,10 +45,10 @@ pub(super) fn judge(draft: &mut Draft, case: &Case<'_>, sheet: &mut Sheet) {
     let bounding = draft.process.capabilities.write().bounding().clone().unwrap_or_default();
     let own = draft.linux.seccomp.as_ref();
     let before = own.map_or(Value::Null, |own| Value::String(summary(own)));
-    let (ours, others) = (case.settings.seccomp, &case.settings.architectures);
+    let (ours, others) = (&case.settings.seccomp, case.settings.architectures.as_slice());
     let decided = match own {
-        None => profile_with(ours, &bounding, others).map_err(|error| describe(&error)),
-        Some(own) => tighten_to(ours, &bounding, others, own).map_err(|error| describe(&error)),
+        None => ours.resolve(&bounding, others).map_err(|error| describe(&error)),
+        Some(own) => ours.tighten(&bounding, others, own).map_err(|error| describe(&error)),
     };
     match decided {
         Err(reason) => sheet.refuses(Found::new(PLACE, before, reason), "a plain allow list"),

@@ -1,6 +1,7 @@
 //! Which profile judges a container, and what its annotations can change about it.
 
 use palisade_policy::{Policy, PolicyFilesError, Record};
+use palisade_seccomp::Library;
 use serde_json::{Value, json};
 
 use crate::support::{self, Verdict, verdict_of};
@@ -354,4 +355,70 @@ fn a_container_whose_profile_is_gone_is_judged_by_restricted() {
     assert_eq!(support::exec(&process, &grant, &with).record.profile, "open");
     let record = support::exec(&process, &grant, &without).record;
     assert_eq!((record.profile.as_str(), record.selected_by.as_str()), ("restricted", "grant"));
+}
+
+/// A policy with system call profiles of its own: one for servers with queues, and one that allows all.
+fn with_own(text: &str) -> Policy {
+    let profiles = [
+        ("queues", r#"{ "include": ["web-service", "base-ipc"], "defaultAction": "SCMP_ACT_ERRNO" }"#),
+        ("open", r#"{ "defaultAction": "SCMP_ACT_ALLOW" }"#),
+    ];
+    let library = Library::with_profiles(&profiles, None).unwrap();
+    Policy::from_files_with(&[("", text)], library).unwrap()
+}
+
+#[test]
+fn an_annotation_tightens_to_a_profile_of_ones_own_and_never_loosens() {
+    let policy = with_own("");
+    for (name, expected) in [
+        ("queues", Verdict::Clean),
+        ("web-service", Verdict::Clean),
+        ("strict", Verdict::Clean),
+        ("open", Verdict::Denied),
+        ("base", Verdict::Denied),
+    ] {
+        let mut spec = pod("shop", "web", "app");
+        spec["annotations"]["palisade.io/seccomp"] = json!(name);
+        assert_eq!(verdict_of("task.annotations", &record(&spec, &policy)), expected, "{name}");
+    }
+    let queues = with_own("[profiles.restricted.rules.\"linux.seccomp\"]\nprofile = \"queues\"\n");
+    for (name, expected) in [("web-service", Verdict::Clean), ("strict", Verdict::Denied)] {
+        let mut spec = pod("shop", "web", "app");
+        spec["annotations"]["palisade.io/seccomp"] = json!(name);
+        assert_eq!(verdict_of("task.annotations", &record(&spec, &queues)), expected, "{name} in place of queues");
+    }
+}
+
+#[test]
+fn a_mitigation_is_taken_from_whatever_profile_is_in_force_and_is_on_record() {
+    let allowed = |text: &str, annotation: Option<&str>| {
+        let mut spec = pod("shop", "web", "app");
+        spec["linux"].as_object_mut().unwrap().remove("seccomp");
+        if let Some(name) = annotation {
+            spec["annotations"]["palisade.io/seccomp"] = json!(name);
+        }
+        let (hardened, record) = support::admitted(support::create(&spec, &with_own(text)));
+        let filter = support::json(hardened.as_bytes())["linux"]["seccomp"].clone();
+        let filter = serde_json::from_value(filter).unwrap();
+        let verdict = palisade_seccomp::verdict(&filter, "splice", [0; 6]).unwrap();
+        (verdict.runs(), record.mitigations)
+    };
+    let on = "mitigations = [\"dirty-pipe\"]\n";
+    let own = "[profiles.restricted.rules.\"linux.seccomp\"]\nprofile = \"open\"\n";
+    for profile in ["", own] {
+        assert_eq!(allowed(profile, None), (true, Vec::new()), "{profile}");
+        assert_eq!(allowed(&format!("{on}{profile}"), None), (false, vec!["dirty-pipe".to_owned()]), "{profile}");
+    }
+    assert_eq!(allowed(on, Some("queues")), (false, vec!["dirty-pipe".to_owned()]), "an annotation does not leave it");
+    let off = "[profiles.restricted.rules.\"linux.seccomp\"]\naction = \"audit\"\n";
+    let mut spec = pod("shop", "web", "app");
+    spec["linux"].as_object_mut().unwrap().remove("seccomp");
+    assert!(record(&spec, &with_own(&format!("{on}{off}"))).mitigations.is_empty(), "it does not count there");
+}
+
+#[test]
+fn a_mitigation_that_there_is_not_is_an_error_with_its_line() {
+    let error = Policy::from_toml("version = 1\nmitigations = [\"io_uring\"]\n").unwrap_err();
+    assert_eq!(error.line(), 2);
+    assert!(error.to_string().contains("choose of bpf, copy-fail"), "{error}");
 }

@@ -1,8 +1,7 @@
 //! A filter whose refusals are reported, or whose calls are recorded, by the shim: it asks a listener that the shim holds.
 //!
-//! The listener is made by the thread that becomes the container's program, right before its execve. Under the filter that thread may
-//! not be allowed to send anything, so another one, which the filter does not reach, does it and closes what this process has of the
-//! listener:
+//! The listener is made by the thread that becomes the container's program, right before its execve. Most filters let it send and close
+//! then. Where one does not, another thread, which the filter does not reach, does both:
 //!
 //! ```text
 //! this thread:  start the other ─ load ─ number into the slot ─ wait without a call that could be asked about ─ execve
@@ -29,10 +28,12 @@ use rustix::net::{
 
 use super::{Filter, FilterError, steps};
 use crate::runtime::Listening;
-use crate::unsafe_syscalls::{ListenerSlot, notifications_are_known};
+use crate::unsafe_syscalls::{ListenerSlot, SockFilter, notifications_are_known};
 
 /// Longest wait for a shim that does not take the listener.
 const SEND: Duration = Duration::from_secs(5);
+/// Between two looks for what the other thread has done.
+const LOOK: Duration = Duration::from_micros(20);
 /// The other thread calls sendmsg(2) and close(2).
 const STACK: usize = 64 << 10;
 
@@ -101,7 +102,10 @@ impl Listener {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let program = steps(asking);
-        let may_yield = runs_unasked(asking, "sched_yield");
+        if ["sendmsg", "close"].into_iter().all(|name| runs_unasked(asking, name)) {
+            return self.load_and_send(compiled, asking, &program);
+        }
+        let pause = Pause::under(asking);
         let handover = Arc::new(Handover { slot: ListenerSlot::new(), state: AtomicU8::new(UNDER_WAY) });
         let (theirs, socket, bytes) = (Arc::clone(&handover), Arc::clone(&self.socket), compiled.to_bytes());
         let sender = thread::Builder::new().stack_size(STACK).spawn(move || theirs.send(&socket, &bytes))?;
@@ -110,16 +114,37 @@ impl Listener {
             drop(sender.join());
             return Err(error);
         }
-        let sent = handover.wait(may_yield);
+        let sent = handover.wait(pause);
         // Freeing what the other thread had would be a system call under the filter.
         std::mem::forget((sender, handover, program));
         if !sent {
-            // Nobody listens, so calls get ENOSYS; with the filter itself on top they get what they should. If even loading is refused,
-            // they stay refused.
-            drop(Filter(Some(compiled.clone())).load());
+            load_on_top(compiled);
         }
         Ok(())
     }
+
+    /// The same where this thread may send under the filter.
+    fn load_and_send(
+        &self,
+        compiled: &CompiledFilter,
+        asking: &CompiledFilter,
+        program: &[SockFilter],
+    ) -> io::Result<()> {
+        let bytes = compiled.to_bytes();
+        let slot = ListenerSlot::new();
+        slot.load_filter(asking.load_flags(), program)?;
+        let sent = slot.take().is_some_and(|listener| send(&self.socket, &bytes, &listener).is_ok());
+        if !sent {
+            load_on_top(compiled);
+        }
+        Ok(())
+    }
+}
+
+/// Nobody listens, so calls get ENOSYS; with the filter itself on top they get what they should. If even loading is refused, they stay
+/// refused.
+fn load_on_top(compiled: &CompiledFilter) {
+    drop(Filter(Some(compiled.clone())).load());
 }
 
 impl Handover {
@@ -132,7 +157,7 @@ impl Handover {
             if self.state.load(Ordering::Acquire) == CALLED_OFF {
                 return;
             }
-            thread::yield_now();
+            thread::sleep(LOOK);
         };
         let sent = send(socket, bytes, &listener);
         // Before anything is said: a call of this process that nobody answers would wait for good while a listener is open.
@@ -140,15 +165,41 @@ impl Handover {
         self.state.store(if sent.is_ok() { SENT } else { FAILED }, Ordering::Release);
     }
 
-    /// Waits for the other thread, which takes [`SEND`] at most; whether it has sent. Where giving way is no plain call under the
-    /// filter, by looking again and again.
-    fn wait(&self, may_yield: bool) -> bool {
+    /// Waits for the other thread, which takes [`SEND`] at most; whether it has sent.
+    fn wait(&self, pause: Pause) -> bool {
         loop {
             match self.state.load(Ordering::Acquire) {
-                UNDER_WAY if may_yield => thread::yield_now(),
-                UNDER_WAY => std::hint::spin_loop(),
+                UNDER_WAY => pause.make(),
                 state => return state == SENT,
             }
+        }
+    }
+}
+
+/// How a thread may wait under a filter: by a call that simply runs, if there is one.
+#[derive(Debug, Clone, Copy)]
+enum Pause {
+    Sleep,
+    Yield,
+    Spin,
+}
+
+impl Pause {
+    fn under(filter: &CompiledFilter) -> Self {
+        // Which of the two a C library makes differs.
+        let may_sleep = ["nanosleep", "clock_nanosleep"].into_iter().all(|name| runs_unasked(filter, name));
+        match (may_sleep, runs_unasked(filter, "sched_yield")) {
+            (true, _) => Self::Sleep,
+            (false, true) => Self::Yield,
+            (false, false) => Self::Spin,
+        }
+    }
+
+    fn make(self) {
+        match self {
+            Self::Sleep => thread::sleep(LOOK),
+            Self::Yield => thread::yield_now(),
+            Self::Spin => std::hint::spin_loop(),
         }
     }
 }
@@ -164,8 +215,8 @@ fn send(socket: &OwnedFd, bytes: &[u8], listener: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a call without arguments runs under a filter, and is not asked about.
+/// Whether a call runs under a filter whatever its arguments, and is not asked about.
 fn runs_unasked(filter: &CompiledFilter, name: &str) -> bool {
     let answer = Call::native(name, [0; 6]).and_then(|call| filter.answer(&call));
-    matches!(answer, Some(Answer { verdict: Verdict::Allow, .. }))
+    answer.is_some_and(|Answer { verdict, looked_at }| verdict == Verdict::Allow && looked_at == [false; 6])
 }

@@ -36,8 +36,7 @@ use target::X32_BIT;
 pub use bytes::CorruptFilter;
 pub use instruction::Instruction;
 pub use interpret::{Answer, Call};
-pub(crate) use names::is_native;
-pub use names::{architecture_name, syscall_name};
+pub use names::{architecture_of, syscall_name};
 pub use target::Target;
 
 /// The program of a profile, ready to be loaded.

@@ -54,6 +54,12 @@ impl Target {
         Self { architecture, number, last }
     }
 
+    /// Whether it has a call of that name.
+    #[must_use]
+    pub fn has(&self, syscall: &str) -> bool {
+        self.number(syscall).is_some()
+    }
+
     pub(super) fn architecture(&self) -> Architecture {
         self.architecture
     }

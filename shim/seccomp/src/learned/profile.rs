@@ -69,7 +69,7 @@ struct Argument {
 }
 
 impl Seen {
-    /// A profile that allows what was seen, with the base set, on the native architecture, and nothing else. `comment` says of what.
+    /// A profile that allows what was seen, with the base set, on the architectures that calls were made of, and nothing else. `comment` says of what.
     /// `within` are the profiles that were in force: what they refused, with other arguments than those seen, stays refused.
     ///
     /// # Errors
@@ -103,7 +103,7 @@ impl Seen {
             comment: String::new(),
             default_action: LinuxSeccompAction::ScmpActErrno,
             default_errno_ret: Some(EPERM),
-            architectures: vec![Architecture::native()?.oci()],
+            architectures: [Architecture::native()?].into_iter().chain(self.others()).map(Architecture::oci).collect(),
             syscalls,
         })
     }
@@ -262,7 +262,7 @@ mod tests {
         let profile = profile(&seen);
         assert_eq!(verdicts(&profile).unwrap()("ioctl", [0, 12345, 0, 0, 0, 0]), Verdict::Allow);
         let text = serde_json::to_string(&seen).unwrap();
-        assert_eq!(text, r#"{"ioctl":{"any":true}}"#);
+        assert_eq!(text, r#"{"calls":{"ioctl":{"any":true}}}"#);
         assert_eq!(serde_json::from_str::<Seen>(&text).unwrap(), seen);
     }
 
@@ -300,5 +300,20 @@ mod tests {
             assert!(!judge(name, refused).runs(), "{name}");
         }
         assert_eq!(judge("clone3", [0; 6]), Verdict::Errno(38));
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn a_workload_of_another_architecture_has_a_profile_with_it() {
+        let mut seen = seen(&[("listen", [0; 6])]);
+        let socket = Call { architecture: 0x4000_0003, number: 359, arguments: INET };
+        assert!(seen.add(&socket) && !seen.add(&socket));
+        let profile = profile(&seen);
+        assert_eq!(profile.architectures().as_deref(), Some([Arch::ScmpArchX86_64, Arch::ScmpArchX86].as_slice()));
+        let filter = compile(&profile).unwrap();
+        let verdict = |call: &Call| filter.answer(call).map(|answer| answer.verdict);
+        assert_eq!(verdict(&socket), Some(Verdict::Allow));
+        assert_eq!(verdict(&Call { arguments: [1; 6], ..socket }), Some(Verdict::Errno(1)));
+        assert_eq!(verdict(&Call { architecture: 0xc000_00b7, ..socket }), Some(Verdict::KillProcess));
     }
 }

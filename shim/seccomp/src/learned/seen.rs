@@ -4,15 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::compile::{Call, is_native, syscall_name};
+use crate::architecture::Architecture;
+use crate::compile::{Call, architecture_of, syscall_name};
 
 /// Different values of an argument that are kept. A workload that uses more is not one that a list of them describes.
 const MOST_VALUES: usize = 64;
 
 /// The calls, by name, with the values of the argument that matters.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Seen(BTreeMap<String, Values>);
+#[serde(deny_unknown_fields)]
+pub struct Seen {
+    /// Names of architectures beside the native one.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    architectures: BTreeSet<String>,
+    calls: BTreeMap<String, Values>,
+}
 
 /// The values of the argument that [`deciding`] names; empty for calls without one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,22 +56,23 @@ pub(crate) fn deciding(syscall: &str) -> Option<Deciding> {
 }
 
 impl Seen {
-    /// Adds a call; whether it is a new one. One without a name, or of another architecture, can be in no profile.
+    /// Adds a call; whether it is a new one. One without a name can be in no profile.
     pub fn add(&mut self, call: &Call) -> bool {
-        if !is_native(call.architecture, call.number) {
-            return false;
-        }
         let Some(name) = syscall_name(call.architecture, call.number) else { return false };
-        let known = self.0.contains_key(name);
-        let values = self.0.entry(name.to_owned()).or_default();
+        let architecture = architecture_of(call.architecture, call.number);
+        let other = architecture.filter(|architecture| Architecture::native().ok() != Some(*architecture));
+        let other = other.is_some_and(|other| self.architectures.insert(other.name().to_owned()));
+        let known = self.calls.contains_key(name);
+        let values = self.calls.entry(name.to_owned()).or_default();
         let added = deciding(name).is_some_and(|deciding| values.add(deciding.value(&call.arguments)));
-        !known || added
+        other || !known || added
     }
 
     /// Adds what another container was seen to call.
     pub fn merge(&mut self, other: Self) {
-        for (name, theirs) in other.0 {
-            let values = self.0.entry(name).or_default();
+        self.architectures.extend(other.architectures);
+        for (name, theirs) in other.calls {
+            let values = self.calls.entry(name).or_default();
             values.any |= theirs.any;
             for value in theirs.values {
                 values.add(value);
@@ -76,12 +83,17 @@ impl Seen {
     /// Whether nothing was seen.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.calls.is_empty()
     }
 
     /// Each call with its values.
     pub fn calls(&self) -> impl Iterator<Item = (&str, &Values)> {
-        self.0.iter().map(|(name, values)| (name.as_str(), values))
+        self.calls.iter().map(|(name, values)| (name.as_str(), values))
+    }
+
+    /// The architectures beside the native one that calls were made of.
+    pub fn others(&self) -> impl Iterator<Item = Architecture> {
+        self.architectures.iter().filter_map(|name| name.parse().ok())
     }
 }
 

@@ -39,15 +39,15 @@ pub(crate) struct ProfileFile {
 
 /// An entry that counts on this machine.
 #[derive(Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "reasons are for the reader of the file, and tests ask for them"))]
 pub(crate) struct ReadEntry {
     /// The file that it stands in.
     pub(super) file: Arc<str>,
-    pub(super) comment: String,
+    pub(crate) comment: String,
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the reader of the file; a test asks for it"))]
     pub(super) reason: String,
     pub(super) names: Vec<String>,
-    pub(super) verdict: Verdict,
-    pub(super) regions: Vec<Region>,
+    pub(crate) verdict: Verdict,
+    pub(crate) regions: Vec<Region>,
     /// Counts if all of these are held,
     pub(super) with: Vec<Capability>,
     /// and none of these.
@@ -98,7 +98,7 @@ impl Reader<'_> {
             file.entries.extend(self.entry(entry, at, &from)?);
         }
         file.refused.extend(written.refused);
-        for include in written.include {
+        for include in written.include.into_iter().chain(written.base_profile_name) {
             if above.contains(&include) {
                 return Err(wrong(name, "", "an include leads back to the file itself"));
             }
@@ -120,11 +120,11 @@ impl Reader<'_> {
         let Some(text) = (self.text)(name) else {
             return Err(ProfileError::Include { file: file.to_owned(), include: name.to_owned() });
         };
-        serde_json::from_str(text).map_err(|source| ProfileError::Json { file: name.to_owned(), source })
+        Written::parse(text).map_err(|source| ProfileError::Json { file: name.to_owned(), source })
     }
 
     /// The entry as it counts here; none if it is for other machines.
-    fn entry(&self, entry: Entry, at: usize, file: &Arc<str>) -> Result<Option<ReadEntry>, ProfileError> {
+    pub(super) fn entry(&self, entry: Entry, at: usize, file: &Arc<str>) -> Result<Option<ReadEntry>, ProfileError> {
         let place = format!("/syscalls/{at}");
         let refuse = |source| ProfileError::Refused { file: file.to_string(), source };
         let place = if entry.comment.is_empty() { place } else { format!("{place} ({:?})", entry.comment) };
@@ -171,6 +171,15 @@ impl Reader<'_> {
 }
 
 impl ProfileFile {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it can be chosen, and is not only there to be included.
+    pub(super) fn is_profile(&self) -> bool {
+        self.default.is_some()
+    }
+
     /// What happens to calls that no entry names.
     ///
     /// # Errors
@@ -195,8 +204,13 @@ impl ProfileFile {
 }
 
 impl ReadEntry {
+    /// The name of the file that it stands in.
+    pub(crate) fn file(&self) -> &str {
+        &self.file
+    }
+
     /// Whether it counts for a container with these capabilities.
-    pub(super) fn counts(&self, bounding: &Capabilities) -> bool {
+    pub(crate) fn counts(&self, bounding: &Capabilities) -> bool {
         self.with.iter().all(|capability| bounding.contains(capability))
             && !self.without.iter().any(|capability| bounding.contains(capability))
     }
@@ -222,5 +236,9 @@ fn head(written: &Written) -> LinuxSeccomp {
 }
 
 pub(super) fn wrong(file: &str, comment: &str, reason: &'static str) -> ProfileError {
-    ProfileError::Entry { file: file.to_owned(), comment: comment.to_owned(), reason }
+    let file = file.to_owned();
+    match comment {
+        "" => ProfileError::Whole { file, reason },
+        comment => ProfileError::Entry { file, comment: comment.to_owned(), reason },
+    }
 }

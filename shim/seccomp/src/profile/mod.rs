@@ -1,12 +1,14 @@
-//! The profiles that are built in.
+//! Profiles: those that are built in, the admin's own, and the mitigations that take from both.
 
+mod chosen;
 mod file;
 mod kernel;
+mod library;
 mod low32;
+mod mitigation;
 mod shape;
 
 use std::fmt;
-use std::str::FromStr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use oci_spec::OciSpecError;
@@ -17,7 +19,12 @@ use crate::filter::Filter;
 use crate::refused::RefusedProfile;
 use file::{ProfileFile, Reader};
 
+pub(crate) use chosen::Indexed;
+pub use chosen::SeccompProfile;
+pub(crate) use file::ReadEntry;
 pub use kernel::KernelVersion;
+pub use library::{Library, UnknownProfile};
+pub use mitigation::Mitigation;
 
 /// A profile file of `seccomp-profiles/`, by the name that `include` uses.
 macro_rules! shipped {
@@ -67,6 +74,12 @@ impl BuiltinProfile {
         }
     }
 
+    /// The built-in profile of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|profile| profile.name() == name)
+    }
+
     /// Its file, read once.
     fn file(self) -> Result<&'static ProfileFile, ProfileError> {
         static READ: [OnceLock<ProfileFile>; 3] = [const { OnceLock::new() }; 3];
@@ -93,23 +106,6 @@ impl fmt::Display for BuiltinProfile {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())
     }
-}
-
-impl FromStr for BuiltinProfile {
-    type Err = UnknownProfile;
-
-    fn from_str(name: &str) -> Result<Self, UnknownProfile> {
-        let found = Self::ALL.into_iter().find(|profile| profile.name() == name);
-        found.ok_or_else(|| UnknownProfile { name: name.to_owned() })
-    }
-}
-
-/// There is no built-in profile of this name.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no seccomp profile is called {name:?}: web-service, strict and runtime-default are built in")]
-pub struct UnknownProfile {
-    /// The name that was asked for.
-    pub name: String,
 }
 
 /// A profile file is wrong. The built-in ones are tested: there it means a broken build.
@@ -161,6 +157,26 @@ pub enum ProfileError {
         /// What is wrong.
         reason: &'static str,
     },
+    /// Its name is no plain word.
+    #[error("{file:?} is no name for a system call profile or a mitigation: letters, digits, - _ . are")]
+    Name {
+        /// The name.
+        file: String,
+    },
+    /// Its name is that of another one.
+    #[error("{file:?} is built in or there already: give it another name")]
+    Taken {
+        /// The name.
+        file: String,
+    },
+    /// The file as a whole makes no sense.
+    #[error("seccomp profile {file}: {reason}")]
+    Whole {
+        /// The name of the file.
+        file: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// The profile as a whole is refused.
     #[error("seccomp profile {file} is refused")]
     Refused {
@@ -184,14 +200,11 @@ pub enum ProfileError {
     },
 }
 
-/// The built-in profile for a container that is left with these capabilities in its bounding set.
-///
-/// Entries that depend on a capability are decided here, by the capabilities after hardening, not those that were
-/// asked for. The result is for native calls only and uses nothing but SCMP_ACT_ALLOW and SCMP_ACT_ERRNO.
+/// A built-in profile for a container that is left with these capabilities in its bounding set.
 ///
 /// # Errors
 ///
-/// A broken profile file, or an architecture without filters. The container must then not be created.
+/// As [`SeccompProfile::resolve`].
 pub fn profile_for(profile: BuiltinProfile, bounding: &Capabilities) -> Result<LinuxSeccomp, ProfileError> {
     profile_with(profile, bounding, &[])
 }
@@ -210,9 +223,7 @@ pub fn profile_with(
     bounding: &Capabilities,
     architectures: &[Architecture],
 ) -> Result<LinuxSeccomp, ProfileError> {
-    let filter = filter_for(profile, bounding, architectures)?;
-    let unwritten = |source| ProfileError::Write { file: profile.name().to_owned(), source };
-    filter.write(Architecture::native()?).map_err(unwritten)
+    SeccompProfile::from(profile).resolve(bounding, architectures)
 }
 
 /// The last answer of [`filter_for`] and what it was for: the containers of a pod mostly get the same.
@@ -230,11 +241,15 @@ pub(crate) fn filter_for(
     {
         return Ok(Arc::clone(filter));
     }
-    let filter = profile.file()?.resolve(bounding)?;
-    let beside = Architecture::native()?.others().iter().filter(|other| architectures.contains(other));
-    let filter = Arc::new(filter.also_for(&beside.copied().collect::<Vec<_>>()));
+    let filter = Arc::new(also_here(profile.file()?.resolve(bounding)?, architectures)?);
     *last = Some((profile, bounding.clone(), architectures.to_vec(), Arc::clone(&filter)));
     Ok(filter)
+}
+
+/// The filter also for calls of those architectures that this machine may run.
+fn also_here<'a>(filter: Filter<'a>, architectures: &[Architecture]) -> Result<Filter<'a>, UnsupportedArchitecture> {
+    let beside = Architecture::native()?.others().iter().filter(|other| architectures.contains(other));
+    Ok(filter.also_for(&beside.copied().collect::<Vec<_>>()))
 }
 
 #[cfg(test)]

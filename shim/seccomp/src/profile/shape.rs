@@ -7,6 +7,7 @@ use oci_spec::runtime::{
     Arch, Capability, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompArgBuilder, LinuxSeccompFilterFlag,
     LinuxSeccompOperator,
 };
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
 /// One file.
@@ -18,6 +19,8 @@ pub(super) struct Written {
     /// Names of files whose entries count here as well.
     #[serde(deserialize_with = "or_null")]
     pub(super) include: Vec<String>,
+    /// The security profiles operator's word for one of them.
+    pub(super) base_profile_name: Option<String>,
     pub(super) default_action: Option<LinuxSeccompAction>,
     pub(super) default_errno_ret: Option<u32>,
     /// Read and left alone: filters are for the native architecture only.
@@ -33,6 +36,47 @@ pub(super) struct Written {
     pub(super) syscalls: Vec<Entry>,
     /// What no entry allows, and why.
     pub(super) refused: Vec<RefusedGroup>,
+}
+
+/// The object of Kubernetes that the security profiles operator keeps a profile in.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Manifest {
+    #[serde(rename = "apiVersion")]
+    _api_version: String,
+    #[serde(rename = "kind")]
+    _kind: SeccompProfileKind,
+    #[serde(rename = "metadata")]
+    _metadata: IgnoredAny,
+    spec: Written,
+    #[serde(rename = "status")]
+    _status: Option<IgnoredAny>,
+}
+
+#[derive(Debug, Deserialize)]
+enum SeccompProfileKind {
+    SeccompProfile,
+}
+
+/// Whether a file is such an object.
+#[derive(Debug, Deserialize)]
+struct Kind {
+    kind: Option<IgnoredAny>,
+}
+
+impl Written {
+    /// Reads a file.
+    pub(super) fn parse(text: &str) -> Result<Self, serde_json::Error> {
+        // serde takes a list for the values of an object, and an empty one for an object with nothing in it.
+        if !text.trim_start().starts_with('{') && !text.trim_start().is_empty() {
+            return Err(serde::de::Error::custom("it is no JSON object"));
+        }
+        // Most are none, and are not read twice.
+        if text.contains("\"kind\"") && serde_json::from_str::<Kind>(text)?.kind.is_some() {
+            return serde_json::from_str::<Manifest>(text).map(|manifest| manifest.spec);
+        }
+        serde_json::from_str(text)
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,0 +1,109 @@
+//! What it costs to report refused calls, and to record calls that run: palisade alone, with both off, with the report, and learning.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use palisade_integration::ctr::Run;
+use palisade_integration::footprint::{Footprint, median};
+use palisade_integration::policy::PolicyFile;
+use palisade_integration::tasks::Tasks;
+use palisade_integration::{Containerd, Failure, Runtime};
+use palisade_probe::Flood;
+use serde_json::Value;
+
+use crate::report::{mebibytes, quantile, sorted};
+use crate::steps::{Life, STEPS, live};
+
+const OFF: &str = "[seccomp]\nreport = false\n";
+const SIDES: [&str; 3] = ["off", "report", "learn"];
+/// Within what is answered at once.
+const CALLS: &str = "2000";
+
+/// What was measured of one side.
+#[derive(Default)]
+struct Side {
+    lives: Vec<Life>,
+    /// Microseconds of a refused call, and of one that runs.
+    refused: Vec<f64>,
+    runs: Vec<f64>,
+    shims: Vec<Footprint>,
+}
+
+/// One table, measured in turns; the first round is not counted.
+pub(crate) fn markdown(containerd: &Containerd, tasks: &Tasks, spec: &Value, rounds: u32) -> Result<String, Failure> {
+    let mut sides = [Side::default(), Side::default(), Side::default()];
+    for round in 0..=rounds {
+        for (name, side) in SIDES.iter().zip(&mut sides) {
+            policy(containerd, name).write(containerd.layout())?;
+            let life = live(containerd, tasks, spec, Runtime::Palisade)?;
+            if round == 0 {
+                continue;
+            }
+            side.lives.push(life);
+            // Beside a life these take long.
+            if round % 4 == 0 {
+                calls(containerd, side)?;
+            }
+        }
+    }
+    PolicyFile::defaults().write(containerd.layout())?;
+    Ok(table(&sides))
+}
+
+fn policy(containerd: &Containerd, side: &str) -> PolicyFile {
+    match side {
+        "off" => PolicyFile::of(OFF),
+        "report" => PolicyFile::defaults(),
+        _ => {
+            let records = containerd.layout().base.join("calls");
+            PolicyFile::of(&format!(
+                "[seccomp]\nrecords = \"{}\"\n[profiles.restricted]\nlearn = true\n",
+                records.display()
+            ))
+        }
+    }
+}
+
+fn calls(containerd: &Containerd, side: &mut Side) -> Result<(), Failure> {
+    let container = containerd.detach(&Run::new(Runtime::Palisade, &["/probe", "sleep"]))?;
+    side.refused.push(each(&container.exec(&[], &["/probe", "refused", "1", CALLS])?.success()?)?);
+    side.runs.push(each(&container.exec(&[], &["/probe", "allowed", CALLS])?.success()?)?);
+    side.shims.push(Footprint::of(Footprint::shim_of(container.pid()?)?)?);
+    container.remove()
+}
+
+/// Microseconds of one call.
+#[allow(clippy::cast_precision_loss, reason = "microseconds of a second are far below 2^52")]
+fn each(output: &str) -> Result<f64, Failure> {
+    let flood: Flood = serde_json::from_str(output)
+        .map_err(|error| Failure::Unreadable { what: "a flood".to_owned(), detail: error.to_string() })?;
+    let calls: u64 = flood.errnos.values().sum();
+    Ok(flood.micros as f64 / calls as f64)
+}
+
+fn table(sides: &[Side]) -> String {
+    let mut text = format!("\n| palisade, median | {} |\n|---|--:|--:|--:|\n", SIDES.join(" | "));
+    for (index, step) in STEPS.iter().enumerate() {
+        let of = |side: &Side| {
+            let lives = side.lives.iter().filter_map(|life| life.get(index)).map(Duration::as_secs_f64);
+            format!("{:.2}", quantile(&sorted(lives.map(|seconds| seconds * 1000.0)), 0.5))
+        };
+        row(&mut text, &format!("{step}, ms"), sides.iter().map(of));
+    }
+    let middle = |values: &Vec<f64>| format!("{:.2}", quantile(&sorted(values.iter().copied()), 0.5));
+    row(&mut text, "a refused call, µs", sides.iter().map(|side| middle(&side.refused)));
+    row(&mut text, "getppid, which runs, µs", sides.iter().map(|side| middle(&side.runs)));
+    let shim = |kind: fn(&Footprint) -> u64| {
+        sides.iter().map(move |side| format!("{:.2}", mebibytes(kind(&median(&side.shims)))))
+    };
+    row(&mut text, "PSS of the shim, MiB", shim(|shim| shim.pss));
+    row(&mut text, "anonymous, MiB", shim(|shim| shim.anonymous));
+    row(&mut text, "threads", sides.iter().map(|side| median(&side.shims).threads.to_string()));
+    row(&mut text, "descriptors", sides.iter().map(|side| median(&side.shims).descriptors.to_string()));
+    text
+}
+
+fn row(text: &mut String, name: &str, cells: impl Iterator<Item = String>) {
+    // Writing to a String cannot fail.
+    writeln!(text, "| {name} | {} |", cells.collect::<Vec<_>>().join(" | ")).ok();
+}
