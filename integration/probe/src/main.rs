@@ -37,8 +37,8 @@ fn run(words: &[&str]) -> io::Result<()> {
             let number = |word: &str| word.parse::<u32>().map_err(io::Error::other);
             print(&flood::run(number(threads)? as usize, number(count)?.into())?)
         }
-        ["allowed", count] => print(&flood::allowed(count.parse().map_err(io::Error::other)?)?),
         ["calls", list] => print(&made::run(list)?),
+        ["allowed", count] => print(&flood::allowed(count.parse().map_err(io::Error::other)?)?),
         ["listen"] => print(&flood::listen()),
         ["hold", mebibytes] => hold(mebibytes.parse().map_err(io::Error::other)?),
         ["sleep"] => syscalls::sleep_until_signalled(),

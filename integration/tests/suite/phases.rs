@@ -14,7 +14,7 @@ use crate::probes::ROWS;
 use crate::support::{Check, World, trial};
 use crate::{
     audit, below, cancellation, cri, denials, exchange, exec, faults, isolation, learning, lifecycle, limits, logger,
-    mutations, pods, profile_rules, profiles, refusals, restart, selection, terminal,
+    mutations, per_rule, pods, profiles, refusals, restart, selection, terminal,
 };
 
 /// Trials that share a policy file.
@@ -63,6 +63,7 @@ fn all(world: &'static World) -> Vec<Phase> {
         Phase { alone: true, ..phase("restarts and deaths", "", restart::trials(world)) },
         Phase { alone: true, ..phase("faults", "", faults::trials(world)) },
         Phase { alone: true, ..phase("refused calls", "", refusals::trials(world)) },
+        Phase { alone: true, ..phase("profiles, rule by rule", "", per_rule::trials(world)) },
         Phase { alone: true, ..phase("learning", &learning::policy(world), learning::trials(world)) },
         Phase { alone: true, ..phase("system call profiles", profiles::POLICY, profiles::trials(world)) },
         Phase {
@@ -73,7 +74,6 @@ fn all(world: &'static World) -> Vec<Phase> {
                 profiles::trials(world),
             )
         },
-        Phase { alone: true, ..phase("profiles, rule by rule", "", profile_rules::trials(world)) },
         phase("restricted, runc as the runtime", &runc_policy(world), with_another_runtime(world)),
         phase("cri, all allowed", "profile = \"privileged\"\n", once(world, cri::alike)),
         Phase {

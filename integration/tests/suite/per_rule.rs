@@ -59,7 +59,7 @@ pub(crate) fn trials(world: &'static World) -> Vec<Trial> {
     wanted
         .map(|(runtime, binary, profile, others)| {
             let with = if others.is_empty() { "" } else { " with x86" };
-            Trial::test(format!("profiles: {profile}{with} under {runtime}"), move || {
+            Trial::test(format!("rule by rule: {profile}{with} under {runtime}"), move || {
                 each_rule(world, &Case { binary, profile, others })
             })
         })
