@@ -52,6 +52,8 @@ pub struct Assets {
     pub containerd: PathBuf,
     /// `runc`.
     pub runc: PathBuf,
+    /// `crun`, which does not run where controllers of cgroup v1 are in use beside v2.
+    pub crun: PathBuf,
     /// A statically linked busybox.
     pub busybox: PathBuf,
     /// The folder of the CNI plugins.
@@ -85,6 +87,7 @@ impl Assets {
                 FETCH,
             )?,
             runc: file(cache.join("runc/usr/sbin/runc"), FETCH)?,
+            crun: file(cache.join("crun/usr/bin/crun"), FETCH)?,
             busybox: file(cache.join("busybox/bin/busybox"), FETCH)?,
             cni: folder_with("bridge", cache.join("cni/usr/lib/cni"), FETCH)?,
             probe: folder_with("probe", from_environment("PALISADE_PROBE")?, BUILD)?,

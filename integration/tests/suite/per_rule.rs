@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 
 use libtest_mimic::{Failed, Trial};
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompArg};
@@ -42,12 +43,13 @@ const LEFT_OUT: &[(&str, &str)] = &[
 /// What a kernel answers otherwise from one time to the next.
 const UNSTEADY: &[&str] = &["restart_syscall"];
 
-pub(crate) fn trials(world: &'static World) -> Vec<Trial> {
+/// With each of these runtimes, of the name and at the path.
+pub(crate) fn trials(world: &'static World, runtimes: &[(&'static str, Option<&Path>)]) -> Vec<Trial> {
     if !cfg!(target_arch = "x86_64") {
         return Vec::new();
     }
-    let runtimes = [("embedded runtime", None), ("runc", Some(world.containerd.assets().runc.display().to_string()))];
-    let cases = runtimes.into_iter().flat_map(|(name, binary)| {
+    let cases = runtimes.iter().flat_map(|(name, binary)| {
+        let binary = binary.map(|path| path.display().to_string());
         BuiltinProfile::ALL.into_iter().flat_map(move |profile| {
             let binary = binary.clone();
             ["", "\"x86\""].into_iter().map(move |others| (name, binary.clone(), profile, others))
@@ -69,10 +71,20 @@ pub(crate) fn trials(world: &'static World) -> Vec<Trial> {
 /// What there is beside the native door.
 #[derive(Clone, Copy)]
 struct Doors {
-    /// The kernel has an entry for 32-bit programs.
-    interrupt: bool,
+    interrupt: Interrupt,
     /// The profile lists them.
     x86: bool,
+}
+
+/// What the kernel does at `int 0x80`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Interrupt {
+    /// It runs a call of a 32-bit program.
+    Compatible,
+    /// It has no 32-bit programs, and ends the process.
+    Fault,
+    /// It runs a native call, as User-Mode Linux does.
+    Native,
 }
 
 struct Case {
@@ -114,14 +126,18 @@ fn compare(world: &World, case: &Case) -> Check {
     let expected = verdicts(&profile)?;
     let getpid = calls.iter().position(|call| call.table == Table::Interrupt && call.number == GETPID_32);
     let doors = Doors {
-        interrupt: getpid.and_then(|at| free.get(at)) == Some(&0),
+        interrupt: match getpid.and_then(|at| free.get(at)) {
+            Some(0) => Interrupt::Compatible,
+            Some(ended) if *ended == -SIGSEGV => Interrupt::Fault,
+            _ => Interrupt::Native,
+        },
         x86: profile.architectures().iter().flatten().any(|arch| Architecture::of(*arch) == Some(Architecture::X86)),
     };
     let mut wrong = Vec::new();
     let (mut stopped, mut told_apart) = (0, 0);
     for (((call, by_init), by_exec), free) in calls.iter().zip(by_init).zip(by_exec).zip(free) {
         let allowed = expected_of(case, call, doors, free, &expected);
-        let name = name(call).unwrap_or("no call");
+        let name = name(call, doors).unwrap_or("no call");
         for (who, got) in [("init", by_init), ("exec", by_exec)] {
             if !allowed.contains(&got) && !UNSTEADY.contains(&name) {
                 wrong.push(format!("{name} {call} by {who}: {got}, expected {allowed:?}, {free} without a filter"));
@@ -148,10 +164,10 @@ fn answers(output: &str) -> Result<Vec<i32>, Failed> {
     Ok(serde_json::from_str(output.trim())?)
 }
 
-fn name(call: &Made) -> Option<&'static str> {
+fn name(call: &Made, doors: Doors) -> Option<&'static str> {
     match call.table {
-        Table::Native => syscall_name(X86_64, call.number),
-        Table::Interrupt => syscall_name(I386, call.number),
+        Table::Interrupt if doors.interrupt != Interrupt::Native => syscall_name(I386, call.number),
+        Table::Native | Table::Interrupt => syscall_name(X86_64, call.number),
     }
 }
 
@@ -170,11 +186,10 @@ fn expected_of(
     };
     let default = answer(verdict("no such call", [0; 6]));
     match call.table {
-        // A kernel without 32-bit programs ends the process itself.
-        Table::Interrupt if !doors.interrupt => [-SIGSEGV].into(),
-        Table::Interrupt if !doors.x86 => [-SIGSYS].into(),
+        Table::Interrupt if doors.interrupt == Interrupt::Fault => [-SIGSEGV].into(),
+        Table::Interrupt if doors.interrupt == Interrupt::Compatible && !doors.x86 => [-SIGSYS].into(),
         Table::Native if call.number >= X32_BIT => [if embedded { default } else { -SIGSYS }].into(),
-        _ => match name(call) {
+        _ => match name(call, doors) {
             Some(name) => {
                 let arguments = if call.table == Table::Interrupt { call.arguments.map(lower) } else { call.arguments };
                 let mut right = BTreeSet::from([answer(verdict(name, arguments))]);

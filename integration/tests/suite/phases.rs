@@ -1,6 +1,7 @@
 //! Which tests run under which policy file.
 
 use std::fs;
+use std::path::Path;
 
 use libtest_mimic::Trial;
 use palisade_integration::Failure;
@@ -42,18 +43,28 @@ fn cgroups(world: &'static World) -> Vec<Phase> {
     let phase = |name, policy: &str, runtimes: &[Runtime]| {
         let mut trials: Vec<Trial> = runtimes.iter().flat_map(|runtime| lifecycle::of(world, *runtime)).collect();
         trials.extend(limits::under_palisade(world));
-        // In User-Mode Linux readers of a full FIFO are not always woken: output is lost there under runc's shim as well.
-        trials.retain(|trial| !trial.name().contains("much output"));
         Phase { name, policy: PolicyFile::of(policy), alone: false, trials }
     };
+    let crun = &world.containerd.assets().crun;
     vec![
         phase("cgroups, embedded runtime", "", &[Runtime::Runc, Runtime::Palisade]),
         phase("cgroups, runc as the runtime", &runc_policy(world), &[Runtime::Palisade]),
+        phase("cgroups, crun as the runtime", &policy_with(crun), &[Runtime::Palisade]),
+        Phase {
+            name: "profiles, rule by rule, with crun",
+            policy: PolicyFile::of(""),
+            alone: true,
+            trials: per_rule::trials(world, &[("crun", Some(crun))]),
+        },
     ]
 }
 
 fn runc_policy(world: &World) -> String {
-    format!("version = 1\n[runtime]\nbinary = \"{}\"\n", world.containerd.assets().runc.display())
+    policy_with(&world.containerd.assets().runc)
+}
+
+fn policy_with(runtime: &Path) -> String {
+    format!("version = 1\n[runtime]\nbinary = \"{}\"\n", runtime.display())
 }
 
 fn all(world: &'static World) -> Vec<Phase> {
@@ -63,7 +74,14 @@ fn all(world: &'static World) -> Vec<Phase> {
         Phase { alone: true, ..phase("restarts and deaths", "", restart::trials(world)) },
         Phase { alone: true, ..phase("faults", "", faults::trials(world)) },
         Phase { alone: true, ..phase("refused calls", "", refusals::trials(world)) },
-        Phase { alone: true, ..phase("profiles, rule by rule", "", per_rule::trials(world)) },
+        Phase {
+            alone: true,
+            ..phase(
+                "profiles, rule by rule",
+                "",
+                per_rule::trials(world, &[("embedded runtime", None), ("runc", Some(&world.containerd.assets().runc))]),
+            )
+        },
         Phase { alone: true, ..phase("learning", &learning::policy(world), learning::trials(world)) },
         Phase { alone: true, ..phase("system call profiles", profiles::POLICY, profiles::trials(world)) },
         Phase {
