@@ -92,6 +92,15 @@ mod tests {
     }
 
     #[test]
+    fn a_filter_that_has_nothing_to_ask_stays_as_it_is() {
+        let deny = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
+            {"names":["kill"],"action":"SCMP_ACT_KILL_PROCESS"},
+            {"names":["clone3"],"action":"SCMP_ACT_ERRNO","errnoRet":38}]}"#;
+        let filter = compile(&serde_json::from_str(deny).unwrap()).unwrap();
+        assert_eq!(filter.reporting(), filter);
+    }
+
+    #[test]
     fn without_room_to_refuse_listeners_nothing_is_asked() {
         let filter = compile(&profiles()[0]).unwrap();
         let mut bytes = filter.to_bytes();

@@ -42,7 +42,8 @@ impl CompiledFilter {
     #[must_use]
     pub fn reporting(&self) -> Self {
         let asking = self.asking(|verdict| matches!(verdict, Verdict::Errno(errno) if errno != ENOSYS));
-        asking.behind(self.guard()).unwrap_or_else(|| self.clone())
+        // Without a question there is no listener that another one could stand in for.
+        if asking == *self { asking } else { asking.behind(self.guard()).unwrap_or_else(|| self.clone()) }
     }
 
     /// The filter that asks about each call that runs, to learn of it. What it refuses it refuses by itself, so that no answer of the
