@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use palisade_seccomp::{Answer, Call, CompiledFilter, Verdict};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 use tokio::io::Interest;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -109,6 +110,8 @@ async fn answer_until_end(
     watched: &Watched,
 ) -> io::Result<()> {
     loop {
+        // A container that asks faster than it is answered would never let another one be answered.
+        tokio::task::coop::consume_budget().await;
         let mut ready = listener.readable().await?;
         // Taking what is not there would wait for it, with the whole thread.
         match state(listener.get_ref())? {
@@ -130,7 +133,8 @@ enum State {
 
 fn state(listener: &OwnedFd) -> io::Result<State> {
     let mut polled = [PollFd::new(listener, PollFlags::IN)];
-    poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+    // The shim's other work brings signals, and an answer that is not given would end the listener.
+    retry_on_intr(|| poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })))?;
     let [polled] = &polled;
     let seen = polled.revents();
     Ok(if seen.contains(PollFlags::IN) {
@@ -223,9 +227,12 @@ impl Watched {
 
 /// Who asked may have been killed while it waited.
 fn send(listener: &OwnedFd, id: u64, answer: NotificationAnswer) -> io::Result<()> {
-    match answer_notification(listener, id, answer) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-        sent => sent,
+    loop {
+        match answer_notification(listener, id, answer) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            sent => return sent,
+        }
     }
 }
 

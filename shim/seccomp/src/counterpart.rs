@@ -266,6 +266,22 @@ mod tests {
     }
 
     #[test]
+    fn what_a_profile_refuses_that_lets_all_else_run_does_not_run_through_another_call() {
+        let refused = r#"[{ "names": ["socket"], "action": "SCMP_ACT_ERRNO",
+                "args": [{ "index": 0, "value": 38, "op": "SCMP_CMP_EQ" }] },
+            { "names": ["shmat"], "action": "SCMP_ACT_ERRNO" }]"#;
+        for default in ["SCMP_ACT_ALLOW", "SCMP_ACT_LOG"] {
+            let text = format!(r#"{{ "defaultAction": "{default}", "syscalls": {refused} }}"#);
+            let profile: LinuxSeccomp = serde_json::from_str(&text).unwrap();
+            let filter = Filter::read(&profile).unwrap().also_for(&[Architecture::X86]);
+            for name in ["socketcall", "ipc"] {
+                assert_eq!(filter.verdict(name, [0; 6]), Verdict::Errno(38), "{name} beside {default}");
+            }
+            assert!(filter.verdict("mmap2", [0; 6]).runs());
+        }
+    }
+
+    #[test]
     fn a_call_gets_what_it_stands_for() {
         let (_, verdict) = with_x86(&names(r#""mmap","fcntl","set_thread_area""#, ""));
         for name in ["mmap2", "fcntl64"] {

@@ -272,7 +272,8 @@ pub fn verdicts(profile: &LinuxSeccomp) -> Result<impl Fn(&str, [u64; 6]) -> Ver
 
 /// The verdict on a call that stands for calls with these verdicts; `None` is one that depends on arguments.
 pub(crate) fn common(mut verdicts: impl Iterator<Item = Option<Verdict>>, default: Verdict) -> Verdict {
-    let hidden = if matches!(default, Verdict::Errno(_)) { Verdict::Errno(ENOSYS) } else { default };
+    // Where calls run by default too: what is refused behind this one would run through it.
+    let hidden = if default < Verdict::Trap { Verdict::Errno(ENOSYS) } else { default };
     let Some(first) = verdicts.next().flatten() else { return hidden };
     let alike = |first: Verdict, next: Option<Verdict>| {
         next.filter(|next| *next == first || first.max(*next).runs()).map(|next| first.max(next))

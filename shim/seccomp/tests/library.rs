@@ -331,6 +331,18 @@ mod tests {
         assert!(log.looser_than(&a).unwrap().is_some());
     }
 
+    #[test]
+    fn a_profile_with_a_looser_flag_is_looser() {
+        let with = |flags: &str| own(&format!(r#"{{ "defaultAction": "SCMP_ACT_ERRNO"{flags} }}"#));
+        let spec_allow = with(r#", "flags": ["SECCOMP_FILTER_FLAG_SPEC_ALLOW"]"#);
+        let log = with(r#", "flags": ["SECCOMP_FILTER_FLAG_LOG"]"#);
+        let (none, unsaid) = (with(r#", "flags": []"#), with(""));
+        for (loose, tight) in [(&spec_allow, &none), (&spec_allow, &unsaid), (&unsaid, &none), (&none, &log)] {
+            assert!(loose.looser_than(tight).unwrap().is_some());
+            assert_eq!(tight.looser_than(loose).unwrap(), None);
+        }
+    }
+
     /// One character of Docker's form is another, or gone: it is refused, or read, resolved and compared.
     #[test]
     fn a_text_that_is_nearly_a_profile_is_an_error_or_a_profile() {

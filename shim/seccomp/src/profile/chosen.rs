@@ -10,7 +10,7 @@ use super::mitigation::Mitigation;
 use super::{BuiltinProfile, ProfileError, also_here, filter_for};
 use crate::architecture::Architecture;
 use crate::counterpart;
-use crate::filter::{Filter, Origin, Pieces, common, pieces_of};
+use crate::filter::{Filter, Flag, Origin, Pieces, common, pieces_of};
 use crate::tighten::{self, TightenError};
 use crate::verdict::Verdict;
 
@@ -142,7 +142,7 @@ impl SeccompProfile {
     }
 
     /// The first system call of which this profile lets something run, or run unseen, that `other` does not, with whatever
-    /// capabilities; `None` if it is at least as strict. Two answers that do not let a call run are equally strict, but for those that
+    /// capabilities, or a flag that is looser; `None` if it is at least as strict. Two answers that do not let a call run are equally strict, but for those that
     /// end the process.
     ///
     /// # Errors
@@ -152,6 +152,9 @@ impl SeccompProfile {
         if self.includes(other) {
             return Ok(None);
         }
+        if let Some(flag) = looser_flag(self.file()?.flags.as_ref(), other.file()?.flags.as_ref()) {
+            return Ok(Some(flag.to_owned()));
+        }
         let (ours, theirs) = (Indexed::of(self)?, Indexed::of(other)?);
         if ours.default.strictness() < theirs.default.strictness() {
             return Ok(Some("calls that it does not name".to_owned()));
@@ -159,6 +162,17 @@ impl SeccompProfile {
         let names: BTreeSet<&str> = ours.names().chain(theirs.names()).collect();
         Ok(names.into_iter().find(|name| ours.is_looser_at(&theirs, name)).map(str::to_owned))
     }
+}
+
+/// A flag that is missing, or that switches more off. Without any list the runtime decides about the mitigation, and runc leaves it off.
+fn looser_flag(ours: Option<&BTreeSet<Flag>>, theirs: Option<&BTreeSet<Flag>>) -> Option<&'static str> {
+    let logs = |flags: Option<&BTreeSet<Flag>>| flags.is_some_and(|flags| flags.contains(&Flag::Log));
+    let unmitigated =
+        |flags: Option<&BTreeSet<Flag>>| flags.map_or(1, |flags| 2 * u8::from(flags.contains(&Flag::SpecAllow)));
+    if logs(theirs) && !logs(ours) {
+        return Some("SECCOMP_FILTER_FLAG_LOG is missing");
+    }
+    (unmitigated(ours) > unmitigated(theirs)).then_some("SECCOMP_FILTER_FLAG_SPEC_ALLOW")
 }
 
 /// Capabilities that the entries of one call may depend on, so that every combination can be looked at.

@@ -32,7 +32,7 @@ pub(crate) struct ProfileFile {
     name: String,
     /// `None`: it is there to be included only.
     default: Option<Verdict>,
-    flags: Option<BTreeSet<Flag>>,
+    pub(super) flags: Option<BTreeSet<Flag>>,
     pub(super) entries: Vec<ReadEntry>,
     refused: Vec<RefusedGroup>,
 }
