@@ -104,12 +104,24 @@ impl<'a> Filter<'a> {
         if architectures.is_empty() || counterpart::SHIFTED.iter().any(|(name, from)| restricts(name, *from)) {
             return self;
         }
-        let missing = counterpart::of(architectures).filter(|(name, _)| self.pieces(name).is_none());
-        let found: Vec<_> = missing.map(|(name, meant)| (name, Pieces::Whole(self.of_all(meant)))).collect();
-        self.syscalls.extend(found);
+        let judged: Vec<_> =
+            counterpart::of(architectures).filter_map(|(name, meant)| self.judged(name, meant)).collect();
+        self.syscalls.retain(|(name, _)| !judged.iter().any(|(other, _)| other == name));
+        self.syscalls.extend(judged);
         self.syscalls.sort_unstable_by_key(|(name, _)| *name);
         self.architectures.extend(architectures);
         self
+    }
+
+    /// What a call of another architecture gets by the calls that it may be, if that is more than what the profile says of it. A profile
+    /// that lets `socketcall` run and judges `socket` means the latter: many list the names of all architectures.
+    fn judged<'n>(&self, name: &'n str, meant: &[&str]) -> Option<(&'n str, Pieces)> {
+        let by_meant = || Pieces::Whole(self.of_all(meant));
+        match self.pieces(name) {
+            None => Some((name, by_meant())),
+            Some(own) if meant.len() > 1 => Some((name, own.stricter(&by_meant()))),
+            Some(_) => None,
+        }
     }
 
     /// The same without calls that cannot be made where only its architectures run.

@@ -200,7 +200,19 @@ mod tests {
             "names": ["socket", "socketcall", "chown", "chown32", "bind", "connect"] }] }"#;
         let profile = own(text);
         let resolve = |profile: &SeccompProfile| profile.resolve(&Capabilities::new(), &[Architecture::X86]).unwrap();
-        assert!(call(&resolve(&profile), "socketcall", &[]).runs(), "the control");
+        let all = r#"{ "defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{ "action": "SCMP_ACT_ALLOW", "names": ["socketcall", "socket", "bind", "connect",
+            "listen", "accept", "accept4", "getsockname", "getpeername", "socketpair", "send", "sendto", "recv", "recvfrom", "shutdown", "setsockopt",
+            "getsockopt", "sendmsg", "recvmsg", "sendmmsg", "recvmmsg"] }] }"#;
+        assert!(call(&resolve(&own(all)), "socketcall", &[]).runs(), "the control");
+        let family = r#""args": [{ "index": 0, "value": 38, "op": "SCMP_CMP_NE" }], "names": ["socket"]"#;
+        let judged = all
+            .replace("] }] }", &format!(r#"] }}, {{ "action": "SCMP_ACT_ALLOW", {family} }}] }}"#))
+            .replace(r#""socketcall", "socket""#, r#""socketcall""#);
+        assert_eq!(
+            call(&resolve(&own(&judged)), "socketcall", &[]),
+            Verdict::Errno(38),
+            "a profile that judges socket"
+        );
         assert!(profile.looser_than(&BuiltinProfile::RuntimeDefault.into()).unwrap().is_some());
         let id = |id| Library::default().mitigation(id).unwrap().unwrap();
         let less = resolve(&profile.clone().mitigated(&[id("copy-fail")]));
