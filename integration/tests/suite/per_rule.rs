@@ -165,9 +165,14 @@ fn answers(output: &str) -> Result<Vec<i32>, Failed> {
 }
 
 fn name(call: &Made, doors: Doors) -> Option<&'static str> {
-    match call.table {
-        Table::Interrupt if doors.interrupt != Interrupt::Native => syscall_name(I386, call.number),
-        Table::Native | Table::Interrupt => syscall_name(X86_64, call.number),
+    let native = call.table == Table::Native || doors.interrupt == Interrupt::Native;
+    name_in(if native { Table::Native } else { Table::Interrupt }, call.number)
+}
+
+fn name_in(table: Table, number: u32) -> Option<&'static str> {
+    match table {
+        Table::Native => syscall_name(X86_64, number),
+        Table::Interrupt => syscall_name(I386, number),
     }
 }
 
@@ -214,8 +219,10 @@ fn calls(profile: &LinuxSeccomp) -> Vec<Made> {
     let numbers = doors.into_iter().flat_map(|(table, bit)| (0..NUMBERS).map(move |number| (table, number | bit)));
     let made = |(table, number)| {
         let call = Made { table, number, arguments: [BAD; 6] };
-        let name = name(&call).unwrap_or_default();
-        let left_out = LEFT_OUT.iter().any(|(known, _)| *known == name);
+        let name = name_in(table, number).unwrap_or_default();
+        // A kernel may take a 32-bit program's call for a native one.
+        let names = [Some(name), name_in(Table::Native, number)];
+        let left_out = LEFT_OUT.iter().any(|(known, _)| names.contains(&Some(known)));
         let arguments = if left_out { Vec::new() } else { edges(profile, name) };
         arguments.into_iter().map(move |arguments| Made { arguments, ..call })
     };

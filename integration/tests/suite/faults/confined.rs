@@ -28,6 +28,12 @@ fn hard_limit(pid: u32) -> Result<Option<u64>, Failed> {
     Ok(line.split_whitespace().nth(4).and_then(|word| word.parse().ok()))
 }
 
+/// The lowest number that a process has no descriptor of: with this as the limit it can open none.
+pub(super) fn lowest_free(pid: u32) -> Result<u64, Failed> {
+    let folder = PathBuf::from(format!("/proc/{pid}/fd"));
+    Ok((0..).find(|number: &u64| fs::symlink_metadata(folder.join(number.to_string())).is_err()).unwrap_or_default())
+}
+
 /// How many descriptors a shim has open once the listener of its container's init has come, which is after the answer to the start.
 pub(super) fn settled_descriptors(pid: u32) -> Result<u64, Failed> {
     palisade_integration::poll::eventually("the listener of the container's filter", 20, || {

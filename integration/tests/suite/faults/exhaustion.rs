@@ -9,7 +9,9 @@ use palisade_integration::events::{Life, Recorder, What};
 use palisade_integration::shim_client::{ShimClient, context};
 use palisade_integration::{Failure, poll};
 
-use super::confined::{Confinement, descriptors, limit_descriptors, restore_descriptors, settled_descriptors};
+use super::confined::{
+    Confinement, descriptors, limit_descriptors, lowest_free, restore_descriptors, settled_descriptors,
+};
 use super::fault;
 use super::victim::{Victim, parent};
 use crate::support::{Check, World};
@@ -98,7 +100,8 @@ fn no_connection(world: &World) -> Check {
     let recorder = Recorder::start(&world.containerd)?;
     let victim = Victim::running(world)?;
     let shim = shim_of(&victim)?;
-    let before = limit_descriptors(shim, settled_descriptors(shim)?)?;
+    settled_descriptors(shim)?;
+    let before = limit_descriptors(shim, lowest_free(shim)?)?;
     let spent = cpu_ticks(shim)?;
     // The kernel takes the connection; the shim can't yet, and must neither end nor spin.
     let client = ShimClient::of(&world.containerd, &victim.id)?;
