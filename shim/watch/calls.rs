@@ -83,7 +83,11 @@ fn write(directory: &Path, record: &CallRecord) -> io::Result<()> {
         return Err(io::Error::other(format!("{} holds {MOST} records; remove some", directory.display())));
     }
     let fresh = directory.join(format!(".{name}.{}", std::process::id()));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    // One that a shim of this number left behind.
+    if fresh.symlink_metadata().is_ok() {
+        fs::remove_file(&fresh)?;
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
     file.write_all(&serde_json::to_vec(record)?)?;
     fs::rename(fresh, path)
 }

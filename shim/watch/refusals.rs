@@ -7,8 +7,12 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use palisade_seccomp::{Answer, Call, architecture_of, syscall_name};
 use serde::Serialize;
 
-/// Different refusals of one container that are told apart. A workload has a handful; one that tries more is not to fill memory.
-const MOST: usize = 256;
+/// Different refusals of one container that are told apart. A workload has a handful; one that tries more is to fill neither memory nor
+/// the audit log, where older lines would have to go.
+const MOST: usize = 64;
+
+/// Of those, how many are told of when they come. The others wait for the next summary.
+const AT_ONCE: usize = 16;
 
 /// What makes two refusals different.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,7 +94,7 @@ impl Refusals {
         self.tales.len() < MOST && !self.tales.contains_key(refusal)
     }
 
-    /// Counts a refusal; what to tell of it if it is the first of its kind.
+    /// Counts a refusal; what to tell of it if it is the first of its kind and among the first [`AT_ONCE`].
     pub(super) fn count(
         &mut self,
         refusal: Refusal,
@@ -99,10 +103,11 @@ impl Refusals {
     ) -> Option<Told> {
         if self.is_new(&refusal) {
             let (pid, command) = who();
-            let tale = Tale { count: 1, first: now, last: now, pid, command, told: 1 };
-            let told = told(&refusal, &tale);
+            let at_once = self.tales.len() < AT_ONCE;
+            let tale = Tale { count: 1, first: now, last: now, pid, command, told: u64::from(at_once) };
+            let told = at_once.then(|| told(&refusal, &tale));
             self.tales.insert(refusal, tale);
-            return Some(told);
+            return told;
         }
         match self.tales.get_mut(&refusal) {
             Some(tale) => {
@@ -198,10 +203,11 @@ mod tests {
         let told = (0..all).filter_map(|family| {
             refusals.count(refused("socket", [family, 0, 0, 0, 0, 0], FIRST), SystemTime::UNIX_EPOCH, who)
         });
-        assert_eq!(told.count(), MOST);
+        assert_eq!(told.count(), AT_ONCE);
         assert_eq!(refusals.tales.len(), MOST);
         let news = refusals.news().unwrap();
-        assert_eq!((news.refusals.len() as u64, news.more), (0, all - MOST as u64));
+        assert_eq!((news.refusals.len(), news.more), (MOST - AT_ONCE, all - MOST as u64), "the rest, each once");
+        assert!(refusals.news().is_none());
         assert!(refusals.count(refused("socket", [0, 0, 0, 0, 0, 0], FIRST), SystemTime::UNIX_EPOCH, who).is_none());
         assert_eq!(refusals.news().unwrap().refusals.len(), 1);
     }
