@@ -1,4 +1,5 @@
-//! What it costs to report refused calls, and to record calls that run: palisade alone, with both off, with the report, and learning.
+//! What a filter costs, to report the calls that it refuses, and to record those that run: palisade alone, without a filter, with one, with the report,
+//! and learning.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -15,7 +16,8 @@ use crate::report::{mebibytes, quantile, sorted};
 use crate::steps::{Life, STEPS, live};
 
 const OFF: &str = "[seccomp]\nreport = false\n";
-const SIDES: [&str; 3] = ["off", "report", "learn"];
+const NO_FILTER: &str = "[seccomp]\nreport = false\n[profiles.restricted.rules.\"linux.seccomp\"]\naction = \"off\"\n";
+const SIDES: [&str; 4] = ["no filter", "filter", "report", "learn"];
 /// Within what is answered at once.
 const CALLS: &str = "2000";
 
@@ -31,10 +33,13 @@ struct Side {
 
 /// One table, measured in turns; the first round is not counted.
 pub(crate) fn markdown(containerd: &Containerd, tasks: &Tasks, spec: &Value, rounds: u32) -> Result<String, Failure> {
-    let mut sides = [Side::default(), Side::default(), Side::default()];
+    let mut sides = SIDES.map(|_| Side::default());
+    let mut unfiltered = spec.clone();
+    unfiltered.pointer_mut("/linux").and_then(Value::as_object_mut).and_then(|linux| linux.remove("seccomp"));
     for round in 0..=rounds {
         for (name, side) in SIDES.iter().zip(&mut sides) {
             policy(containerd, name).write(containerd.layout())?;
+            let spec = if *name == "no filter" { &unfiltered } else { spec };
             let life = live(containerd, tasks, spec, Runtime::Palisade)?;
             if round == 0 {
                 continue;
@@ -52,7 +57,8 @@ pub(crate) fn markdown(containerd: &Containerd, tasks: &Tasks, spec: &Value, rou
 
 fn policy(containerd: &Containerd, side: &str) -> PolicyFile {
     match side {
-        "off" => PolicyFile::of(OFF),
+        "no filter" => PolicyFile::of(NO_FILTER),
+        "filter" => PolicyFile::of(OFF),
         "report" => PolicyFile::defaults(),
         _ => {
             let records = containerd.layout().base.join("calls");
@@ -82,7 +88,7 @@ fn each(output: &str) -> Result<f64, Failure> {
 }
 
 fn table(sides: &[Side]) -> String {
-    let mut text = format!("\n| palisade, median | {} |\n|---|--:|--:|--:|\n", SIDES.join(" | "));
+    let mut text = format!("\n| palisade, median | {} |\n|---|--:|--:|--:|--:|\n", SIDES.join(" | "));
     for (index, step) in STEPS.iter().enumerate() {
         let of = |side: &Side| {
             let lives = side.lives.iter().filter_map(|life| life.get(index)).map(Duration::as_secs_f64);
