@@ -29,6 +29,9 @@ const GETPID_32: u32 = 20;
 const SIGSYS: i32 = 31;
 const SIGSEGV: i32 = 11;
 const ENOSYS: i32 = 38;
+const EBUSY: i32 = 16;
+/// SECCOMP_FILTER_FLAG_NEW_LISTENER (linux/seccomp.h): a filter that asks the shim lets nobody make another listener.
+const NEW_LISTENER: u64 = 8;
 /// What a pointer that leads nowhere, a descriptor that there is not and an unknown flag look like.
 const BAD: u64 = u64::MAX;
 
@@ -197,7 +200,11 @@ fn expected_of(
         _ => match name(call, doors) {
             Some(name) => {
                 let arguments = if call.table == Table::Interrupt { call.arguments.map(lower) } else { call.arguments };
-                let mut right = BTreeSet::from([answer(verdict(name, arguments))]);
+                let judged = verdict(name, arguments);
+                if embedded && name == "seccomp" && judged.runs() && arguments[1] & NEW_LISTENER != 0 {
+                    return [EBUSY].into();
+                }
+                let mut right = BTreeSet::from([answer(judged)]);
                 // A name that runc's library does not know is left out, and a number beyond all those that are in the filter gets ENOSYS.
                 if !embedded && call.number & !X32_BIT >= 440 {
                     right.extend([default, ENOSYS]);
