@@ -34,13 +34,13 @@ struct Side {
 /// One table, measured in turns; the first round is not counted.
 pub(crate) fn markdown(containerd: &Containerd, tasks: &Tasks, spec: &Value, rounds: u32) -> Result<String, Failure> {
     let mut sides = SIDES.map(|_| Side::default());
+    // A profile of the container's own makes work for containerd as well: here the policy alone asks for a filter.
     let mut unfiltered = spec.clone();
     unfiltered.pointer_mut("/linux").and_then(Value::as_object_mut).and_then(|linux| linux.remove("seccomp"));
     for round in 0..=rounds {
         for (name, side) in SIDES.iter().zip(&mut sides) {
             policy(containerd, name).write(containerd.layout())?;
-            let spec = if *name == "no filter" { &unfiltered } else { spec };
-            let life = live(containerd, tasks, spec, Runtime::Palisade)?;
+            let life = live(containerd, tasks, &unfiltered, Runtime::Palisade)?;
             if round == 0 {
                 continue;
             }
