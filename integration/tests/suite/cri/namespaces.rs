@@ -137,6 +137,8 @@ fn target(stage: &Stage<'_>) -> Result<Seen, Fault> {
     debugger.note(&mut seen, "process 1", "cat /proc/1/cmdline | busybox tr '\\0' ' '")?;
     stage.cri.stop(&workload.id, 0)?;
     seen.note("exit of the target", super::containers::code_and_reason(&workload)?);
+    // The namespace takes the debugger with it: a stop in that moment is answered `ttrpc: closed` by containerd, whatever the shim.
+    super::containers::awaited_end(&debugger)?;
     pod.remove()?;
     Ok(seen)
 }
