@@ -6,6 +6,7 @@
 //! (create < start < exit < delete).
 
 mod api;
+mod attestation;
 mod container;
 mod create;
 mod error;

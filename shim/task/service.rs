@@ -15,6 +15,7 @@ use containerd_shim_protos::shim::oci::ProcessDetails;
 use containerd_shim_protos::types::task::ProcessInfo;
 use tokio::sync::Notify;
 
+use super::attestation::{self, Look};
 use super::container::{Container, Created};
 use super::error::TaskError;
 use super::events::EventQueue;
@@ -25,6 +26,7 @@ use super::reaper::Reaper;
 use super::signal::SignalNumber;
 use super::state::TaskState;
 use super::{create, exec};
+use crate::attest::Attested;
 use crate::bootstrap::is_identifier;
 use crate::cgroup::CgroupError;
 use crate::gate::{Gate, PodFacts, UpdateTask};
@@ -187,12 +189,34 @@ impl TaskService {
         let (init, created) = (container.init(), container.created());
         let order = init.in_order().await;
         init.state().may_start()?;
-        self.host.run(created.runtime.start(&created.dir, &created.id)).await?;
+        let attested = self.attest_unstarted(container).await?;
+        self.host.run(created.runtime.start(&created.dir, &created.id, &attested)).await?;
         init.set_state(TaskState::Running);
         let pid = init.pid();
         self.events.send(&TaskStart { container_id: created.id.clone(), pid, ..TaskStart::default() });
         drop(order);
         Ok(pid)
+    }
+
+    /// Looks again at what was created: it may have waited for long.
+    async fn attest_unstarted(&self, container: &Container) -> Result<Attested, TaskError> {
+        let (init, created) = (container.init(), container.created());
+        let expected = created.expected();
+        let look = Look {
+            service: self,
+            id: &created.id,
+            exec_id: "",
+            grant: &created.grant,
+            stage: attestation::created(&created.runtime, &expected),
+        };
+        match look.at(init.pid(), &expected).await {
+            Ok(Some((attested, seen))) if !seen.has_ended() => Ok(attested),
+            Ok(_) => Err(TaskError::Finished),
+            Err(error) => {
+                init.kill()?;
+                Err(error)
+            }
+        }
     }
 
     pub(super) async fn delete_process(&self, request: &DeleteRequest) -> Result<DeleteResponse, TaskError> {
@@ -340,8 +364,10 @@ impl TaskService {
         let resources = created.dir.write_new(RESOURCES_FILE, hardened.as_bytes())?;
         let updated = self.host.run(created.runtime.update(&created.dir, &created.id, &resources)).await;
         created.dir.remove(RESOURCES_FILE)?;
+        updated?;
+        created.hold_to(hardened.as_bytes())?;
         drop(order);
-        Ok(updated?)
+        Ok(())
     }
 
     pub(super) fn pids_of(&self, id: &str) -> Result<PidsResponse, TaskError> {
@@ -438,10 +464,7 @@ async fn end_unstarted(init: &Process) -> Result<(), TaskError> {
     if init.state() != TaskState::Created {
         return Ok(());
     }
-    match init.signal(SignalNumber::KILL) {
-        Ok(()) | Err(TaskError::Finished) => {}
-        Err(error) => return Err(error),
-    }
+    init.kill()?;
     // The report of the exit takes it.
     drop(order);
     let ended = tokio::time::timeout(KILL_WAIT, init.wait()).await;
