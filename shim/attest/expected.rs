@@ -33,6 +33,8 @@ pub struct Expected {
     /// How many filters the shim itself has, and every process of its.
     pub(super) filters_above: u32,
     pub(super) filtered: bool,
+    /// The embedded runtime's binary, which is the shim's.
+    pub(super) own_program: Option<FileId>,
     pub(super) namespaces: BTreeMap<String, ExpectedNamespace>,
     pub(super) root: ExpectedRoot,
     pub(super) mounts: Vec<ExpectedMount>,
@@ -122,6 +124,7 @@ impl Expected {
             gid_map,
             filters_above: host.filters,
             filtered: linux.seccomp().is_some(),
+            own_program: host.program,
             namespaces: namespaces(linux, files, host),
             root: ExpectedRoot { file: files.root, read_only: root.readonly().unwrap_or(false), spread },
             mounts: document

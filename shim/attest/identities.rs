@@ -58,6 +58,7 @@ pub struct Identities {
 pub struct Baseline {
     pub(super) namespaces: Namespaces,
     pub(super) filters: u32,
+    pub(super) program: Option<FileId>,
 }
 
 impl Baseline {
@@ -69,13 +70,14 @@ impl Baseline {
     pub fn own() -> Result<Self, Unreadable> {
         let own = ProcDir::own()?;
         let status = Status::parse(&own.text("status")?)?;
-        Ok(Self { namespaces: Namespaces::of(&own)?, filters: status.filters })
+        let program = own.program().ok();
+        Ok(Self { namespaces: Namespaces::of(&own)?, filters: status.filters, program })
     }
 
     /// One of a machine in memory.
     #[must_use]
     pub fn imagined() -> Self {
-        Self { namespaces: Namespaces::numbered(1), filters: 0 }
+        Self { namespaces: Namespaces::numbered(1), filters: 0, program: None }
     }
 }
 

@@ -26,6 +26,7 @@ impl Seen {
             Err(error) => Err(error.clone()),
         };
         Self {
+            program: process.program(),
             status: process.text("status").and_then(|text| Status::parse(&text)),
             label: label(process),
             uid_map: map(process, "uid_map"),

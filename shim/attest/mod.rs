@@ -47,8 +47,8 @@ pub const ATTESTED: &str = "attested.json";
 pub enum Stage {
     /// It waits for start, and nothing of the container's has run.
     Created {
-        /// Whether its filter is loaded only after the start signal: the embedded runtime's way with no_new_privs.
-        filter_comes_last: bool,
+        /// Whether the embedded runtime made it, which loads the filter after the start signal where there is no_new_privs.
+        embedded: bool,
     },
     /// Its program has just begun, of init or of an exec: what is the process's own is looked at.
     Begun,

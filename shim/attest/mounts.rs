@@ -39,6 +39,11 @@ impl MountTable {
         self.0.iter().find(|mount| mount.id == id)
     }
 
+    /// Whether another one stands over it as a whole.
+    pub(super) fn is_hidden(&self, mount: &Mount) -> bool {
+        self.0.iter().any(|other| other.parent == mount.id && other.point == mount.point)
+    }
+
     /// Those below a mount, at whatever depth.
     pub(super) fn below(&self, id: u64) -> BTreeSet<u64> {
         let mut found = BTreeSet::from([id]);

@@ -9,6 +9,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags, open, openat, readlinkat};
 use std::os::unix::ffi::OsStringExt as _;
 
+use super::identities::FileId;
 use super::seen::Unreadable;
 
 /// Most bytes of one file that are read.
@@ -85,6 +86,11 @@ impl ProcDir {
     /// A file, or what a magic link leads to.
     pub(super) fn open_file(&self, file: &str, how: OFlags) -> Result<OwnedFd, Unreadable> {
         openat(&self.directory, file, how | OFlags::CLOEXEC, Mode::empty()).map_err(self.kernel(file))
+    }
+
+    /// The file that it runs.
+    pub(super) fn program(&self) -> Result<FileId, Unreadable> {
+        FileId::of_open(self.open_file("exe", OFlags::PATH)?).map_err(self.unreadable("exe"))
     }
 
     /// What a link says.

@@ -38,6 +38,8 @@ pub(super) type Read<T> = Result<T, Unreadable>;
 /// What a process is and has.
 #[derive(Debug, Clone)]
 pub struct Seen {
+    /// The file that it runs.
+    pub(super) program: Read<FileId>,
     pub(super) status: Read<Status>,
     /// Confinement by AppArmor and SELinux; empty without such a module.
     pub(super) label: Read<String>,
@@ -79,6 +81,7 @@ impl Seen {
         let (mounts, places) = tree(expected);
         let cwd = places.get(&process.cwd).copied().flatten();
         Self {
+            program: Ok(FileId(0, 0)),
             status: Ok(Status {
                 uids: [process.uid; 4],
                 gids: [process.gid; 4],

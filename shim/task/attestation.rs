@@ -60,8 +60,8 @@ pub(super) fn expected_of(hardened: &HardenedBundle, pins: &Pins) -> Result<Expe
 }
 
 /// The stage of a container that waits for start.
-pub(super) fn created(runtime: &OciRuntime, expected: &Expected) -> Stage {
-    Stage::Created { filter_comes_last: runtime.is_embedded() && expected.no_new_privs() }
+pub(super) fn created(runtime: &OciRuntime) -> Stage {
+    Stage::Created { embedded: runtime.is_embedded() }
 }
 
 /// Keeps what a container is held to, for whoever asks later.

@@ -113,7 +113,7 @@ async fn make(
                 id: &request.id,
                 exec_id: "",
                 grant: hardened.grant(),
-                stage: attestation::created(&runtime, &expected),
+                stage: attestation::created(&runtime),
             };
             let attested = attest(&look, child.pid(), &expected).await;
             let finished = attested

@@ -207,7 +207,7 @@ impl TaskService {
             id: &created.id,
             exec_id: "",
             grant: &created.grant,
-            stage: attestation::created(&created.runtime, &expected),
+            stage: attestation::created(&created.runtime),
         };
         match look.at(init.pid(), &expected).await {
             Ok(Some((attested, seen))) if !seen.has_ended() => Ok(attested),

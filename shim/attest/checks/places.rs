@@ -77,7 +77,8 @@ fn one(case: &Case<'_>, decided: &ExpectedMount) -> Outcome {
     flags(mount, wanted)?;
     let deep = if hierarchies { decided.flags } else { decided.deep };
     let below = table.below(mount.id);
-    let inside = |mount: &&Mount| below.contains(&mount.id) && !is_decided(case, mount);
+    let counts = |mount: &Mount| !is_decided(case, mount) && !table.is_hidden(mount);
+    let inside = |mount: &&Mount| below.contains(&mount.id) && counts(mount);
     table.0.iter().filter(inside).try_for_each(|mount| flags(mount, deep))?;
     let spread = if decided.spread == Spread::Unsaid && case.expected.root.spread == Spread::Shared {
         Spread::Shared
