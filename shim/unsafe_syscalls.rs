@@ -391,6 +391,14 @@ pub(crate) fn attach_device_program(cgroup: impl AsFd, program: &[u64]) -> io::R
     if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// What prctl(PR_GET_SECCOMP) answers for this thread: its mode, or the negative errno with which a filter refuses the question.
+pub(crate) fn seccomp_mode() -> i64 {
+    // JUSTIFICATION: rustix knows the modes alone; here the errno counts as well.
+    // SAFETY: PR_GET_SECCOMP takes no pointers. In strict mode it would kill, and no process of ours is in that mode.
+    let mode = unsafe { libc::prctl(libc::PR_GET_SECCOMP, 0, 0, 0, 0) };
+    if mode >= 0 { mode.into() } else { -i64::from(io::Error::last_os_error().raw_os_error().unwrap_or(0)) }
+}
+
 /// How many device programs are attached to a cgroup itself.
 ///
 /// # Errors

@@ -25,6 +25,7 @@ mod environment;
 mod error;
 mod exec;
 mod executable;
+mod execve;
 mod executor;
 mod features;
 mod filter;
