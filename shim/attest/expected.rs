@@ -10,8 +10,9 @@ use thiserror::Error;
 
 use super::capabilities;
 use super::identities::{Baseline, FileId, Identities, kind_name};
-use super::namespaces::KINDS;
+use super::namespaces::{KINDS, Namespaces};
 use super::options::{Flags, Options, Spread};
+use super::proc_dir::ProcDir;
 
 /// Why a document can't be told in the kernel's terms.
 #[derive(Debug, Error)]
@@ -111,7 +112,7 @@ impl Expected {
         Ok(expected)
     }
 
-    fn of_document(document: &Spec, files: &Identities, host: &Baseline) -> Result<Self, ExpectedError> {
+    pub(super) fn of_document(document: &Spec, files: &Identities, host: &Baseline) -> Result<Self, ExpectedError> {
         let linux = document.linux().as_ref().ok_or(ExpectedError::Missing("linux"))?;
         let process = document.process().as_ref().ok_or(ExpectedError::Missing("process"))?;
         let root = document.root().as_ref().ok_or(ExpectedError::Missing("root"))?;
@@ -143,15 +144,20 @@ impl Expected {
         })
     }
 
-    /// The same container's, for a process that is added to it.
+    /// The same container's, for a process that is added to it. It is held to the namespaces that `init` has now: those a runtime joins,
+    /// and init may have left its first ones.
     ///
     /// # Errors
     ///
     /// [`ExpectedError`].
-    pub fn of_exec(&self, process: &[u8]) -> Result<Self, ExpectedError> {
+    pub fn of_exec(&self, process: &[u8], init: u32) -> Result<Self, ExpectedError> {
         let process: Process = serde_json::from_slice(process)?;
         let process = ExpectedProcess::of(&process, &self.uid_map, &self.gid_map);
-        Ok(Self { process, ..self.clone() })
+        let expected = Self { process, ..self.clone() };
+        match ProcDir::open(init).and_then(|init| Namespaces::of(&init)) {
+            Ok(there) => Ok(expected.with_namespaces(there.iter())),
+            Err(_) => Ok(expected),
+        }
     }
 
     /// In the namespaces that a process has now.

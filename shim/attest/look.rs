@@ -15,6 +15,48 @@ impl Seen {
     /// Reads what the kernel shows of a process. Every part that can't be read is kept as that.
     #[must_use]
     pub fn of(process: &ProcDir, expected: &Expected) -> Self {
+        Self::since(process, process.text("status"), expected)
+    }
+
+    /// The same with a status that was read when the process was certainly there: should it have ended since, that is what is left.
+    #[must_use]
+    pub fn since(process: &ProcDir, status: Result<String, Unreadable>, expected: &Expected) -> Self {
+        let mut seen = Self::of_parts(process, status, expected);
+        let now = process.text("status").and_then(|text| Status::parse(&text));
+        if let (Ok(status), true) =
+            (&mut seen.status, now.is_ok_and(|now| now.ended) || process.text("status").is_err())
+        {
+            status.ended = true;
+        }
+        seen
+    }
+
+    /// What is left of a process that has ended: the status that it had.
+    #[must_use]
+    pub fn of_ended(status: Result<&str, &str>) -> Self {
+        let gone = || Unreadable::new("/proc/<pid>".into(), "the process has ended");
+        let status = status.map_err(|error| Unreadable::new("/proc/<pid>/status".into(), error));
+        let status = status.and_then(Status::parse).map(|status| Status { ended: true, ..status });
+        Self {
+            program: Err(gone()),
+            status,
+            label: Err(gone()),
+            uid_map: Err(gone()),
+            gid_map: Err(gone()),
+            oom_score_adj: Err(gone()),
+            rlimits: Err(gone()),
+            namespaces: Err(gone()),
+            mounts: Err(gone()),
+            places: Err(gone()),
+            cwd: Err(gone()),
+            descriptors: Err(gone()),
+            cgroup: Err(gone()),
+            limits: Err(gone()),
+            devices: Err(gone()),
+        }
+    }
+
+    fn of_parts(process: &ProcDir, status: Result<String, Unreadable>, expected: &Expected) -> Self {
         let cgroup = held_to(expected, process);
         let of_cgroup = |cgroup: &Result<Cgroup, Unreadable>| cgroup.as_ref().map_err(Clone::clone).map(|_| ());
         let limits = of_cgroup(&cgroup).and_then(|()| match &cgroup {
@@ -27,7 +69,7 @@ impl Seen {
         };
         Self {
             program: process.program(),
-            status: process.text("status").and_then(|text| Status::parse(&text)),
+            status: status.and_then(|text| Status::parse(&text)),
             label: label(process),
             uid_map: map(process, "uid_map"),
             gid_map: map(process, "gid_map"),

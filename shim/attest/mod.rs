@@ -37,7 +37,7 @@ pub use checks::{CHECKS, Check};
 pub use expected::{Expected, ExpectedError};
 pub use identities::{Baseline, FileId, Identities};
 pub use proc_dir::ProcDir;
-pub use seen::Seen;
+pub use seen::{Seen, Unreadable};
 
 /// Name of the file in the private directory that keeps what a container is held to.
 pub const ATTESTED: &str = "attested.json";

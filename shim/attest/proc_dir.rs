@@ -74,6 +74,15 @@ impl ProcDir {
         move |errno| failed(io::Error::from(errno))
     }
 
+    /// The text of `status`, to be read before anything is waited for.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be read.
+    pub fn status(&self) -> Result<String, Unreadable> {
+        self.text("status")
+    }
+
     /// A file's text.
     pub(super) fn text(&self, file: &str) -> Result<String, Unreadable> {
         let opened = self.open_file(file, OFlags::RDONLY)?;

@@ -64,6 +64,12 @@ impl Seen {
         self.status.as_ref().map_or(true, |status| status.ended)
     }
 
+    /// Whether it is the embedded runtime's binary.
+    #[must_use]
+    pub fn runs_own_program(&self, expected: &Expected) -> bool {
+        expected.own_program.is_some() && expected.own_program == self.program.as_ref().ok().copied()
+    }
+
     /// Holds the container to the namespaces that it has.
     #[must_use]
     pub fn settle(&self, expected: Expected) -> Expected {

@@ -25,7 +25,7 @@ pub(super) struct Status {
     /// 0 none, 1 strict, 2 filter.
     pub(super) seccomp: u32,
     pub(super) filters: u32,
-    /// It has ended and was not waited for.
+    /// It has ended, or is about to, and was not waited for.
     pub(super) ended: bool,
 }
 
@@ -50,7 +50,8 @@ impl Status {
             filters: fields
                 .number("Seccomp_filters")
                 .or_else(|_| fields.number("Seccomp").map(|mode| u32::from(mode == 2)))?,
-            ended: fields.field("State")?.starts_with(['Z', 'X']),
+            // One that ends gives up its memory first, then its namespaces and cgroup, and is a zombie last.
+            ended: fields.field("State")?.starts_with(['Z', 'X']) || fields.field("VmSize").is_err(),
         })
     }
 }
@@ -87,7 +88,7 @@ mod tests {
 
     /// Of runc 1.1.5's init between create and start, Linux 6.18, shortened.
     const RUNC: &str = "Name:\trunc:[2:INIT]\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t9\nUid:\t1000\t1000\t1000\t1000\n\
-        Gid:\t1000\t1000\t1000\t1000\nFDSize:\t64\nGroups:\t2000 1000 \nCapInh:\t0000000000000000\n\
+        Gid:\t1000\t1000\t1000\t1000\nFDSize:\t64\nGroups:\t2000 1000 \nVmSize:\t1234 kB\nCapInh:\t0000000000000000\n\
         CapPrm:\t0000000000000400\nCapEff:\t0000000000000400\nCapBnd:\t0000000000000420\nCapAmb:\t0000000000000000\n\
         NoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n";
 
@@ -106,6 +107,7 @@ mod tests {
         {
             assert!(Status::parse(&RUNC.replace(what, instead)).is_err(), "{what}");
         }
+        assert!(Status::parse(&RUNC.replace("VmSize", "VmOther")).unwrap().ended, "its memory is gone");
         let older = Status::parse(&RUNC.replace("Seccomp_filters", "Unknown")).unwrap();
         assert_eq!(older.filters, 1);
     }

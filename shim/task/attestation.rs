@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::container::Created;
 use super::error::TaskError;
+use super::reaper::LastStatus;
 use super::service::TaskService;
 use crate::attest::{ATTESTED, Attested, Expected, NotAttested, Seen, Stage, attest};
 use crate::bundle::{HardenedBundle, PrivateDir};
@@ -33,6 +34,20 @@ impl Look<'_> {
                 Err(found.into())
             }
         }
+    }
+
+    /// Looks at a process whose program has begun, and which may have ended already.
+    pub(super) async fn begun(&self, pid: u32, last: LastStatus, expected: &Arc<Expected>) -> Result<(), TaskError> {
+        let seen = match last {
+            Some(status) => Some(Seen::of_ended(status.as_deref().map_err(String::as_str))),
+            None => self.service.host().look(pid, Arc::clone(expected)).await?,
+        };
+        // Nobody keeps what became of a process of a machine in memory.
+        let Some(seen) = seen else { return Ok(()) };
+        attest(expected, &seen, self.stage).map(drop).map_err(|found| {
+            self.record(&found);
+            found.into()
+        })
     }
 
     /// The container is stopped in any case; a log that can't be written changes nothing about that.

@@ -49,7 +49,8 @@ impl Host for Machine {
 
     async fn look(&self, pid: u32, expected: Arc<Expected>) -> Result<Option<Seen>, TaskError> {
         let Ok(process) = ProcDir::open(pid) else { return Ok(None) };
-        off_loop("attest", move || Ok::<_, TaskError>(Some(Seen::of(&process, &expected)))).await
+        let status = process.status();
+        off_loop("attest", move || Ok::<_, TaskError>(Some(Seen::since(&process, status, &expected)))).await
     }
 
     async fn remove_cgroup_at(&self, cgroups_path: &str) -> Result<(), TaskError> {

@@ -22,11 +22,11 @@ use super::events::EventQueue;
 use super::exit::timestamp;
 use super::host::Host;
 use super::process::Process;
-use super::reaper::Reaper;
+use super::reaper::{Reaper, Remembered};
 use super::signal::SignalNumber;
 use super::state::TaskState;
 use super::{create, exec};
-use crate::attest::Attested;
+use crate::attest::{Attested, Stage};
 use crate::bootstrap::is_identifier;
 use crate::cgroup::CgroupError;
 use crate::gate::{Gate, PodFacts, UpdateTask};
@@ -189,9 +189,13 @@ impl TaskService {
         let (init, created) = (container.init(), container.created());
         let order = init.in_order().await;
         init.state().may_start()?;
-        let attested = self.attest_unstarted(container).await?;
+        let (attested, is_unfiltered) = self.attest_unstarted(container).await?;
+        let remembered = self.reaper.remember(init.pid());
         self.host.run(created.runtime.start(&created.dir, &created.id, &attested)).await?;
         init.set_state(TaskState::Running);
+        if is_unfiltered {
+            self.attest_started(container, &remembered).await?;
+        }
         let pid = init.pid();
         self.events.send(&TaskStart { container_id: created.id.clone(), pid, ..TaskStart::default() });
         drop(order);
@@ -199,7 +203,9 @@ impl TaskService {
     }
 
     /// Looks again at what was created: it may have waited for long.
-    async fn attest_unstarted(&self, container: &Container) -> Result<Attested, TaskError> {
+    ///
+    /// Also says whether its program gets its filter only now, and is to be looked at once more.
+    async fn attest_unstarted(&self, container: &Container) -> Result<(Attested, bool), TaskError> {
         let (init, created) = (container.init(), container.created());
         let expected = created.expected();
         let look = Look {
@@ -210,13 +216,28 @@ impl TaskService {
             stage: attestation::created(&created.runtime),
         };
         match look.at(init.pid(), &expected).await {
-            Ok(Some((attested, seen))) if !seen.has_ended() => Ok(attested),
+            Ok(Some((attested, seen))) if !seen.has_ended() => {
+                let is_late = created.runtime.is_embedded() || seen.runs_own_program(&expected);
+                Ok((attested, is_late))
+            }
             Ok(_) => Err(TaskError::Finished),
             Err(error) => {
                 init.kill()?;
                 Err(error)
             }
         }
+    }
+
+    /// Looks at a program that has just begun. The whole container is killed if it is not what was decided.
+    async fn attest_started(&self, container: &Container, remembered: &Remembered) -> Result<(), TaskError> {
+        let (init, created) = (container.init(), container.created());
+        let look = Look { service: self, id: &created.id, exec_id: "", grant: &created.grant, stage: Stage::Begun };
+        let looked = look.begun(init.pid(), remembered.last_status(), &created.expected()).await;
+        if looked.is_err() {
+            init.kill()?;
+            created.cgroup.kill_all().await?;
+        }
+        looked
     }
 
     pub(super) async fn delete_process(&self, request: &DeleteRequest) -> Result<DeleteResponse, TaskError> {

@@ -118,9 +118,7 @@ pub(super) fn no_new_privs(case: &Case<'_>) -> Outcome {
 /// program. Init is that very binary then, which looks at itself before its execve.
 fn comes_last(case: &Case<'_>) -> bool {
     let Stage::Created { embedded } = case.stage else { return false };
-    let is_ours =
-        || case.expected.own_program.is_some() && case.expected.own_program == case.seen.program.as_ref().ok().copied();
-    case.expected.process.no_new_privs && (embedded || is_ours())
+    case.expected.process.no_new_privs && (embedded || case.seen.runs_own_program(case.expected))
 }
 
 /// Whose filter it is can't be seen, so it is counted.

@@ -20,7 +20,9 @@ use super::init_process::InitProcess;
 use super::program::Program;
 use super::spec::{self, EnforceableSpec};
 use super::state::{Record, StateDir};
-use super::{cgroup_mounts, clock, devices, execve, joined_pid_cgroup_mounts, mount_namespace, propagation, report, update};
+use super::{
+    cgroup_mounts, clock, devices, execve, joined_pid_cgroup_mounts, mount_namespace, propagation, report, update,
+};
 
 /// Longest wait for the processes of a failed create to die.
 const TAKE_BACK_LIMIT: Duration = Duration::from_secs(5);

@@ -16,7 +16,11 @@ pub(in super::super) struct Ids {
 
 impl Ids {
     pub(in super::super) fn of(user: &User) -> Self {
-        Self { uid: user.uid(), gid: user.gid(), groups: sorted(user.additional_gids().iter().flatten().copied(), user.gid()) }
+        Self {
+            uid: user.uid(),
+            gid: user.gid(),
+            groups: sorted(user.additional_gids().iter().flatten().copied(), user.gid()),
+        }
     }
 
     /// Compares them with this process's own. Securebits must be those of any new process: one would let capabilities survive what takes
@@ -70,7 +74,11 @@ mod tests {
         let own = Ids { uid: getresuid().unwrap().effective.as_raw(), gid, groups: sorted(groups, gid) };
         own.verify().unwrap();
         let more = [own.groups.clone(), vec![u32::MAX - 1]].concat();
-        for other in [Ids { uid: own.uid + 1, ..own.clone() }, Ids { gid: own.gid + 1, ..own.clone() }, Ids { groups: more, ..own }] {
+        for other in [
+            Ids { uid: own.uid + 1, ..own.clone() },
+            Ids { gid: own.gid + 1, ..own.clone() },
+            Ids { groups: more, ..own },
+        ] {
             assert!(matches!(other.verify(), Err(CredentialError::Different { .. })), "{other:?}");
         }
     }

@@ -59,8 +59,10 @@ mod tests {
     }
 
     const REFUSES: &str = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["prctl"],"action":"SCMP_ACT_ERRNO","errnoRet":95}]}"#;
-    const ALLOWS: &str = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["ptrace"],"action":"SCMP_ACT_ERRNO"}]}"#;
-    const KILLS: &str = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["prctl"],"action":"SCMP_ACT_KILL_THREAD"}]}"#;
+    const ALLOWS: &str =
+        r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["ptrace"],"action":"SCMP_ACT_ERRNO"}]}"#;
+    const KILLS: &str =
+        r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["prctl"],"action":"SCMP_ACT_KILL_THREAD"}]}"#;
 
     #[test]
     fn a_loaded_filter_is_in_force() {
