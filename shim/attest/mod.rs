@@ -27,6 +27,7 @@ mod seen;
 mod status;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use std::fmt;
 
@@ -37,7 +38,8 @@ pub use checks::{CHECKS, Check};
 pub use expected::{Expected, ExpectedError};
 pub use identities::{Baseline, FileId, Identities};
 pub use proc_dir::ProcDir;
-pub use seen::{Seen, Unreadable};
+pub use seen::{Seen, Summary, Unreadable};
+pub use verify::{Finding, Verified, verify};
 
 /// Name of the file in the private directory that keeps what a container is held to.
 pub const ATTESTED: &str = "attested.json";

@@ -35,6 +35,23 @@ impl std::error::Error for Unreadable {}
 
 pub(super) type Read<T> = Result<T, Unreadable>;
 
+/// A process in a few words. Ids are the host's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// Its real user id.
+    pub uid: u32,
+    /// Its real group id.
+    pub gid: u32,
+    /// Names of its effective capabilities.
+    pub effective: String,
+    /// Names of its bounding set.
+    pub bounding: String,
+    /// Whether it can gain nothing by execve.
+    pub no_new_privs: bool,
+    /// How many seccomp filters it has.
+    pub filters: u32,
+}
+
 /// What a process is and has.
 #[derive(Debug, Clone)]
 pub struct Seen {
@@ -64,10 +81,33 @@ impl Seen {
         self.status.as_ref().map_or(true, |status| status.ended)
     }
 
+    /// What the process is, in words.
+    #[must_use]
+    pub fn summary(&self) -> Option<Summary> {
+        let status = self.status.as_ref().ok()?;
+        let [uid, ..] = status.uids;
+        let [gid, ..] = status.gids;
+        let [_, _, effective, bounding, _] = status.capabilities;
+        Some(Summary {
+            uid,
+            gid,
+            effective: super::capabilities::names(effective),
+            bounding: super::capabilities::names(bounding),
+            no_new_privs: status.no_new_privs,
+            filters: status.filters,
+        })
+    }
+
     /// Whether it is the embedded runtime's binary.
     #[must_use]
     pub fn runs_own_program(&self, expected: &Expected) -> bool {
         expected.own_program.is_some() && expected.own_program == self.program.as_ref().ok().copied()
+    }
+
+    /// Whether it is still the embedded runtime, which has not become the container's program.
+    #[must_use]
+    pub fn waits_for_start(&self, expected: &Expected) -> bool {
+        self.runs_own_program(expected)
     }
 
     /// Holds the container to the namespaces that it has.

@@ -24,6 +24,7 @@ mod standing;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tree;
+mod usage;
 
 use std::fs;
 use std::iter;
@@ -39,6 +40,7 @@ pub(crate) use locate::unescape;
 use locate::{Membership, Mount};
 pub use oom::OomWatch;
 pub use standing::Standing;
+pub use usage::Usage;
 
 /// The cgroup of one container: a directory for each v1 hierarchy, or the one of the unified hierarchy.
 #[derive(Debug)]

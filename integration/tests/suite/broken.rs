@@ -96,7 +96,14 @@ pub(crate) fn trials(world: &'static World) -> Vec<Trial> {
     let broken = FAULTS
         .iter()
         .map(|fault| Trial::test(format!("attested, a runtime {}", fault.name), move || is_caught(world, fault)));
-    [trial(world, "attested, the same runtime as it should be", passes)].into_iter().chain(broken).collect()
+    let execs = EXEC_FAULTS.iter().map(|(name, edit, check)| {
+        Trial::test(format!("attested, a runtime that execs {name}"), move || exec_is_caught(world, edit, check))
+    });
+    [trial(world, "attested, the same runtime as it should be", passes)]
+        .into_iter()
+        .chain(broken)
+        .chain(execs)
+        .collect()
 }
 
 fn folder(world: &World) -> PathBuf {
@@ -110,6 +117,17 @@ fn program(world: &World) -> PathBuf {
 const SCRIPT: &str = r#"#!/bin/sh
 case " $* " in
 *' create '*) ;;
+*' exec '*)
+    args=
+    while [ $# -gt 0 ]; do
+        case $1 in
+        --process) sed -f FOLDER/exec-edit "$2" >FOLDER/process.json; args="$args --process FOLDER/process.json"; cmp -s "$2" FOLDER/process.json || touch FOLDER/changed; shift ;;
+        *) args="$args $1" ;;
+        esac
+        shift
+    done
+    exec RUNC $args
+    ;;
 *) exec RUNC "$@" ;;
 esac
 exec 3</etc
@@ -141,8 +159,38 @@ fn install(world: &World, edit: &str, flags: &str) -> Check {
         .replace("FLAGS", flags)
         .replace("RUNC", &world.containerd.assets().runc.display().to_string());
     fs::write(folder.join("edit"), format!("{edit}\n"))?;
+    fs::write(folder.join("exec-edit"), "")?;
     fs::write(program(world), script)?;
     Ok(fs::set_permissions(program(world), fs::Permissions::from_mode(0o755))?)
+}
+
+/// What a runtime does to an exec otherwise, and the check that tells.
+const EXEC_FAULTS: [(&str, &str, &str); 3] = [
+    ("without no_new_privs", r#"s/"noNewPrivileges":true/"noNewPrivileges":false/"#, "no-new-privs"),
+    ("as root", r#"s/"uid":[0-9]*/"uid":0/"#, "user"),
+    (
+        "with a capability",
+        r#"s/"\(effective\|permitted\|bounding\)":\[[^]]*\]/"\1":["CAP_SYS_TIME"]/g"#,
+        "capabilities.bounding",
+    ),
+];
+
+fn exec_is_caught(world: &World, edit: &str, check: &str) -> Check {
+    install(world, "", "")?;
+    let container = world.containerd.detach(&Run::new(Runtime::Palisade, &["/probe", "sleep"]))?;
+    // Control: the same runtime as it should be.
+    let said = container.exec(&[], &["echo", "runs"])?.success()?;
+    expect_eq!(said.trim(), "runs", "as it should be");
+    fs::write(folder(world).join("exec-edit"), format!("{edit}\n"))?;
+    // One that stays, and one that has ended before anybody can look.
+    for args in [&["/probe", "sleep"][..], &["true"]] {
+        let said = container.exec(&[], args)?.refusal()?;
+        expect!(said.contains("palisade: attestation failed: "), "{args:?}: {said}");
+        expect!(recorded(world, check)?, "{args:?}: no record of {check}, said: {said}");
+    }
+    expect!(folder(world).join("changed").exists(), "the runtime changed nothing of what palisade decided");
+    container.remove()?;
+    Ok(fs::remove_dir_all(folder(world))?)
 }
 
 fn passes(world: &World) -> Check {
