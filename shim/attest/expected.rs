@@ -112,7 +112,12 @@ impl Expected {
         Ok(expected)
     }
 
-    pub(super) fn of_document(document: &Spec, files: &Identities, host: &Baseline) -> Result<Self, ExpectedError> {
+    /// The same of a document that the caller answers for.
+    ///
+    /// # Errors
+    ///
+    /// [`ExpectedError`].
+    pub fn of_document(document: &Spec, files: &Identities, host: &Baseline) -> Result<Self, ExpectedError> {
         let linux = document.linux().as_ref().ok_or(ExpectedError::Missing("linux"))?;
         let process = document.process().as_ref().ok_or(ExpectedError::Missing("process"))?;
         let root = document.root().as_ref().ok_or(ExpectedError::Missing("root"))?;
