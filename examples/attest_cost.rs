@@ -18,7 +18,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut told = String::new();
     for _ in 0..times {
         let begun = Instant::now();
-        let expected = Expected::of_document(&serde_json::from_slice(&bytes)?, &Identities::default(), &Baseline::own()?)?;
+        let expected =
+            Expected::of_document(&serde_json::from_slice(&bytes)?, &Identities::default(), &Baseline::own()?)?;
         decided.push(begun.elapsed());
         let begun = Instant::now();
         let seen = Seen::of(&ProcDir::open(pid)?, &expected);
@@ -29,7 +30,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         told = outcome.map_or_else(|found| found.to_string(), |_| "as decided".into());
     }
     println!("{told}");
-    println!("what was decided {} µs, reading {} µs, comparing {} µs", median(decided), median(looked), median(compared));
+    println!(
+        "what was decided {} µs, reading {} µs, comparing {} µs",
+        median(decided),
+        median(looked),
+        median(compared)
+    );
     Ok(())
 }
 
