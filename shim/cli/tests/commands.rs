@@ -555,6 +555,8 @@ mod commands {
             "seccomp show",
             "seccomp diff",
             "seccomp test",
+            "verify",
+            "ps",
             "replay",
             "refusals",
             "learn",
