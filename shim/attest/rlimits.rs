@@ -40,7 +40,7 @@ fn read(line: &str) -> Option<(String, u64, u64)> {
     let (name, values) = line.split_at_checked(COLUMN)?;
     let mut values =
         values.split_whitespace().map(|word| if word == "unlimited" { Some(u64::MAX) } else { word.parse().ok() });
-    let name = NAMES.iter().find(|(_, kernel)| *kernel == name.trim()).map_or(name.trim(), |(spec, _)| spec);
+    let name = NAMES.iter().find(|(_, kernel)| *kernel == name.trim()).map_or_else(|| name.trim(), |(spec, _)| spec);
     Some((name.to_owned(), values.next()??, values.next()??))
 }
 
