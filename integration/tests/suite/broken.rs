@@ -41,7 +41,7 @@ const FAULTS: [Fault; 21] = [
         r#"s/"\(effective\|permitted\|bounding\)":\[/"\1":["CAP_SYS_TIME",/g"#,
         "capabilities.effective",
     ),
-    fault("as root", r#"s/"user":{/"user":{"old":{/;s/"uid":[0-9]*}/"uid":7},"uid":0,"gid":0}/"#, "user"),
+    fault("as root", r#"s/"uid":[0-9]*/"uid":0/"#, "user"),
     fault(
         "with another group",
         r#"s/"user":{\("additionalGids":\[[^]]*\],\)\?/"user":{"additionalGids":[4242],/"#,
@@ -141,7 +141,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 mkdir -p FOLDER/bundle
-tr -d '\n\t' <"$bundle/config.json" >FOLDER/before.json
+tr -d '\n\t' <"$bundle/config.json" | sed "s#\"path\":\"rootfs\"#\"path\":\"$bundle/rootfs\"#" >FOLDER/before.json
 sed -f FOLDER/edit FOLDER/before.json >FOLDER/bundle/config.json
 cmp -s FOLDER/before.json FOLDER/bundle/config.json || touch FOLDER/changed
 exec RUNC $args

@@ -76,16 +76,22 @@ fn one(case: &Case<'_>, decided: &ExpectedMount) -> Outcome {
     let wanted = if hierarchies { decided.flags.and(Flags::NO_READ_ONLY) } else { decided.flags };
     flags(mount, wanted)?;
     let deep = if hierarchies { decided.flags } else { decided.deep };
-    let below = table.below(mount.id);
-    let counts = |mount: &Mount| !is_decided(case, mount) && !table.is_hidden(mount);
-    let inside = |mount: &&Mount| below.contains(&mount.id) && counts(mount);
-    table.0.iter().filter(inside).try_for_each(|mount| flags(mount, deep))?;
+    if !deep.is_empty() {
+        what_is_below(case, table, mount, deep)?;
+    }
     let spread = if decided.spread == Spread::Unsaid && case.expected.root.spread == Spread::Shared {
         Spread::Shared
     } else {
         decided.spread
     };
     spreads(&name.to_string(), spread, mount.spread)
+}
+
+/// What is mounted below another one, is no decided mount itself, and can be seen.
+fn what_is_below(case: &Case<'_>, table: &MountTable, mount: &Mount, wanted: Flags) -> Outcome {
+    let below = table.below(mount.id);
+    let counts = |mount: &&Mount| below.contains(&mount.id) && !is_decided(case, mount) && !table.is_hidden(mount);
+    table.0.iter().filter(counts).try_for_each(|mount| flags(mount, wanted))
 }
 
 fn flags(mount: &Mount, wanted: Flags) -> Outcome {
