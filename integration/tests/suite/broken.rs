@@ -141,7 +141,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 mkdir -p FOLDER/bundle
-tr -d '\n\t' <"$bundle/config.json" | sed "s#\"path\":\"rootfs\"#\"path\":\"$bundle/rootfs\"#" >FOLDER/before.json
+tr -d '\n\t' <"$bundle/config.json" | sed 's!"path":"rootfs"!"path":"'"$bundle"'/rootfs"!' >FOLDER/before.json
 sed -f FOLDER/edit FOLDER/before.json >FOLDER/bundle/config.json
 cmp -s FOLDER/before.json FOLDER/bundle/config.json || touch FOLDER/changed
 exec RUNC $args
