@@ -16,10 +16,12 @@
 //! * [`gate`]: the one path judge → harden → audit; nothing else reads the policy.
 //! * [`runtime`]: the hand-off to an OCI runtime, the embedded one, runc or crun.
 //! * [`task`]: the task service: verbs, states, stdio, exits and events.
+//! * [`attest`]: what the kernel really enforces on a process, against what was decided.
 //! * [`cgroup`]: what the kernel counts and limits, v1 and v2.
 //! * [`watch`]: what the filters of containers ask the shim: calls that were refused, or that run.
 //! * [`audit`]: one JSON line for each decision.
 
+pub mod attest;
 pub mod audit;
 pub mod bootstrap;
 pub mod bundle;

@@ -391,6 +391,53 @@ pub(crate) fn attach_device_program(cgroup: impl AsFd, program: &[u64]) -> io::R
     if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// What prctl(PR_GET_SECCOMP) answers for this thread: its mode, or the negative errno with which a filter refuses the question.
+pub(crate) fn seccomp_mode() -> i64 {
+    // JUSTIFICATION: rustix knows the modes alone; here the errno counts as well.
+    // SAFETY: PR_GET_SECCOMP takes no pointers. In strict mode it would kill, and no process of ours is in that mode.
+    let mode = unsafe { libc::prctl(libc::PR_GET_SECCOMP, 0, 0, 0, 0) };
+    if mode >= 0 { mode.into() } else { -i64::from(io::Error::last_os_error().raw_os_error().unwrap_or(0)) }
+}
+
+/// How many device programs are attached to a cgroup itself.
+///
+/// # Errors
+///
+/// The kernel's errno: `EPERM` without privilege.
+pub(crate) fn count_device_programs(cgroup: impl AsFd) -> io::Result<usize> {
+    const BPF_PROG_QUERY: libc::c_int = 16;
+    const BPF_CGROUP_DEVICE: u32 = 6;
+    /// The head of `union bpf_attr` for BPF_PROG_QUERY.
+    #[repr(C)]
+    struct Query {
+        target_fd: u32,
+        attach_type: u32,
+        query_flags: u32,
+        attach_flags: u32,
+        prog_ids: u64,
+        prog_count: u32,
+        padding: u32,
+    }
+    let mut query = Query {
+        target_fd: cgroup.as_fd().as_raw_fd().cast_unsigned(),
+        attach_type: BPF_CGROUP_DEVICE,
+        query_flags: 0,
+        attach_flags: 0,
+        prog_ids: 0,
+        prog_count: 0,
+        padding: 0,
+    };
+    // JUSTIFICATION: as above.
+    // SAFETY: the struct has the layout of the head of union bpf_attr and its size is passed along; without a place for ids the
+    // kernel writes the count and the flags into it alone.
+    let status = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_QUERY, &raw mut query, size_of::<Query>()) };
+    if status == 0 {
+        usize::try_from(query.prog_count).map_err(io::Error::other)
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 /// Closes all descriptors but the first three, and empties the environment. For a process that has only just begun.
 ///
 /// # Errors

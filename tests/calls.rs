@@ -42,7 +42,7 @@ fn a_runtime_that_hangs_is_killed_and_gone_when_the_call_fails() {
     event_loop.block_on(async {
         let reaper = Reaper::default();
         tokio::spawn(reaper.clone().run(Reaper::listen().unwrap()));
-        let call = runtime.start(&dir, "c");
+        let call = runtime.pause(&dir, "c");
         let hanging = tokio::spawn(async move { call.run(&reaper).await });
         tokio::task::yield_now().await;
         assert!(has_child());
@@ -51,7 +51,7 @@ fn a_runtime_that_hangs_is_killed_and_gone_when_the_call_fails() {
         tokio::time::advance(Duration::from_secs(61)).await;
         tokio::time::resume();
         let outcome = hanging.await.unwrap();
-        assert!(matches!(outcome, Err(RuntimeError::Deadline { verb: "start", .. })), "{outcome:?}");
+        assert!(matches!(outcome, Err(RuntimeError::Deadline { verb: "pause", .. })), "{outcome:?}");
         assert!(!has_child(), "whoever cleans up now would race it");
     });
     fs::remove_dir_all(base).unwrap();

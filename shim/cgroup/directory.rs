@@ -49,6 +49,12 @@ impl Directory {
         self.fd.as_fd()
     }
 
+    /// The same directory by a descriptor that more can be done with than to name it.
+    pub(super) fn for_reading(&self) -> Result<OwnedFd, CgroupError> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        openat(&self.fd, ".", flags, Mode::empty()).map_err(|errno| CgroupError::io("open", self.path.clone(), errno))
+    }
+
     /// Whether the kernel has removed this cgroup. Every cgroup has this file for as long as it lives.
     pub(super) fn is_gone(&self) -> Result<bool, CgroupError> {
         match openat(&self.fd, "cgroup.procs", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()) {

@@ -109,7 +109,7 @@ impl Mount {
 }
 
 /// mountinfo writes space, tab, newline and backslash as three octal digits.
-pub(super) fn unescape(field: &str) -> String {
+pub(crate) fn unescape(field: &str) -> String {
     let mut plain = String::with_capacity(field.len());
     let mut rest = field;
     while let Some((before, after)) = rest.split_once('\\') {

@@ -14,14 +14,17 @@ mod apply;
 mod ceiling;
 mod directory;
 mod error;
+mod in_force;
 mod locate;
 mod metrics;
 mod oom;
 mod processes;
 mod removal;
+mod standing;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tree;
+mod usage;
 
 use std::fs;
 use std::iter;
@@ -31,9 +34,13 @@ use std::time::Duration;
 pub use ceiling::cpu_ceiling_millis;
 use directory::Directory;
 pub use error::CgroupError;
+pub use in_force::{DeviceFilter, LimitDifference};
 pub use locate::Version;
+pub(crate) use locate::unescape;
 use locate::{Membership, Mount};
 pub use oom::OomWatch;
+pub use standing::Standing;
+pub use usage::Usage;
 
 /// The cgroup of one container: a directory for each v1 hierarchy, or the one of the unified hierarchy.
 #[derive(Debug)]

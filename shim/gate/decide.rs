@@ -9,13 +9,15 @@ use palisade_policy::{
     Identity, Mode, Outcome, ParsedSpec, Record, TaskFacts, UpdateRequest, judge_create, judge_exec, judge_rootfs,
     judge_unreadable, judge_update,
 };
+use serde::Serialize;
 use thiserror::Error;
 
 use super::host::{self, PodFacts};
 use super::pins::Pins;
 use super::rootfs;
 use super::source::{LoadedPolicy, PolicyFileError, PolicySource};
-use crate::audit::{self, AuditError, Subject};
+use crate::attest::{Mismatch, NotAttested, Stage};
+use crate::audit::{self, AuditError, ContainerSubject, Subject};
 use crate::bundle::{BundleError, OciBundle};
 
 /// Why a request doesn't go on.
@@ -74,6 +76,30 @@ pub struct UpdateTask<'a> {
     pub annotations: &'a BTreeMap<String, String>,
     /// What the container was given.
     pub grant: &'a Grant,
+}
+
+/// A look at a process.
+#[derive(Debug)]
+pub struct Attestation<'a> {
+    /// containerd's namespace.
+    pub namespace: &'a str,
+    /// The container.
+    pub id: &'a str,
+    /// The exec id, empty for init.
+    pub exec_id: &'a str,
+    /// What the container was given.
+    pub grant: &'a Grant,
+    /// When it was looked at.
+    pub stage: Stage,
+}
+
+/// What is told of it in the log.
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    exec: &'a str,
+    stage: Stage,
+    mismatches: &'a [Mismatch],
 }
 
 /// The gate of one shim.
@@ -199,6 +225,24 @@ impl Gate {
             duration: begun.elapsed(),
         };
         conclude(decision, &policy, &subject)
+    }
+
+    /// Puts on record that a process was not what was decided for it.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError`].
+    pub fn not_attested(&self, about: &Attestation<'_>, found: &NotAttested) -> Result<(), GateError> {
+        let policy = self.source.load()?;
+        let subject = ContainerSubject {
+            namespace: about.namespace,
+            id: about.id,
+            identity: about.grant.identity(),
+            policy: policy.sha256(),
+            profile: about.grant.profile(),
+        };
+        let told = Told { exec: about.exec_id, stage: about.stage, mismatches: found.mismatches() };
+        Ok(audit::append_event(policy.policy().audit(), &subject, "attestation", &told)?)
     }
 
     /// The policy file, for messages.

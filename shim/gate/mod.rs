@@ -12,7 +12,7 @@ mod pins;
 mod rootfs;
 mod source;
 
-pub use decide::{CreateTask, ExecTask, Gate, GateError, UpdateTask, today};
+pub use decide::{Attestation, CreateTask, ExecTask, Gate, GateError, UpdateTask, today};
 pub use host::{PodFacts, facts_of, is_roots_program};
 pub use pins::Pins;
 pub use source::{CONFIG_VARIABLE, LoadedPolicy, PolicyFileError, PolicySource};

@@ -3,9 +3,13 @@
 //! A path says what stands there now, not what will stand there when a runtime resolves it again; whoever can write a
 //! directory on the way can exchange it in between (CWE-367). An open descriptor stays what it is.
 
+use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use oci_spec::runtime::LinuxNamespaceType;
+
+use crate::attest::{FileId, Identities};
 
 /// The files of one create request that its facts were taken from. Each is open with `O_PATH`.
 #[derive(Debug, Default)]
@@ -17,6 +21,22 @@ pub struct Pins {
 }
 
 impl Pins {
+    /// What they are, to be known again. `root` is the root filesystem's directory, mounted.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn identities(&self, root: &Path) -> io::Result<Identities> {
+        let mut identities = Identities { root: Some(FileId::at(root)?), ..Identities::default() };
+        for (mount, file) in &self.sources {
+            identities.sources.insert(*mount, FileId::of_open(file)?);
+        }
+        for (kind, namespace) in &self.namespaces {
+            identities.join(*kind, namespace)?;
+        }
+        Ok(identities)
+    }
+
     /// The source of a bind mount, by its index in `/mounts`.
     pub(super) fn source(&self, mount: usize) -> Option<BorrowedFd<'_>> {
         self.sources.iter().find(|(of, _)| *of == mount).map(|(_, file)| file.as_fd())

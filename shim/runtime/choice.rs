@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::call::{Call, ChildStdio};
 use super::log::CallLog;
+use crate::attest::Attested;
 use crate::bundle::PrivateDir;
 
 /// First argument that makes the shim's binary the embedded OCI runtime.
@@ -154,9 +155,9 @@ impl OciRuntime {
         Call::new("exec", command, log, self.deadline).with(stdio)
     }
 
-    /// `start`: lets the init process go on to the container's program.
+    /// `start`: lets the init process go on to the container's program, once it was found to be what was decided.
     #[must_use]
-    pub fn start(&self, dir: &PrivateDir, id: &str) -> Call {
+    pub fn start(&self, dir: &PrivateDir, id: &str, _: &Attested) -> Call {
         self.call(dir, "start", |command| {
             command.arg(id);
         })

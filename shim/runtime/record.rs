@@ -52,6 +52,12 @@ impl ContainerRecord {
         self.pid
     }
 
+    /// When the init process started, in clock ticks since boot; with the pid that names it for good.
+    #[must_use]
+    pub fn start_time(&self) -> u64 {
+        self.start_time
+    }
+
     /// The sandbox that the container belongs to.
     #[must_use]
     pub fn sandbox(&self) -> &str {

@@ -16,6 +16,7 @@ use super::host::ContainerCgroup;
 use super::process::Process;
 use super::reaper::Child;
 use super::state::TaskState;
+use crate::attest::{Attested, Expected};
 use crate::bundle::PrivateDir;
 use crate::cgroup::CgroupError;
 use crate::runtime::{Listening, OciRuntime};
@@ -32,6 +33,10 @@ pub(super) struct Created {
     /// As the specification has it.
     pub(super) cgroups_path: String,
     pub(super) cgroup: Arc<dyn ContainerCgroup>,
+    /// What it is held to; see [`Created::expected`].
+    pub(super) expected: Mutex<Arc<Expected>>,
+    /// It was looked at, and is what was decided.
+    pub(super) _attested: Attested,
     /// Its processes outlive its init process unless they are killed.
     pub(super) shares_pid_namespace: bool,
 }

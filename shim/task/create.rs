@@ -5,13 +5,14 @@
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use containerd_shim_protos::api::CreateTaskRequest;
 use containerd_shim_protos::events::task::{TaskCreate, TaskIO};
 use containerd_shim_protos::protobuf::MessageField;
 use palisade_policy::{CallWatch, RootfsMount as RootfsFact, TaskFacts};
 
+use super::attestation::{self, Look};
 use super::container::{Container, Created};
 use super::error::TaskError;
 use super::host::{ContainerCgroup, Host};
@@ -20,6 +21,7 @@ use super::mount::RootfsMount;
 use super::process::Process;
 use super::reaper::Child;
 use super::service::TaskService;
+use crate::attest::{Attested, Expected};
 use crate::bootstrap::runtime_options;
 use crate::bundle::{HardenedBundle, OciBundle};
 use crate::gate::{CreateTask, LoadedPolicy, Pins};
@@ -96,6 +98,7 @@ async fn make(
     hardened.dir().write_record(RECORD_NAME, &record)?;
     mount_rootfs(service, request, bundle).await?;
     service.gate().rootfs(service.namespace(), &request.id, hardened.spec(), &pins, policy)?;
+    let expected = Arc::new(attestation::expected_of(hardened, &pins)?);
     let init = Process::new("", stdio_of(request));
     let adoption = service.reaper().expect_child();
     let watch = watch(service, hardened, policy, &runtime, &request.id);
@@ -103,9 +106,22 @@ async fn make(
     let asked = Asked { service, hardened, runtime: &runtime, id: &request.id, listening };
     let called = run_create(asked, init.stdio(), pins).await;
     let held = called.and_then(|(pid, io)| hold(service.host(), &init, adoption.adopt(pid), io));
-    let finished = held.and_then(|(child, cgroup)| {
-        finish(request, hardened, &runtime, child.pid(), cgroup, record).map(|created| (child, created))
-    });
+    let finished = match held {
+        Ok((child, cgroup)) => {
+            let look = Look {
+                service,
+                id: &request.id,
+                exec_id: "",
+                grant: hardened.grant(),
+                stage: attestation::created(&runtime),
+            };
+            let attested = attest(&look, child.pid(), &expected).await;
+            let finished = attested
+                .and_then(|attested| finish(request, hardened, &runtime, child.pid(), cgroup, attested, record));
+            finished.map(|created| (child, created))
+        }
+        Err(error) => Err(error),
+    };
     let (child, created) = match finished {
         Ok(made) => made,
         Err(error) => {
@@ -166,14 +182,25 @@ fn hold(
     Ok((child, cgroup))
 }
 
+/// Nothing of the container's has run yet, and nothing does unless this succeeds.
+async fn attest(look: &Look<'_>, pid: u32, expected: &Arc<Expected>) -> Result<(Attested, Expected), TaskError> {
+    let Some((attested, seen)) = look.at(pid, expected).await? else { return Err(TaskError::EndedEarly) };
+    if seen.has_ended() {
+        return Err(TaskError::EndedEarly);
+    }
+    Ok((attested, seen.settle(Expected::clone(expected))))
+}
+
 fn finish(
     request: &CreateTaskRequest,
     hardened: &HardenedBundle,
     runtime: &OciRuntime,
     pid: u32,
     cgroup: Arc<dyn ContainerCgroup>,
+    (attested, expected): (Attested, Expected),
     record: ContainerRecord,
 ) -> Result<Created, TaskError> {
+    attestation::keep(hardened.dir(), &expected)?;
     hardened.dir().write_record(RECORD_NAME, &record.with_init(pid))?;
     Ok(Created {
         id: request.id.clone(),
@@ -183,6 +210,8 @@ fn finish(
         grant: hardened.grant().clone(),
         cgroups_path: hardened.spec().cgroups_path().to_owned(),
         cgroup,
+        expected: Mutex::new(Arc::new(expected)),
+        _attested: attested,
         shares_pid_namespace: hardened.spec().pid_namespace_shared(),
     })
 }

@@ -6,6 +6,7 @@ use ttrpc::Code;
 use super::io::StdioError;
 use super::mount::MountError;
 use super::state::IllegalMove;
+use crate::attest::NotAttested;
 use crate::bundle::PrivateDirError;
 use crate::cgroup::CgroupError;
 use crate::gate::GateError;
@@ -41,6 +42,12 @@ pub enum TaskError {
     /// The gate refused, or could not decide.
     #[error(transparent)]
     Gate(#[from] GateError),
+    /// A process is not what was decided, and was killed.
+    #[error(transparent)]
+    NotAttested(#[from] NotAttested),
+    /// What was decided can't be compared with anything.
+    #[error("palisade: attestation")]
+    Attestation(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The runtime failed.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
@@ -89,12 +96,13 @@ impl TaskError {
             Self::Closing => Code::UNAVAILABLE,
             Self::Exists(_) | Self::PrivateDir(PrivateDirError::Exists { .. }) => Code::ALREADY_EXISTS,
             Self::Move(_) => Code::FAILED_PRECONDITION,
-            Self::Gate(GateError::Denied(_)) => Code::PERMISSION_DENIED,
+            Self::Gate(GateError::Denied(_)) | Self::NotAttested(_) => Code::PERMISSION_DENIED,
             Self::Gate(_) => Code::FAILED_PRECONDITION,
             Self::Invalid { .. } => Code::INVALID_ARGUMENT,
             Self::Unimplemented(_) => Code::UNIMPLEMENTED,
             Self::Runtime(RuntimeError::Deadline { .. }) => Code::DEADLINE_EXCEEDED,
             Self::EndedEarly
+            | Self::Attestation(_)
             | Self::Runtime(_)
             | Self::Stdio(_)
             | Self::Mount(_)

@@ -8,6 +8,7 @@ use containerd_shim_protos::api::ExecProcessRequest;
 use containerd_shim_protos::events::task::{TaskExecAdded, TaskExecStarted};
 use palisade_policy::ExecRequest;
 
+use super::attestation::Look;
 use super::container::Container;
 use super::create::{connect, owner_of, streams};
 use super::error::TaskError;
@@ -18,6 +19,7 @@ use super::reaper::{Adoption, Child};
 use super::service::TaskService;
 use super::signal::SignalNumber;
 use super::state::TaskState;
+use crate::attest::Stage;
 use crate::bootstrap::is_identifier;
 use crate::bundle::PrivateDirError;
 use crate::gate::ExecTask;
@@ -123,6 +125,10 @@ async fn run(
     if spawned.is_err() {
         kill_untracked(service.host(), adoption, &pid_file);
     }
+    let spawned = match spawned {
+        Ok(child) => attest(service, container, process, &process_path, &child).await.map(|()| child),
+        Err(error) => Err(error),
+    };
     // A process that runs counts for more than a file that stays.
     for file in [pid_name, process_file(name)] {
         if let Err(error) = created.dir.remove(&file) {
@@ -130,6 +136,30 @@ async fn run(
         }
     }
     spawned
+}
+
+/// Looks at an exec as soon as its runtime has come back.
+async fn attest(
+    service: &TaskService,
+    container: &Container,
+    process: &Process,
+    decided: &Path,
+    child: &Child,
+) -> Result<(), TaskError> {
+    let created = container.created();
+    let failed = |source| TaskError::System { action: "read what was decided", source };
+    let decided = fs::read(decided).map_err(failed)?;
+    let expected = created
+        .expected()
+        .of_exec(&decided, container.init().pid())
+        .map_err(|error| TaskError::Attestation(error.into()))?;
+    let look =
+        Look { service, id: &created.id, exec_id: process.exec_id(), grant: &created.grant, stage: Stage::Begun };
+    let looked = look.begun(child.pid(), child.last_status().clone(), &Arc::new(expected)).await;
+    if looked.is_err() {
+        process.kill()?;
+    }
+    looked
 }
 
 /// A runtime that succeeded where the shim then failed has left a process that nobody would wait for.

@@ -15,6 +15,7 @@ use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use super::error::TaskError;
 use super::mount::RootfsMount;
 use super::signal::SignalNumber;
+use crate::attest::{Expected, Seen};
 use crate::bundle::PrivateDir;
 use crate::cgroup::CgroupError;
 use crate::runtime::{Call, RuntimeError, read_pid};
@@ -55,6 +56,14 @@ pub trait Host: Send + Sync {
     ///
     /// [`CgroupError`].
     fn cgroup_of(&self, pid: u32) -> Result<Arc<dyn ContainerCgroup>, CgroupError>;
+
+    /// What the kernel shows of a process, for a comparison with what was decided; `None` when it has ended and was waited for.
+    /// Whose pid it is must be certain until the first `await`.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError`] if it can't be looked at.
+    async fn look(&self, pid: u32, expected: Arc<Expected>) -> Result<Option<Seen>, TaskError>;
 
     /// Empties and removes the cgroup at a specification's path, if there is one.
     ///

@@ -13,6 +13,7 @@ use super::mount::{self, RootfsMount};
 use super::off_loop::off_loop;
 use super::reaper::Reaper;
 use super::signal::PidFd;
+use crate::attest::{Expected, ProcDir, Seen};
 use crate::bundle::PrivateDir;
 use crate::cgroup::{Cgroup, CgroupError, OomWatch};
 use crate::runtime::{Call, RuntimeError};
@@ -44,6 +45,12 @@ impl Host for Machine {
 
     fn cgroup_of(&self, pid: u32) -> Result<Arc<dyn ContainerCgroup>, CgroupError> {
         Ok(Arc::new(Watched::new(Cgroup::of_process(pid)?)?))
+    }
+
+    async fn look(&self, pid: u32, expected: Arc<Expected>) -> Result<Option<Seen>, TaskError> {
+        let Ok(process) = ProcDir::open(pid) else { return Ok(None) };
+        let status = process.status();
+        off_loop("attest", move || Ok::<_, TaskError>(Some(Seen::since(&process, status, &expected)))).await
     }
 
     async fn remove_cgroup_at(&self, cgroups_path: &str) -> Result<(), TaskError> {

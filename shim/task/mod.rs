@@ -6,6 +6,7 @@
 //! (create < start < exit < delete).
 
 mod api;
+mod attestation;
 mod container;
 mod create;
 mod error;
@@ -30,7 +31,7 @@ pub use exit::{Exit, SIGKILL_STATUS, timestamp};
 pub use host::{ContainerCgroup, Host, SignalTarget};
 pub use io::StdioError;
 pub use machine::Machine;
-pub use reaper::{Adoption, Child, Reaper};
+pub use reaper::{Adoption, Child, LastStatus, Reaper, Remembered};
 pub use service::TaskService;
 pub use signal::SignalNumber;
 pub use state::{IllegalMove, TaskState};

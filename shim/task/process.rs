@@ -137,6 +137,14 @@ impl Process {
         Ok(())
     }
 
+    /// Kills it; one that has ended is killed already.
+    pub(super) fn kill(&self) -> Result<(), TaskError> {
+        match self.signal(SignalNumber::KILL) {
+            Ok(()) | Err(TaskError::Finished) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether SIGKILL was sent to it.
     pub(super) fn was_killed(&self) -> bool {
         self.live().killed

@@ -25,16 +25,35 @@ pub struct Reaper {
 struct Children {
     awaited: HashMap<u32, oneshot::Sender<Exit>>,
     /// Exits of processes that nobody awaits yet, kept while a runtime call may still be about to name them.
-    early: HashMap<u32, Exit>,
+    early: HashMap<u32, (Exit, LastStatus)>,
     adoptions: usize,
+    /// Processes whose status is kept when they end, and what it was.
+    remembered: HashMap<u32, LastStatus>,
 }
 
+/// `/proc/<pid>/status` of a process that has ended, read before it was waited for; an error where it could not be read, `None` where
+/// nobody looked.
+pub type LastStatus = Option<Result<String, String>>;
+
 impl Children {
-    fn ended(&mut self, pid: u32, exit: Exit) {
+    /// Whether anybody may ask what a process was.
+    fn looks(&self) -> bool {
+        self.adoptions > 0 || !self.remembered.is_empty()
+    }
+
+    /// Whether somebody will ask what this process was.
+    fn is_of_interest(&self, pid: u32) -> bool {
+        self.remembered.contains_key(&pid) || self.adoptions > 0 && !self.awaited.contains_key(&pid)
+    }
+
+    fn ended(&mut self, pid: u32, exit: Exit, status: LastStatus) {
+        if let Some(remembered) = self.remembered.get_mut(&pid) {
+            remembered.clone_from(&status);
+        }
         match self.awaited.remove(&pid) {
             // Whoever awaited may have gone past a deadline; then nobody needs the exit.
             Some(sender) => drop(sender.send(exit)),
-            None if self.adoptions > 0 => drop(self.early.insert(pid, exit)),
+            None if self.adoptions > 0 => drop(self.early.insert(pid, (exit, status))),
             None => {}
         }
     }
@@ -46,6 +65,7 @@ pub struct Child {
     pid: u32,
     exit: oneshot::Receiver<Exit>,
     collected: bool,
+    last_status: LastStatus,
 }
 
 impl Child {
@@ -60,6 +80,12 @@ impl Child {
     #[must_use]
     pub fn was_collected(&self) -> bool {
         self.collected
+    }
+
+    /// What it was when it ended, of one that was waited for when it was adopted.
+    #[must_use]
+    pub fn last_status(&self) -> &LastStatus {
+        &self.last_status
     }
 
     /// Waits for the end. A lost sender means that the reaper is gone, and with it the shim.
@@ -87,12 +113,20 @@ impl Adoption {
         // While a slow call is under way, a pid can be waited for and given out again.
         let early = children.early.remove(&pid).filter(|_| !is_child(pid));
         let collected = early.is_some();
-        match early {
+        let last_status = match early {
             // The receiver is right here, so the send can't fail.
-            Some(early) => drop(sender.send(early)),
-            None => drop(children.awaited.insert(pid, sender)),
-        }
-        Child { pid, exit, collected }
+            Some((early, status)) => {
+                if sender.send(early).is_err() {
+                    crate::warn!("the end of {pid} was lost");
+                }
+                status
+            }
+            None => {
+                children.awaited.insert(pid, sender);
+                None
+            }
+        };
+        Child { pid, exit, collected, last_status }
     }
 }
 
@@ -104,6 +138,40 @@ impl Drop for Adoption {
             children.early.clear();
         }
     }
+}
+
+/// See [`Reaper::remember`].
+#[derive(Debug)]
+pub struct Remembered {
+    reaper: Reaper,
+    pid: u32,
+}
+
+impl Remembered {
+    /// The status with which it ended; `None` if it has not, or nobody looked.
+    #[must_use]
+    pub fn last_status(&self) -> LastStatus {
+        self.reaper.children().remembered.get(&self.pid).cloned().flatten()
+    }
+}
+
+impl Drop for Remembered {
+    fn drop(&mut self) {
+        self.reaper.children().remembered.remove(&self.pid);
+    }
+}
+
+/// The child that a wait would collect.
+fn first_to_collect() -> Option<u32> {
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+    // rustix does not tell whose end it is.
+    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    let found = waitid(Id::All, look).ok()?.pid()?;
+    u32::try_from(found.as_raw()).ok()
+}
+
+fn last_status(pid: u32) -> Result<String, String> {
+    std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(|error| error.to_string())
 }
 
 /// Whether a child has this pid, alive or not waited for yet. The reaper's lock must be held: nobody waits meanwhile.
@@ -135,7 +203,7 @@ impl Reaper {
         let pid = command.spawn()?.id();
         let (sender, exit) = oneshot::channel();
         children.awaited.insert(pid, sender);
-        Ok(Child { pid, exit, collected: false })
+        Ok(Child { pid, exit, collected: false, last_status: None })
     }
 
     /// Hands over exits until the shim ends.
@@ -157,16 +225,29 @@ impl Reaper {
     /// Collects every child that has ended. One signal can stand for many.
     fn reap(&self) {
         let mut children = self.children();
-        // ECHILD says that no child is left, None that none has ended.
-        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+        loop {
+            // Whoever is first here is whom the wait below gets.
+            let last =
+                if children.looks() { first_to_collect().map(|pid| (pid, children.is_of_interest(pid))) } else { None };
+            let last = last.filter(|(_, is_of_interest)| *is_of_interest).map(|(pid, _)| (pid, last_status(pid)));
+            // ECHILD says that no child is left, None that none has ended.
+            let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) else { return };
             let Some(exit) = Exit::from_wait(status) else { continue };
-            children.ended(pid.as_raw_nonzero().get().unsigned_abs(), exit);
+            let pid = pid.as_raw_nonzero().get().unsigned_abs();
+            children.ended(pid, exit, last.filter(|(of, _)| *of == pid).map(|(_, status)| status));
         }
     }
 
     /// Hands over the exit of a process that was waited for elsewhere, as a [`Host`](super::Host) without processes of
     /// this one does.
     pub fn ended(&self, pid: u32, exit: Exit) {
-        self.children().ended(pid, exit);
+        self.children().ended(pid, exit, None);
+    }
+
+    /// Keeps the status of a process should it end while what comes back lives.
+    #[must_use]
+    pub fn remember(&self, pid: u32) -> Remembered {
+        self.children().remembered.insert(pid, None);
+        Remembered { reaper: self.clone(), pid }
     }
 }

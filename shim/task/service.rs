@@ -15,16 +15,18 @@ use containerd_shim_protos::shim::oci::ProcessDetails;
 use containerd_shim_protos::types::task::ProcessInfo;
 use tokio::sync::Notify;
 
+use super::attestation::{self, Look};
 use super::container::{Container, Created};
 use super::error::TaskError;
 use super::events::EventQueue;
 use super::exit::timestamp;
 use super::host::Host;
 use super::process::Process;
-use super::reaper::Reaper;
+use super::reaper::{Reaper, Remembered};
 use super::signal::SignalNumber;
 use super::state::TaskState;
 use super::{create, exec};
+use crate::attest::{Attested, Stage};
 use crate::bootstrap::is_identifier;
 use crate::cgroup::CgroupError;
 use crate::gate::{Gate, PodFacts, UpdateTask};
@@ -187,12 +189,55 @@ impl TaskService {
         let (init, created) = (container.init(), container.created());
         let order = init.in_order().await;
         init.state().may_start()?;
-        self.host.run(created.runtime.start(&created.dir, &created.id)).await?;
+        let (attested, is_unfiltered) = self.attest_unstarted(container).await?;
+        let remembered = self.reaper.remember(init.pid());
+        self.host.run(created.runtime.start(&created.dir, &created.id, &attested)).await?;
         init.set_state(TaskState::Running);
+        if is_unfiltered {
+            self.attest_started(container, &remembered).await?;
+        }
         let pid = init.pid();
         self.events.send(&TaskStart { container_id: created.id.clone(), pid, ..TaskStart::default() });
         drop(order);
         Ok(pid)
+    }
+
+    /// Looks again at what was created: it may have waited for long.
+    ///
+    /// Also says whether its program gets its filter only now, and is to be looked at once more.
+    async fn attest_unstarted(&self, container: &Container) -> Result<(Attested, bool), TaskError> {
+        let (init, created) = (container.init(), container.created());
+        let expected = created.expected();
+        let look = Look {
+            service: self,
+            id: &created.id,
+            exec_id: "",
+            grant: &created.grant,
+            stage: attestation::created(&created.runtime),
+        };
+        match look.at(init.pid(), &expected).await {
+            Ok(Some((attested, seen))) if !seen.has_ended() => {
+                let is_late = created.runtime.is_embedded() || seen.runs_own_program(&expected);
+                Ok((attested, is_late))
+            }
+            Ok(_) => Err(TaskError::Finished),
+            Err(error) => {
+                init.kill()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Looks at a program that has just begun. The whole container is killed if it is not what was decided.
+    async fn attest_started(&self, container: &Container, remembered: &Remembered) -> Result<(), TaskError> {
+        let (init, created) = (container.init(), container.created());
+        let look = Look { service: self, id: &created.id, exec_id: "", grant: &created.grant, stage: Stage::Begun };
+        let looked = look.begun(init.pid(), remembered.last_status(), &created.expected()).await;
+        if looked.is_err() {
+            init.kill()?;
+            created.cgroup.kill_all().await?;
+        }
+        looked
     }
 
     pub(super) async fn delete_process(&self, request: &DeleteRequest) -> Result<DeleteResponse, TaskError> {
@@ -340,8 +385,10 @@ impl TaskService {
         let resources = created.dir.write_new(RESOURCES_FILE, hardened.as_bytes())?;
         let updated = self.host.run(created.runtime.update(&created.dir, &created.id, &resources)).await;
         created.dir.remove(RESOURCES_FILE)?;
+        updated?;
+        created.hold_to(hardened.as_bytes())?;
         drop(order);
-        Ok(updated?)
+        Ok(())
     }
 
     pub(super) fn pids_of(&self, id: &str) -> Result<PidsResponse, TaskError> {
@@ -438,10 +485,7 @@ async fn end_unstarted(init: &Process) -> Result<(), TaskError> {
     if init.state() != TaskState::Created {
         return Ok(());
     }
-    match init.signal(SignalNumber::KILL) {
-        Ok(()) | Err(TaskError::Finished) => {}
-        Err(error) => return Err(error),
-    }
+    init.kill()?;
     // The report of the exit takes it.
     drop(order);
     let ended = tokio::time::timeout(KILL_WAIT, init.wait()).await;

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
+use palisade::attest::{Expected, Seen};
 use palisade::cgroup::CgroupError;
 use palisade::runtime::{Call, ChildStdio, RuntimeError};
 use palisade::task::mount::RootfsMount;
@@ -90,6 +91,8 @@ struct World {
     /// What was killed while it was frozen: under cgroup v1 it dies when it is thawed.
     doomed: BTreeMap<u32, u32>,
     processes: BTreeMap<u32, Proc>,
+    /// Init processes whose program runs.
+    started: BTreeSet<u32>,
     held: Vec<Held>,
     arrivals: Arc<Notify>,
     calls: Vec<String>,
@@ -357,7 +360,11 @@ impl StandIn {
                 (true, Some((pid, pid_file)))
             }
             "exec" => (false, None),
-            "start" | "update" => (runs, None),
+            "start" => {
+                world.started.extend(init);
+                (runs, None)
+            }
+            "update" => (runs, None),
             "delete" => {
                 world.kill_all(&request.id);
                 (true, None)
@@ -405,6 +412,13 @@ impl Host for StandIn {
         let proc = proc.ok_or_else(gone)?;
         let container = proc.container.clone();
         Ok(Arc::new(Group { world: Arc::clone(&self.world), oom: Arc::clone(&self.oom), container }))
+    }
+
+    async fn look(&self, pid: u32, expected: Arc<Expected>) -> Result<Option<Seen>, TaskError> {
+        let world = self.world();
+        let gone = world.processes.get(&pid).is_none_or(|proc| matches!(proc.life, Life::Reaped(_)));
+        let waits = world.processes.get(&pid).is_some_and(|proc| proc.exec.is_empty() && !world.started.contains(&pid));
+        Ok((!gone).then(|| Seen::exactly(&expected, waits && expected.no_new_privs())))
     }
 
     async fn remove_cgroup_at(&self, cgroups_path: &str) -> Result<(), TaskError> {

@@ -3,6 +3,7 @@
 //! They run alone, so that after each of them everything on the machine can be counted: what is there then and was not there
 //! before is what the fault has left.
 
+mod attested;
 mod audit;
 mod bundle;
 mod calls;
@@ -35,6 +36,7 @@ pub(crate) fn trials(world: &'static World) -> Vec<Trial> {
         audit::trials,
         bundle::trials,
         protocol::trials,
+        attested::trials,
         calls::trials,
         soak::trials,
     ];

@@ -14,6 +14,7 @@ mod support;
 
 mod audit;
 mod below;
+mod broken;
 mod bypass;
 mod cancellation;
 mod cri;

@@ -14,8 +14,8 @@ use palisade_probe::Verdict;
 use crate::probes::ROWS;
 use crate::support::{Check, World, trial};
 use crate::{
-    audit, below, cancellation, cri, denials, exchange, exec, faults, isolation, learning, lifecycle, limits, logger,
-    mutations, per_rule, pods, profiles, refusals, restart, selection, terminal,
+    audit, below, broken, cancellation, cri, denials, exchange, exec, faults, isolation, learning, lifecycle, limits,
+    logger, mutations, per_rule, pods, profiles, refusals, restart, selection, terminal,
 };
 
 /// Trials that share a policy file.
@@ -100,6 +100,7 @@ fn all(world: &'static World) -> Vec<Phase> {
         },
         Phase { alone: true, ..phase("cri, plugins", "", once(world, cri::with_plugins_restricted)) },
         phase("user namespaces", &exchange::policy_of_mount(world), exchange::in_user_namespace(world)),
+        Phase { alone: true, ..phase("broken runtimes", &broken::policy(world), broken::trials(world)) },
         phase("a runtime that exchanges a source", &exchange::policy(world), exchange::trials(world)),
         Phase { alone: true, ..phase("a listed path", &below::policy(world), below::trials(world)) },
         Phase {

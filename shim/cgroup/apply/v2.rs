@@ -115,7 +115,7 @@ fn cpu_max(directory: &Directory, quota: Option<i64>, period: Option<u64>) -> Re
 
 /// `cpu.weight` (1 to 10000) for v1 shares (2 to 262144): the logarithmic curve through 2 → 1, 1024 → 100 and
 /// 262144 → 10000 (kubernetes/kubernetes#131216), so that the default of one is the default of the other. Zero shares are none.
-fn weight_of_shares(shares: u64) -> Option<u64> {
+pub(in crate::cgroup) fn weight_of_shares(shares: u64) -> Option<u64> {
     let log = match shares {
         0 => return None,
         1..=2 => return Some(1),

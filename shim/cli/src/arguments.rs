@@ -18,6 +18,10 @@ pub(crate) enum Command {
     Check(CheckArguments),
     /// Show what was changed in a container, and why.
     Explain(ExplainArguments),
+    /// Compare running containers with what was decided for them. Exit code 0: all are that, 1: one is not, 2: not readable.
+    Verify(VerifyArguments),
+    /// List containers: profile, user, capabilities, system call filter, limits and usage, and whether each is what was decided.
+    Ps(PsArguments),
     /// Look at policy files.
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -89,6 +93,45 @@ pub(crate) enum ExplainFormat {
     Diff,
     /// An RFC 6902 patch from containerd's specification to the one handed on.
     Patch,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArguments {
+    /// The container's id, or its beginning.
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) id: Option<String>,
+    /// Every container of every namespace.
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) places: Places,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PsArguments {
+    #[command(flatten)]
+    pub(crate) places: Places,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Places {
+    /// Only of this containerd namespace.
+    #[arg(long, short)]
+    pub(crate) namespace: Option<String>,
+    /// containerd's state directory.
+    #[arg(long, default_value = "/run/containerd")]
+    pub(crate) state: PathBuf,
+    /// How to print the result.
+    #[arg(long, value_enum, default_value_t = ListFormat::Text)]
+    pub(crate) format: ListFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListFormat {
+    /// A line for each container.
+    Text,
+    /// An array of objects.
+    Json,
 }
 
 #[derive(Debug, Subcommand)]

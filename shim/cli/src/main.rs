@@ -3,15 +3,18 @@
 
 mod arguments;
 mod check;
+mod containers;
 mod error;
 mod explain;
 mod learn;
 mod policy;
+mod ps;
 mod refusals;
 mod replay;
 mod report;
 mod schema;
 mod seccomp;
+mod verify;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -48,6 +51,8 @@ fn run(command: Command, out: &mut Vec<u8>) -> Result<Verdict, CliError> {
     match command {
         Command::Check(arguments) => check::run(&arguments, out),
         Command::Explain(arguments) => explain::run(&arguments, out),
+        Command::Verify(arguments) => verify::run(&arguments, out),
+        Command::Ps(arguments) => ps::run(&arguments, out),
         Command::Policy(command) => policy::run(command, out),
         Command::Seccomp(command) => seccomp::run(command, out),
         Command::Replay(arguments) => replay::run(&arguments, out),

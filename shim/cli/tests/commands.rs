@@ -493,6 +493,49 @@ mod commands {
         assert!(text(&none.stderr).contains("no record of \"nobody\""), "{}", text(&none.stderr));
     }
 
+    /// A container as a version without attestation has left it.
+    fn unattested(scratch: &Scratch) {
+        let bundle = "run/io.containerd.runtime.v2.task/k8s.io/c1/palisade";
+        let grant = json!({
+            "profile": "restricted",
+            "identity": { "kind": "standalone", "sandbox_id": "", "pod_namespace": "shop", "pod_name": "cart", "pod_uid": "",
+                "container_name": "", "image_name": "" },
+            "state_directory": "/run/containerd", "uid": 7, "gid": 7, "host_uid": 7, "host_gid": 7, "additional_gids": [],
+            "user_remapped": false,
+            "capabilities": { "bounding": [], "effective": [], "permitted": [], "inheritable": [], "ambient": [] },
+            "no_new_privileges": true, "apparmor_profile": "", "selinux_label": "", "oom_score_adj": null, "rlimits": [],
+            "scheduler": null, "io_priority": null, "devices": [], "memory_limit": 0,
+        });
+        scratch.write(&format!("{bundle}/grant.json"), &grant.to_string());
+        let record = json!({ "runtime": "Embedded", "pid": 0, "start_time": 0, "sandbox": "", "socket": "" });
+        scratch.write(&format!("{bundle}/container.json"), &record.to_string());
+        fs::set_permissions(scratch.0.join(bundle), fs::Permissions::from_mode(0o700)).unwrap();
+    }
+
+    #[test]
+    fn a_container_that_nothing_is_known_of_is_not_verified() {
+        let scratch = Scratch::new("verify");
+        let state = scratch.0.join("run").display().to_string();
+        let run = |args: &[&str]| scratch.run(&[args, &["--state", &state]].concat());
+        assert_eq!(run(&["verify", "--all"]).status.code(), Some(0), "there is none");
+        assert_eq!(run(&["verify", "c1"]).status.code(), Some(2), "nor one of that id");
+        unattested(&scratch);
+        for (args, code) in
+            [(&["verify", "c"][..], 1), (&["verify", "--all"], 1), (&["verify", "other"], 2), (&["ps"], 0)]
+        {
+            let output = run(args);
+            assert_eq!(output.status.code(), Some(code), "{args:?}: {output:?}");
+            assert_eq!(String::from_utf8_lossy(&output.stdout).contains("unknown"), code != 2, "{args:?}: {output:?}");
+        }
+        for command in [&["verify", "--all"][..], &["ps"]] {
+            let output = run(&[command, &["--format", "json"]].concat());
+            let all: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!((all[0]["verdict"].as_str(), all[0]["container"].as_str()), (Some("unknown"), Some("c1")));
+        }
+        assert_eq!(run(&["verify", "--all", "--namespace", "other"]).status.code(), Some(0));
+        assert_eq!(run(&["verify"]).status.code(), Some(2), "whose?");
+    }
+
     /// `docs/cli.md` is the help of each command. `UPDATE_GOLDEN=1` writes it anew.
     #[test]
     fn the_documentation_is_the_help() {
@@ -512,6 +555,8 @@ mod commands {
             "seccomp show",
             "seccomp diff",
             "seccomp test",
+            "verify",
+            "ps",
             "replay",
             "refusals",
             "learn",

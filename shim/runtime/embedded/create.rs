@@ -20,7 +20,9 @@ use super::init_process::InitProcess;
 use super::program::Program;
 use super::spec::{self, EnforceableSpec};
 use super::state::{Record, StateDir};
-use super::{cgroup_mounts, clock, devices, joined_pid_cgroup_mounts, mount_namespace, propagation, report, update};
+use super::{
+    cgroup_mounts, clock, devices, execve, joined_pid_cgroup_mounts, mount_namespace, propagation, report, update,
+};
 
 /// Longest wait for the processes of a failed create to die.
 const TAKE_BACK_LIMIT: Duration = Duration::from_secs(5);
@@ -83,8 +85,10 @@ impl NewContainer {
         let program =
             Program::new(self.spec.process(), self.credentials, self.filter.clone()).asking(self.listener.clone());
         self.write_specs(state, &program)?;
+        let until_execve = execve::make(&state.execve_fifo()).map_err(RuntimeFailure::kernel("make a FIFO"))?;
         self.cgroup.enter_bare()?;
         let pid = self.run_libcontainer(state, ContainerExecutor::new(program))?;
+        drop(until_execve);
         let init = InitProcess::observe(pid).map_err(RuntimeFailure::kernel("look at the init process"))?;
         self.limit(init)?;
         if joined_pid_cgroup_mounts::are_ours(self.spec.spec(), &self.cgroup) {

@@ -26,6 +26,7 @@ mod error;
 mod exec;
 mod executable;
 mod executor;
+mod execve;
 mod features;
 mod filter;
 mod freeze;

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use nix::sys::signal::SigSet;
 use oci_spec::runtime::Process;
 
-use super::credentials::{CredentialError, Credentials};
+use super::credentials::{CredentialError, Credentials, Ids};
 use super::environment;
 use super::executable::{self, LookupError};
 use super::filter::{Filter, FilterError, Listener};
@@ -26,6 +26,7 @@ use crate::unsafe_syscalls;
 #[derive(Clone)]
 pub(super) struct Program {
     credentials: Credentials,
+    ids: Ids,
     filter: Filter,
     listener: Option<Listener>,
     args: Vec<String>,
@@ -53,6 +54,7 @@ impl Program {
     pub(super) fn new(process: &Process, credentials: Credentials, filter: Filter) -> Self {
         Self {
             credentials,
+            ids: Ids::of(process.user()),
             filter,
             listener: None,
             args: process.args().clone().unwrap_or_default(),
@@ -86,10 +88,17 @@ impl Program {
 
     /// Loads the filter and gives the privilege for it up.
     pub(super) fn load_with_privilege(&self) -> Result<(), ProgramError> {
+        self.ids.verify()?;
         self.credentials.verify_before_loading()?;
-        self.filter.load_for(self.listener.as_ref())?;
+        self.load_filter()?;
         self.credentials.give_up_loading()?;
         Ok(())
+    }
+
+    /// Loads the filter and asks the kernel whether it is in force.
+    fn load_filter(&self) -> Result<(), FilterError> {
+        self.filter.load_for(self.listener.as_ref())?;
+        self.filter.verify(self.listener.is_some())
     }
 
     /// Everything up to the execve, which returns only on failure. `home` is the user's directory.
@@ -102,8 +111,9 @@ impl Program {
         unsafe_syscalls::reset_signal_dispositions();
         SigSet::empty().thread_set_mask().map_err(io::Error::from)?;
         if !self.loads_with_privilege() {
+            self.ids.verify()?;
             self.credentials.verify()?;
-            self.filter.load_for(self.listener.as_ref())?;
+            self.load_filter()?;
         }
         match nix::unistd::execve(&file, &args, &env) {
             Ok(never) => match never {},

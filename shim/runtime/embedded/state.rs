@@ -178,6 +178,11 @@ impl StateDir {
         self.libcontainer_root().join(&self.id).join("notify.sock")
     }
 
+    /// A FIFO that init holds open for writing until its execve.
+    pub(super) fn execve_fifo(&self) -> PathBuf {
+        self.path().join("execve")
+    }
+
     /// The record.
     pub(super) fn record(&self) -> Result<Record, StateError> {
         let path = self.record_path();

@@ -5,6 +5,7 @@
 //! Reading is done by system calls: a container need not have a `/proc`, and could bring its own.
 
 mod apply;
+mod ids;
 
 use std::io;
 
@@ -15,6 +16,8 @@ use rustix::thread::{
     no_new_privs, set_capabilities,
 };
 use thiserror::Error;
+
+pub(super) use ids::Ids;
 
 /// Why a process does not have the credentials that it should.
 #[derive(Debug, Error)]

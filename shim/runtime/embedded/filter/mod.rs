@@ -3,6 +3,7 @@
 //! It is compiled once, at create, and kept as bytes in the state directory: an exec loads exactly what init has,
 //! whatever the request says, and spends no time on compiling.
 
+mod in_force;
 mod listening;
 
 use std::fs;
@@ -44,6 +45,14 @@ pub(super) enum FilterError {
         /// How.
         #[source]
         source: CorruptFilter,
+    },
+    /// It is not in force although it was loaded.
+    #[error("the seccomp filter was loaded, and a call that it decides about got {found} instead of {wanted}")]
+    NotInForce {
+        /// What the kernel answered.
+        found: i64,
+        /// What the filter says.
+        wanted: i64,
     },
     /// The kernel refuses it.
     #[error("load the seccomp filter")]

@@ -65,7 +65,8 @@ impl Target {
     }
 
     /// AUDIT_ARCH_* (linux/audit.h). Calls of x32 carry that of x86_64.
-    pub(super) fn audit(&self) -> u32 {
+    #[must_use]
+    pub fn audit(&self) -> u32 {
         match self.architecture {
             Architecture::X86_64 | Architecture::X32 => 0xc000_003e,
             Architecture::X86 => 0x4000_0003,

@@ -1,0 +1,132 @@
+//! Reading all of it.
+
+use rustix::fs::OFlags;
+
+use super::expected::Expected;
+use super::mounts::{MountTable, Place, Places, Root};
+use super::namespaces::Namespaces;
+use super::proc_dir::ProcDir;
+use super::seen::{Read, Seen, Unreadable};
+use super::status::Status;
+use super::{descriptors, rlimits};
+use crate::cgroup::{Cgroup, CgroupError, Standing};
+
+impl Seen {
+    /// Reads what the kernel shows of a process. Every part that can't be read is kept as that.
+    #[must_use]
+    pub fn of(process: &ProcDir, expected: &Expected) -> Self {
+        Self::since(process, process.text("status"), expected)
+    }
+
+    /// The same with a status that was read when the process was certainly there: should it have ended since, that is what is left.
+    #[must_use]
+    pub fn since(process: &ProcDir, status: Result<String, Unreadable>, expected: &Expected) -> Self {
+        let mut seen = Self::of_parts(process, status, expected);
+        let now = process.text("status").and_then(|text| Status::parse(&text));
+        if let (Ok(status), true) =
+            (&mut seen.status, now.is_ok_and(|now| now.ended) || process.text("status").is_err())
+        {
+            status.ended = true;
+        }
+        seen
+    }
+
+    /// What is left of a process that has ended: the status that it had.
+    #[must_use]
+    pub fn of_ended(status: Result<&str, &str>) -> Self {
+        let gone = || Unreadable::new("/proc/<pid>".into(), "the process has ended");
+        let status = status.map_err(|error| Unreadable::new("/proc/<pid>/status".into(), error));
+        let status = status.and_then(Status::parse).map(|status| Status { ended: true, ..status });
+        Self {
+            program: Err(gone()),
+            status,
+            label: Err(gone()),
+            uid_map: Err(gone()),
+            gid_map: Err(gone()),
+            oom_score_adj: Err(gone()),
+            rlimits: Err(gone()),
+            namespaces: Err(gone()),
+            mounts: Err(gone()),
+            places: Err(gone()),
+            cwd: Err(gone()),
+            descriptors: Err(gone()),
+            cgroup: Err(gone()),
+            limits: Err(gone()),
+            devices: Err(gone()),
+        }
+    }
+
+    fn of_parts(process: &ProcDir, status: Result<String, Unreadable>, expected: &Expected) -> Self {
+        let cgroup = held_to(expected, process);
+        let of_cgroup = |cgroup: &Result<Cgroup, Unreadable>| cgroup.as_ref().map_err(Clone::clone).map(|_| ());
+        let limits = of_cgroup(&cgroup).and_then(|()| match &cgroup {
+            Ok(cgroup) => cgroup.differences(&expected.resources).map_err(of_cgroup_error),
+            Err(error) => Err(error.clone()),
+        });
+        let devices = match &cgroup {
+            Ok(cgroup) => cgroup.device_filter().map_err(of_cgroup_error),
+            Err(error) => Err(error.clone()),
+        };
+        Self {
+            program: process.program(),
+            status: status.and_then(|text| Status::parse(&text)),
+            label: label(process),
+            uid_map: map(process, "uid_map"),
+            gid_map: map(process, "gid_map"),
+            oom_score_adj: number(process, "oom_score_adj"),
+            rlimits: process.text("limits").and_then(|text| rlimits::parse(&text)),
+            namespaces: Namespaces::of(process),
+            mounts: process.text("mountinfo").and_then(|text| MountTable::parse(&text)),
+            places: places(process, expected),
+            cwd: cwd(process),
+            descriptors: descriptors::of(process),
+            cgroup: process.text("cgroup").and_then(|text| Standing::parse(&text).map_err(of_cgroup_error)),
+            limits,
+            devices,
+        }
+    }
+}
+
+fn held_to(expected: &Expected, process: &ProcDir) -> Result<Cgroup, Unreadable> {
+    let found = match (expected.cgroups_path.as_str(), process.name().parse()) {
+        ("", Ok(pid)) => Cgroup::of_process(pid),
+        (path, _) => Cgroup::of_spec(path),
+    };
+    found.map_err(of_cgroup_error)
+}
+
+fn of_cgroup_error(error: CgroupError) -> Unreadable {
+    Unreadable::new("the cgroup".into(), crate::log::chain(&error))
+}
+
+fn places(process: &ProcDir, expected: &Expected) -> Read<Places> {
+    let root = Root::of(process)?;
+    expected.places().map(|path| Ok((path.to_owned(), root.place(path)?))).collect()
+}
+
+fn cwd(process: &ProcDir) -> Read<Place> {
+    let opened = process.open_file("cwd", OFlags::PATH | OFlags::DIRECTORY)?;
+    Place::of(opened).map_err(process.unreadable("cwd"))
+}
+
+/// A kernel without such a module answers `EINVAL`, or has no such file. Source: proc_pid_attr(5).
+fn label(process: &ProcDir) -> Read<String> {
+    let text = process.text("attr/current");
+    Ok(text.map(|text| text.trim_end_matches(['\0', '\n']).to_owned()).unwrap_or_default())
+}
+
+fn number(process: &ProcDir, file: &str) -> Read<i32> {
+    process.text(file)?.trim().parse().map_err(process.unreadable(file))
+}
+
+/// Lines of first id inside, first id outside, count. The host's own is the identity, and written as none.
+fn map(process: &ProcDir, file: &str) -> Read<Vec<(u32, u32, u32)>> {
+    let text = process.text(file)?;
+    let line = |line: &str| {
+        let mut numbers = line.split_whitespace().map(|word| word.parse().ok());
+        Some((numbers.next()??, numbers.next()??, numbers.next()??))
+    };
+    let lines: Option<Vec<(u32, u32, u32)>> = text.lines().map(line).collect();
+    let lines = lines.ok_or_else(|| process.unreadable(file)("is not understood"))?;
+    Ok(if lines == [(0, 0, u32::MAX)] { Vec::new() } else { lines })
+}

@@ -1,0 +1,180 @@
+//! The mount table of a process, and what stands at places in its root. Source: proc_pid_mountinfo(5), statx(2).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Statx, StatxAttributes, StatxFlags, openat2, statx};
+
+use super::identities::FileId;
+use super::options::{Flags, Spread};
+use super::proc_dir::ProcDir;
+use super::seen::Unreadable;
+
+/// One mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mount {
+    pub(super) id: u64,
+    pub(super) parent: u64,
+    /// What of its filesystem it shows.
+    pub(super) root: String,
+    pub(super) point: PathBuf,
+    pub(super) flags: Flags,
+    pub(super) spread: Spread,
+    pub(super) kind: String,
+}
+
+/// All mounts, in the order in which they were made.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct MountTable(pub(super) Vec<Mount>);
+
+impl MountTable {
+    pub(super) fn parse(text: &str) -> Result<Self, Unreadable> {
+        let malformed =
+            |line: &str| Unreadable::new("/proc/<pid>/mountinfo".into(), format!("`{line}` is not understood"));
+        text.lines().map(|line| Mount::parse(line).ok_or_else(|| malformed(line))).collect::<Result<_, _>>().map(Self)
+    }
+
+    pub(super) fn get(&self, id: u64) -> Option<&Mount> {
+        self.0.iter().find(|mount| mount.id == id)
+    }
+
+    /// Whether another one stands over it as a whole.
+    pub(super) fn is_hidden(&self, mount: &Mount) -> bool {
+        self.0.iter().any(|other| other.parent == mount.id && other.point == mount.point)
+    }
+
+    /// Those below a mount, at whatever depth.
+    pub(super) fn below(&self, id: u64) -> BTreeSet<u64> {
+        let mut found = BTreeSet::from([id]);
+        // A mount comes after the one that it is mounted on, but for those that were moved: until nothing is added.
+        loop {
+            let before = found.len();
+            found.extend(
+                self.0.iter().filter(|mount| found.contains(&mount.parent)).map(|mount| mount.id).collect::<Vec<_>>(),
+            );
+            if found.len() == before {
+                found.remove(&id);
+                return found;
+            }
+        }
+    }
+}
+
+impl Mount {
+    fn parse(line: &str) -> Option<Self> {
+        let (place, source) = line.split_once(" - ")?;
+        let mut place = place.split(' ');
+        let (id, parent) = (place.next()?.parse().ok()?, place.next()?.parse().ok()?);
+        let (root, point, options) = (place.nth(1)?, place.next()?, place.next()?);
+        let (mut shared, mut slave) = (false, false);
+        for field in place {
+            shared |= field.starts_with("shared:");
+            slave |= field.starts_with("master:");
+        }
+        let spread = match (shared, slave) {
+            (true, _) => Spread::Shared,
+            (false, true) => Spread::Slave,
+            (false, false) => Spread::Private,
+        };
+        Some(Self {
+            id,
+            parent,
+            root: crate::cgroup::unescape(root),
+            point: crate::cgroup::unescape(point).into(),
+            flags: Flags::of_mountinfo(options),
+            spread,
+            kind: source.split(' ').next()?.to_owned(),
+        })
+    }
+}
+
+/// What stands at a path of the container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) file: FileId,
+    pub(super) mount: u64,
+    /// It is where that mount begins.
+    pub(super) is_mount: bool,
+    /// Of a character device: its numbers.
+    pub(super) character_device: Option<(u32, u32)>,
+}
+
+/// `None`: nothing.
+pub(super) type Places = BTreeMap<PathBuf, Option<Place>>;
+
+impl Place {
+    /// The kernel answers from what it knows: a file server that hangs can't hang this.
+    pub(super) fn of(file: impl AsFd) -> std::io::Result<Self> {
+        let wanted = StatxFlags::INO | StatxFlags::TYPE | StatxFlags::MNT_ID;
+        let seen = statx(file, "", AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC, wanted)?;
+        if !StatxFlags::from_bits_retain(seen.stx_mask).contains(StatxFlags::MNT_ID) {
+            return Err(std::io::Error::other("the kernel, older than 5.8, tells no mount of a file"));
+        }
+        Ok(Self {
+            file: FileId::of(&seen),
+            mount: seen.stx_mnt_id,
+            is_mount: seen.stx_attributes.contains(StatxAttributes::MOUNT_ROOT),
+            character_device: character_device(&seen),
+        })
+    }
+}
+
+fn character_device(seen: &Statx) -> Option<(u32, u32)> {
+    let kind = FileType::from_raw_mode(u32::from(seen.stx_mode));
+    (kind == FileType::CharacterDevice).then_some((seen.stx_rdev_major, seen.stx_rdev_minor))
+}
+
+/// The root of a process, within which paths are looked up: no link leads out of it.
+pub(super) struct Root(OwnedFd);
+
+impl Root {
+    pub(super) fn of(process: &ProcDir) -> Result<Self, Unreadable> {
+        process.open_file("root", OFlags::PATH | OFlags::DIRECTORY).map(Self)
+    }
+
+    pub(super) fn place(&self, path: &Path) -> Result<Option<Place>, Unreadable> {
+        let failed = |error: std::io::Error| Unreadable::new(path.display().to_string(), error);
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        match openat2(&self.0, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            Ok(file) => Place::of(file).map(Some).map_err(failed),
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
+            Err(errno) => Err(failed(errno.into())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINES: &str = "\
+        86 56 254:0 /tmp/rootfs / ro,relatime - ext4 /dev/vda rw\n\
+        87 86 0:50 / /proc rw,nosuid,nodev,noexec,relatime - proc proc rw\n\
+        60 87 0:50 /sys /proc/sys ro,nosuid,nodev,noexec,relatime - proc proc rw\n\
+        99 86 254:0 /a\\040b /data rw,nosuid,relatime shared:3 master:4 - ext4 /dev/vda rw\n";
+
+    #[test]
+    fn a_table_is_read() {
+        let table = MountTable::parse(LINES).unwrap();
+        let data = table.get(99).unwrap();
+        assert_eq!(
+            (data.root.as_str(), data.spread, data.flags.to_string()),
+            ("/a b", Spread::Shared, "nosuid".into())
+        );
+        assert_eq!(table.below(86), BTreeSet::from([87, 60, 99]));
+        assert_eq!(table.below(87), BTreeSet::from([60]));
+        assert!(MountTable::parse("86 56 254:0 /").is_err());
+    }
+
+    #[test]
+    fn places_are_looked_up_within_the_root() {
+        let root = Root::of(&ProcDir::own().unwrap()).unwrap();
+        let proc = root.place(Path::new("/proc")).unwrap().unwrap();
+        assert!(proc.is_mount);
+        assert_eq!(root.place(Path::new("/dev/null")).unwrap().unwrap().character_device, Some((1, 3)));
+        assert_eq!(root.place(Path::new("/no/such")).unwrap(), None);
+        let table = MountTable::parse(&std::fs::read_to_string("/proc/self/mountinfo").unwrap()).unwrap();
+        assert_eq!(table.get(proc.mount).unwrap().kind, "proc");
+    }
+}

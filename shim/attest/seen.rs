@@ -1,0 +1,203 @@
+//! What the kernel shows of a process: each part read, or the reason why not.
+
+use std::fmt;
+
+use super::descriptors::Descriptor;
+use super::expected::{Expected, ExpectedNamespace};
+use super::identities::FileId;
+use super::mounts::{Mount, MountTable, Place, Places};
+use super::namespaces::{KINDS, Namespaces};
+use super::options::Spread;
+use super::rlimits::Limits;
+use super::status::Status;
+use crate::cgroup::{DeviceFilter, LimitDifference, Standing};
+
+/// A part that can't be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    what: String,
+    why: String,
+}
+
+impl Unreadable {
+    pub(super) fn new(what: String, why: impl fmt::Display) -> Self {
+        Self { what, why: why.to_string() }
+    }
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "nothing readable ({}: {})", self.what, self.why)
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+pub(super) type Read<T> = Result<T, Unreadable>;
+
+/// A process in a few words. Ids are the host's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// Its real user id.
+    pub uid: u32,
+    /// Its real group id.
+    pub gid: u32,
+    /// Names of its effective capabilities.
+    pub effective: String,
+    /// Names of its bounding set.
+    pub bounding: String,
+    /// Whether it can gain nothing by execve.
+    pub no_new_privs: bool,
+    /// How many seccomp filters it has.
+    pub filters: u32,
+}
+
+/// What a process is and has.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// The file that it runs.
+    pub(super) program: Read<FileId>,
+    pub(super) status: Read<Status>,
+    /// Confinement by AppArmor and SELinux; empty without such a module.
+    pub(super) label: Read<String>,
+    pub(super) uid_map: Read<Vec<(u32, u32, u32)>>,
+    pub(super) gid_map: Read<Vec<(u32, u32, u32)>>,
+    pub(super) oom_score_adj: Read<i32>,
+    pub(super) rlimits: Read<Limits>,
+    pub(super) namespaces: Read<Namespaces>,
+    pub(super) mounts: Read<MountTable>,
+    pub(super) places: Read<Places>,
+    pub(super) cwd: Read<Place>,
+    pub(super) descriptors: Read<Vec<Descriptor>>,
+    pub(super) cgroup: Read<Standing>,
+    pub(super) limits: Read<Vec<LimitDifference>>,
+    pub(super) devices: Read<DeviceFilter>,
+}
+
+impl Seen {
+    /// Whether the process ended before all of it could be read.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.status.as_ref().map_or(true, |status| status.ended)
+    }
+
+    /// What the process is, in words.
+    #[must_use]
+    pub fn summary(&self) -> Option<Summary> {
+        let status = self.status.as_ref().ok()?;
+        let [uid, ..] = status.uids;
+        let [gid, ..] = status.gids;
+        let [_, _, effective, bounding, _] = status.capabilities;
+        Some(Summary {
+            uid,
+            gid,
+            effective: super::capabilities::names(effective),
+            bounding: super::capabilities::names(bounding),
+            no_new_privs: status.no_new_privs,
+            filters: status.filters,
+        })
+    }
+
+    /// Whether it is the embedded runtime's binary.
+    #[must_use]
+    pub fn runs_own_program(&self, expected: &Expected) -> bool {
+        expected.own_program.is_some() && expected.own_program == self.program.as_ref().ok().copied()
+    }
+
+    /// Whether it is still the embedded runtime, which has not become the container's program.
+    #[must_use]
+    pub fn waits_for_start(&self, expected: &Expected) -> bool {
+        self.runs_own_program(expected)
+    }
+
+    /// Holds the container to the namespaces that it has.
+    #[must_use]
+    pub fn settle(&self, expected: Expected) -> Expected {
+        match &self.namespaces {
+            Ok(namespaces) => expected.with_namespaces(namespaces.iter()),
+            Err(_) => expected,
+        }
+    }
+
+    /// What is seen of a container whose runtime has done all that was decided, on a machine in memory.
+    #[must_use]
+    pub fn exactly(expected: &Expected, filter_comes_last: bool) -> Self {
+        let process = &expected.process;
+        let filters = u32::from(expected.filtered && !filter_comes_last);
+        let (mounts, places) = tree(expected);
+        let cwd = places.get(&process.cwd).copied().flatten();
+        Self {
+            program: Ok(FileId(0, 0)),
+            status: Ok(Status {
+                uids: [process.uid; 4],
+                gids: [process.gid; 4],
+                groups: process.groups.clone(),
+                capabilities: process.capabilities,
+                no_new_privs: process.no_new_privs,
+                seccomp: if filters + expected.filters_above > 0 { 2 } else { 0 },
+                filters: expected.filters_above + filters,
+                ended: false,
+            }),
+            label: Ok(format!("{}{}", process.apparmor, process.selinux)),
+            uid_map: Ok(expected.uid_map.clone()),
+            gid_map: Ok(expected.gid_map.clone()),
+            oom_score_adj: Ok(process.oom_score_adj.unwrap_or(0)),
+            rlimits: Ok(process.rlimits.clone()),
+            namespaces: Ok(namespaces(expected)),
+            mounts: Ok(mounts),
+            places: Ok(places),
+            cwd: cwd.ok_or_else(|| Unreadable::new("cwd".into(), "is not among the places")),
+            descriptors: Ok(Vec::new()),
+            cgroup: Ok(Standing::only(&expected.cgroups_path)),
+            limits: Ok(Vec::new()),
+            devices: Ok(DeviceFilter::Rules(Vec::new())),
+        }
+    }
+}
+
+fn namespaces(expected: &Expected) -> Namespaces {
+    let mut given = Namespaces::numbered(1);
+    for (_, name) in KINDS {
+        match expected.namespaces.get(name) {
+            Some(ExpectedNamespace::New(hosts)) => given.set(name, hosts + 1_000),
+            Some(ExpectedNamespace::This(inode)) => given.set(name, *inode),
+            None => {}
+        }
+    }
+    given
+}
+
+/// The root, and on it a mount for each place.
+fn tree(expected: &Expected) -> (MountTable, Places) {
+    const ROOT: u64 = 1;
+    let mount = |id: u64, point: &std::path::Path, flags, spread: Spread, kind: &str| Mount {
+        id,
+        parent: if id == ROOT { 0 } else { ROOT },
+        root: "/".into(),
+        point: point.into(),
+        flags,
+        spread: if spread == Spread::Unsaid { Spread::Slave } else { spread },
+        kind: kind.into(),
+    };
+    let root = std::path::Path::new("/");
+    let read_only = super::options::Flags::READ_ONLY;
+    let flags = if expected.root.read_only { read_only } else { super::options::Flags::default() };
+    let mut table = vec![mount(ROOT, root, flags, expected.root.spread, "ext4")];
+    let whole = FileId(1, 1);
+    let at = |file: Option<FileId>, mount, is_mount| {
+        Some(Place { file: file.unwrap_or(whole), mount, is_mount, character_device: None })
+    };
+    let mut places = Places::from([
+        (expected.process.cwd.clone(), at(None, ROOT, false)),
+        (root.to_owned(), at(expected.root.file, ROOT, true)),
+    ]);
+    let decided =
+        expected.mounts.iter().map(|one| (&one.destination, one.flags, one.spread, one.kind.as_str(), one.source));
+    let masked = expected.masked.iter().map(|path| (path, read_only, Spread::Private, "tmpfs", None));
+    let read_only = expected.read_only.iter().map(|path| (path, read_only, Spread::Private, "proc", None));
+    for (id, (path, flags, spread, kind, source)) in (ROOT + 1..).zip(decided.chain(masked).chain(read_only)) {
+        table.push(mount(id, path, flags, spread, kind));
+        places.insert(path.clone(), at(source, id, true));
+    }
+    (MountTable(table), places)
+}

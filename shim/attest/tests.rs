@@ -1,0 +1,198 @@
+//! The comparison as a whole: what is exactly as decided passes, and each thing that is otherwise is told by its own check.
+
+use std::path::{Path, PathBuf};
+
+use super::checks::CHECKS;
+use super::descriptors::Descriptor;
+use super::expected::Expected;
+use super::identities::{Baseline, FileId, Identities};
+use super::options::{Flags, Spread};
+
+use super::{Seen, Stage, attest};
+use crate::cgroup::{DeviceFilter, LimitDifference, Standing};
+
+const DECIDED: &str = include_str!("../../tests/golden/cri-app/hardened.json");
+const CREATED: Stage = Stage::Created { embedded: false };
+
+fn expected() -> Expected {
+    let document = serde_json::from_str(DECIDED).unwrap();
+    let root = Some(FileId(7, 7));
+    let sources = (6..13).map(|mount| (mount, FileId(8, mount as u64))).collect();
+    let namespaces = [("net", 77), ("ipc", 78), ("uts", 79)].into();
+    Expected::of_document(&document, &Identities { sources, namespaces, root }, &Baseline::imagined()).unwrap()
+}
+
+/// The ids of the checks that tell.
+fn told(expected: &Expected, seen: &Seen, stage: Stage) -> Vec<&'static str> {
+    attest(expected, seen, stage)
+        .err()
+        .map_or_else(Vec::new, |found| found.mismatches().iter().map(|one| one.check).collect())
+}
+
+type Change = fn(&mut Seen);
+
+fn status(seen: &mut Seen) -> &mut super::status::Status {
+    seen.status.as_mut().unwrap()
+}
+
+/// The mount at a place, by the place.
+fn mount<'a>(seen: &'a mut Seen, at: &str) -> &'a mut super::mounts::Mount {
+    seen.mounts.as_mut().unwrap().0.iter_mut().find(|mount| mount.point == Path::new(at)).unwrap()
+}
+
+fn place<'a>(seen: &'a mut Seen, at: &str) -> &'a mut super::mounts::Place {
+    seen.places.as_mut().unwrap().get_mut(Path::new(at)).unwrap().as_mut().unwrap()
+}
+
+/// Each changes one thing; the check that has to tell.
+const CHANGES: &[(&str, Change)] = &[
+    ("user", |seen| status(seen).uids[1] = 0),
+    ("user", |seen| status(seen).uids[3] = 0),
+    ("user", |seen| status(seen).gids[2] = 0),
+    ("groups", |seen| status(seen).groups.push(4242)),
+    ("groups", |seen| status(seen).groups.retain(|gid| *gid != 2000)),
+    ("capabilities.inheritable", |seen| status(seen).capabilities[0] = 1),
+    ("capabilities.permitted", |seen| status(seen).capabilities[1] = 1),
+    ("capabilities.effective", |seen| status(seen).capabilities[2] = 1 << 21),
+    ("capabilities.bounding", |seen| status(seen).capabilities[3] = 1),
+    ("capabilities.ambient", |seen| status(seen).capabilities[4] = 1),
+    ("no-new-privs", |seen| status(seen).no_new_privs = false),
+    ("seccomp", |seen| (status(seen).seccomp, status(seen).filters) = (0, 0)),
+    ("seccomp", |seen| status(seen).filters = 0),
+    ("seccomp", |seen| status(seen).seccomp = 0),
+    ("namespace.network", |seen| seen.namespaces.as_mut().unwrap().set("net", 76)),
+    ("namespace.pid", |seen| seen.namespaces.as_mut().unwrap().set("pid", 5)),
+    ("namespace.mount", |seen| seen.namespaces.as_mut().unwrap().set("mnt", 3)),
+    ("namespace.cgroup", |seen| seen.namespaces.as_mut().unwrap().set("cgroup", 1)),
+    ("namespace.user", |seen| seen.namespaces.as_mut().unwrap().set("user", 99)),
+    ("root", |seen| place(seen, "/").file = FileId(1, 2)),
+    ("root", |seen| mount(seen, "/").flags = Flags::default()),
+    ("root", |seen| mount(seen, "/").spread = Spread::Shared),
+    ("mounts", |seen| place(seen, "/data").file = FileId(9, 9)),
+    ("mounts", |seen| place(seen, "/data").is_mount = false),
+    ("mounts", |seen| mount(seen, "/data").flags = Flags::default()),
+    ("mounts", |seen| mount(seen, "/data").spread = Spread::Slave),
+    ("mounts", |seen| mount(seen, "/proc").kind = "ext4".into()),
+    ("mounts", |seen| {
+        seen.places.as_mut().unwrap().insert(PathBuf::from("/sys"), None);
+    }),
+    ("masked-paths", |seen| place(seen, "/proc/kcore").is_mount = false),
+    ("masked-paths", |seen| mount(seen, "/proc/kcore").flags = Flags::default()),
+    ("masked-paths", |seen| mount(seen, "/proc/kcore").kind = "proc".into()),
+    ("read-only-paths", |seen| mount(seen, "/proc/sys").flags = Flags::default()),
+    ("read-only-paths", |seen| place(seen, "/proc/sys").is_mount = false),
+    ("extra-mounts", |seen| {
+        let table = seen.mounts.as_mut().unwrap();
+        let extra = super::mounts::Mount { id: 999, point: "/extra".into(), ..table.0.first().unwrap().clone() };
+        table.0.push(extra);
+    }),
+    ("working-directory", |seen| seen.cwd.as_mut().unwrap().mount = 4_000),
+    ("oom-score", |seen| seen.oom_score_adj = Ok(-998)),
+    ("rlimits", |seen| seen.rlimits.as_mut().unwrap()[0].2 = 1),
+    ("rlimits", |seen| seen.rlimits = Ok(Vec::new())),
+    ("descriptors", |seen| {
+        let leaked = Descriptor { number: 3, target: "/etc".into(), closed_at_execve: false, mount: 4_000 };
+        seen.descriptors.as_mut().unwrap().push(leaked);
+    }),
+    ("cgroup", |seen| seen.cgroup = Ok(Standing::only("/elsewhere"))),
+    ("limits", |seen| {
+        let raised = LimitDifference { file: "memory.max".into(), decided: "1".into(), found: "2".into() };
+        seen.limits.as_mut().unwrap().push(raised);
+    }),
+    ("devices", |seen| seen.devices = Ok(DeviceFilter::Programs(0))),
+    ("devices", |seen| seen.devices = Ok(DeviceFilter::Rules(vec!["a *:* rwm".into()]))),
+];
+
+#[test]
+fn what_is_exactly_as_decided_passes_at_every_stage() {
+    let expected = expected();
+    let seen = Seen::exactly(&expected, false);
+    for stage in [CREATED, Stage::Begun, Stage::Running] {
+        assert_eq!(told(&expected, &seen, stage), [""; 0], "{stage:?}");
+    }
+    let late = Seen::exactly(&expected, true);
+    assert_eq!(told(&expected, &late, Stage::Created { embedded: true }), [""; 0]);
+    assert_eq!(told(&expected, &late, CREATED), ["seccomp"]);
+    assert_eq!(told(&expected, &late, Stage::Begun), ["seccomp"]);
+}
+
+#[test]
+fn each_change_is_told_by_its_check() {
+    let expected = expected();
+    for (number, (id, change)) in CHANGES.iter().enumerate() {
+        let mut seen = Seen::exactly(&expected, false);
+        change(&mut seen);
+        assert_eq!(told(&expected, &seen, CREATED).first(), Some(id), "change {number}");
+    }
+}
+
+#[test]
+fn nothing_that_cannot_be_read_passes() {
+    let expected = expected();
+    let seen = Seen::of_ended(Err("gone"));
+    let seen = Seen { status: Seen::exactly(&expected, false).status, ..seen };
+    let found = told(&expected, &seen, CREATED);
+    let credentials = ["user", "groups", "capabilities", "no-new-privs", "seccomp", "lsm-label"];
+    let others = CHECKS.iter().map(|check| check.id).filter(|id| !credentials.iter().any(|one| id.starts_with(one)));
+    // The check of the maps begins like that of the user.
+    let others: Vec<_> = others.filter(|id| *id != "user-maps").collect();
+    assert_eq!(found.iter().copied().filter(|id| *id != "user-maps").collect::<Vec<_>>(), others);
+}
+
+#[test]
+fn of_a_process_that_has_ended_its_credentials_count() {
+    let expected = expected();
+    let ended = |uid: &str| {
+        format!(
+            "State:\tZ (zombie)\nUid:\t{uid}\nGid:\t1000\t1000\t1000\t1000\nGroups:\t1000 2000\nCapInh:\t0\nCapPrm:\t0\nCapEff:\t0\nCapBnd:\t0\nCapAmb:\t0\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n"
+        )
+    };
+    let seen = |text: &str| Seen::of_ended(Ok(text));
+    assert_eq!(told(&expected, &seen(&ended("1000\t1000\t1000\t1000")), Stage::Begun), [""; 0]);
+    assert_eq!(told(&expected, &seen(&ended("0\t0\t0\t0")), Stage::Begun), ["user"]);
+    assert!(told(&expected, &Seen::of_ended(Err("too many open files")), Stage::Begun).contains(&"seccomp"));
+}
+
+#[test]
+fn a_program_that_runs_may_lower_what_it_was_given() {
+    let expected = expected();
+    let lower: [Change; 5] = [
+        |seen| status(seen).filters += 1,
+        |seen| seen.oom_score_adj = Ok(1000),
+        |seen| {
+            seen.descriptors.as_mut().unwrap().push(Descriptor {
+                number: 9,
+                target: "/data/file".into(),
+                closed_at_execve: false,
+                mount: 2,
+            })
+        },
+        |seen| {
+            seen.cgroup = Ok(Standing::only(
+                "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod4d6d1f5e_8f5b_4f0c_9a3e_3a4f0f1b2c3d.slice/cri-containerd-a1b2c3d4e5f60718293a4b5c6d7e8f905f2c8a1d9b3e4f60718293a4b5c6d7e8.scope/below",
+            ))
+        },
+        |seen| seen.cwd.as_mut().unwrap().file = FileId(3, 3),
+    ];
+    for (number, change) in lower.into_iter().enumerate() {
+        let mut seen = Seen::exactly(&expected, false);
+        change(&mut seen);
+        assert_eq!(told(&expected, &seen, Stage::Begun), [""; 0], "change {number}");
+        assert_ne!(told(&expected, &seen, CREATED), [""; 0], "change {number}");
+    }
+}
+
+#[test]
+fn new_limits_take_the_place_of_old_ones() {
+    let updated = expected().updated(br#"{"pids":{"limit":7},"memory":{"limit":4096}}"#).unwrap();
+    assert_eq!(updated.resources.pids().unwrap().limit(), 7);
+    let memory = updated.resources.memory().unwrap();
+    assert_eq!((memory.limit(), memory.swap()), (Some(4096), Some(268_435_456)), "what an update does not say stays");
+}
+
+#[test]
+fn what_is_kept_reads_back() {
+    let expected = expected();
+    let text = serde_json::to_string(&expected).unwrap();
+    assert_eq!(serde_json::from_str::<Expected>(&text).unwrap(), expected);
+}

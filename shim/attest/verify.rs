@@ -1,0 +1,65 @@
+//! Looking at a container at any time, by what its shim has kept: for admins.
+
+use std::path::Path;
+
+use palisade_policy::Grant;
+
+use super::{ATTESTED, Expected, Mismatch, ProcDir, Seen, Stage, attest};
+use crate::bundle::{PrivateDir, PrivateDirError};
+use crate::runtime::{ContainerRecord, RECORD_NAME};
+
+/// What a look says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// It is what was decided.
+    Verified,
+    /// It is not any more, or never was.
+    Drift(Vec<Mismatch>),
+    /// Its init process has ended.
+    Ended,
+    /// Nothing was kept that it could be compared with: a version without attestation has made it.
+    Unknown,
+}
+
+/// A container that was looked at.
+#[derive(Debug)]
+pub struct Verified {
+    /// What it was given.
+    pub grant: Grant,
+    /// What its shim has written down.
+    pub record: ContainerRecord,
+    /// What is there; `None` without a process, or anything to compare it with.
+    pub seen: Option<Seen>,
+    /// The comparison.
+    pub finding: Finding,
+}
+
+/// Looks at the container of a bundle.
+///
+/// # Errors
+///
+/// [`PrivateDirError`] when the shim's directory in it can't be read, so that nothing is known of the container.
+pub fn verify(bundle: &Path) -> Result<Verified, PrivateDirError> {
+    let dir = PrivateDir::open(bundle)?;
+    let grant = dir.read_record("grant.json")?;
+    let record: ContainerRecord = dir.read_record(RECORD_NAME)?;
+    if !dir.path().join(ATTESTED).exists() {
+        return Ok(Verified { grant, record, seen: None, finding: Finding::Unknown });
+    }
+    let expected: Expected = dir.read_record(ATTESTED)?;
+    let Ok(process) = ProcDir::of_process(record.pid(), record.start_time()) else {
+        return Ok(Verified { grant, record, seen: None, finding: Finding::Ended });
+    };
+    let seen = Seen::of(&process, &expected);
+    let finding = match attest(&expected, &seen, stage(&seen, &expected)) {
+        _ if seen.has_ended() => Finding::Ended,
+        Ok(_) => Finding::Verified,
+        Err(found) => Finding::Drift(found.mismatches().to_vec()),
+    };
+    Ok(Verified { grant, record, seen: Some(seen), finding })
+}
+
+/// One that waits for start may lack its filter still, which is no drift.
+fn stage(seen: &Seen, expected: &Expected) -> Stage {
+    if seen.waits_for_start(expected) { Stage::Created { embedded: true } } else { Stage::Running }
+}

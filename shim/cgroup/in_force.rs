@@ -1,0 +1,263 @@
+//! Reading limits back: whether what `linux.resources` says is what the kernel has.
+//!
+//! A file that is missing is a limit that is not in force. Only where the kernel has less to limit is that no difference: swap on a
+//! machine without any.
+
+mod v1;
+mod v2;
+
+use std::collections::BTreeSet;
+
+use oci_spec::runtime::LinuxResources;
+
+use super::directory::Directory;
+use super::{Cgroup, CgroupError, Version};
+use crate::unsafe_syscalls;
+
+/// One limit that is not as decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitDifference {
+    /// The cgroup's file.
+    pub file: String,
+    /// What was decided, as that file would have it.
+    pub decided: String,
+    /// What it has.
+    pub found: String,
+}
+
+/// What a cgroup says of devices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeviceFilter {
+    /// v1: `devices.list`, line by line.
+    Rules(Vec<String>),
+    /// v2: how many programs are attached.
+    Programs(usize),
+}
+
+impl Cgroup {
+    /// The limits of `resources` that are not in force.
+    ///
+    /// # Errors
+    ///
+    /// [`CgroupError`].
+    pub fn differences(&self, resources: &LinuxResources) -> Result<Vec<LimitDifference>, CgroupError> {
+        let mut limits = Vec::new();
+        match self.version {
+            Version::V1 => v1::limits(resources, &mut limits),
+            Version::V2 => v2::limits(resources, &mut limits),
+        }
+        let mut differences = Vec::new();
+        for limit in limits {
+            let directory =
+                self.controller(limit.controller).ok_or(CgroupError::NoController { controller: limit.controller });
+            // The controller is missing where its file is.
+            let found = directory.ok().map(|directory| limit.text(directory)).transpose()?.flatten();
+            if let Some(difference) = limit.difference(found) {
+                differences.push(difference);
+            }
+        }
+        Ok(differences)
+    }
+
+    /// What the kernel filters devices by.
+    ///
+    /// # Errors
+    ///
+    /// [`CgroupError`].
+    pub fn device_filter(&self) -> Result<DeviceFilter, CgroupError> {
+        match self.version {
+            Version::V1 => {
+                let directory = self.required("devices")?;
+                let path = || directory.path().join("devices.list");
+                let list = directory.read("devices.list")?.ok_or_else(|| CgroupError::NoSuchLimit { path: path() })?;
+                Ok(DeviceFilter::Rules(list.text().lines().map(str::to_owned).collect()))
+            }
+            Version::V2 => {
+                let directory = self.unified()?;
+                let readable = directory.for_reading()?;
+                let programs = unsafe_syscalls::count_device_programs(readable);
+                programs.map(DeviceFilter::Programs).map_err(|source| {
+                    CgroupError::io("read the device programs of", directory.path().to_owned(), source)
+                })
+            }
+        }
+    }
+}
+
+/// A value that a file must have.
+#[derive(Debug, PartialEq)]
+pub(super) enum Value {
+    /// A number; `None` is no limit.
+    Number(Option<u64>),
+    /// Bytes, which the kernel rounds down to whole pages.
+    Bytes(Option<u64>),
+    /// One of these numbers: runtimes convert differently.
+    OneOf(BTreeSet<u64>),
+    /// Words in this order.
+    Words(String),
+    /// A list of CPUs or memory nodes.
+    List(String),
+    /// One of the lines.
+    Line(String),
+}
+
+/// A limit, its controller by v1's name, and the file.
+#[derive(Debug)]
+pub(super) struct Limit {
+    controller: &'static str,
+    file: String,
+    value: Value,
+    /// No difference where the kernel has no such file.
+    optional: bool,
+}
+
+/// Where v1 keeps "no limit" of bytes: above any memory. Source: the kernel's `PAGE_COUNTER_MAX`.
+const UNLIMITED_BYTES: u64 = i64::MAX.unsigned_abs() & !0xfffff;
+
+impl Limit {
+    pub(super) fn new(controller: &'static str, file: impl Into<String>, value: Value) -> Self {
+        Self { controller, file: file.into(), value, optional: false }
+    }
+
+    /// Nothing is limited less where the kernel lacks it.
+    pub(super) fn optional_if(self, optional: bool) -> Self {
+        Self { optional, ..self }
+    }
+
+    fn text(&self, directory: &Directory) -> Result<Option<String>, CgroupError> {
+        Ok(directory.read(&self.file)?.map(|file| file.text().to_owned()))
+    }
+
+    fn difference(self, found: Option<String>) -> Option<LimitDifference> {
+        let holds = found.as_ref().map_or(self.optional, |found| self.value.is(found));
+        let found = found.unwrap_or_else(|| "no such file".into());
+        (!holds).then(|| LimitDifference { decided: self.value.text(), file: self.file, found })
+    }
+}
+
+impl Value {
+    /// -1 is no limit.
+    pub(super) fn number(value: i64) -> Self {
+        Self::Number(u64::try_from(value).ok())
+    }
+
+    pub(super) fn bytes(value: i64) -> Self {
+        Self::Bytes(u64::try_from(value).ok())
+    }
+
+    fn is(&self, found: &str) -> bool {
+        let number = || found.parse::<u64>().ok();
+        let is_unlimited =
+            || found == "max" || found == "-1" || number().is_some_and(|number| number >= UNLIMITED_BYTES);
+        match self {
+            Self::Number(None) | Self::Bytes(None) => is_unlimited(),
+            Self::Number(Some(wanted)) => number() == Some(*wanted),
+            // More than the kernel counts is no limit.
+            Self::Bytes(Some(wanted)) => {
+                number() == Some(wanted & !(page_size() - 1)) || *wanted >= UNLIMITED_BYTES && is_unlimited()
+            }
+            Self::OneOf(wanted) => number().is_some_and(|number| wanted.contains(&number)),
+            Self::Words(wanted) => found.split_whitespace().eq(wanted.split_whitespace()),
+            Self::List(wanted) => numbers(wanted).is_some_and(|wanted| numbers(found) == Some(wanted)),
+            Self::Line(wanted) => found.lines().any(|line| line.split_whitespace().eq(wanted.split_whitespace())),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Number(None) | Self::Bytes(None) => "no limit".into(),
+            Self::Number(Some(number)) | Self::Bytes(Some(number)) => number.to_string(),
+            Self::OneOf(numbers) => numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(" or "),
+            Self::Words(text) | Self::List(text) | Self::Line(text) => text.clone(),
+        }
+    }
+}
+
+fn page_size() -> u64 {
+    u64::try_from(rustix::param::page_size()).unwrap_or(4096)
+}
+
+/// `0-2,7`, ordered.
+fn numbers(list: &str) -> Option<BTreeSet<u32>> {
+    let mut numbers = BTreeSet::new();
+    for range in list.split(',').map(str::trim).filter(|range| !range.is_empty()) {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
+        numbers.extend(first..=last.min(first.saturating_add(1 << 16)));
+    }
+    Some(numbers)
+}
+
+/// Whether the machine swaps at all.
+fn has_swap() -> bool {
+    std::fs::read_to_string("/proc/swaps").is_ok_and(|text| text.lines().count() > 1)
+}
+
+/// A hugetlb file.
+fn hugetlb(page_size: &str, suffix: &str) -> String {
+    format!("hugetlb.{page_size}.{suffix}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_compared_as_the_kernel_rounds_them() {
+        assert!(Value::bytes(4097).is("4096") && !Value::bytes(8192).is("4096"));
+        assert!(
+            Value::bytes(-1).is("9223372036854771712") && Value::number(-1).is("max") && Value::number(-1).is("-1")
+        );
+        assert!(!Value::bytes(4096).is("max") && !Value::number(7).is("max"));
+        assert!(Value::List("0-2".into()).is("0,1-2") && !Value::List("0".into()).is("0-1"));
+        assert!(!Value::List("x".into()).is("x"));
+        assert!(Value::Words("50000 100000".into()).is("50000 100000") && !Value::Words("max 1".into()).is("2 1"));
+        assert!(Value::Line("8:0 rbps=7".into()).is("7:0 rbps=1\n8:0 rbps=7"));
+    }
+
+    #[test]
+    fn a_missing_file_is_a_limit_that_is_not_there() {
+        let limit = || Limit::new("memory", "memory.max", Value::bytes(4096));
+        assert_eq!(limit().difference(None).unwrap().found, "no such file");
+        assert_eq!(limit().optional_if(true).difference(None), None);
+        assert_eq!(limit().optional_if(true).difference(Some("8192".into())).unwrap().found, "8192");
+    }
+
+    fn files(resources: &str, limits: fn(&LinuxResources, &mut Vec<Limit>)) -> Vec<(String, String)> {
+        let mut all = Vec::new();
+        limits(&serde_json::from_str(resources).unwrap(), &mut all);
+        all.into_iter().map(|limit| (limit.file, limit.value.text())).collect()
+    }
+
+    const RESOURCES: &str = r#"{"cpu":{"period":100000,"quota":50000,"shares":256,"cpus":"0-1"},
+        "memory":{"limit":8192,"swap":8192,"reservation":4096},"pids":{"limit":-1}}"#;
+
+    #[test]
+    fn every_limit_has_its_file_of_v1() {
+        let expected = [
+            ("memory.limit_in_bytes", "8192"),
+            ("memory.memsw.limit_in_bytes", "8192"),
+            ("memory.soft_limit_in_bytes", "4096"),
+            ("cpu.cfs_period_us", "100000"),
+            ("cpu.cfs_quota_us", "50000"),
+            ("cpu.shares", "256"),
+            ("cpuset.cpus", "0-1"),
+            ("pids.max", "no limit"),
+        ];
+        assert_eq!(files(RESOURCES, v1::limits), expected.map(|(file, value)| (file.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn every_limit_has_its_file_of_v2() {
+        let expected = [
+            ("memory.max", "8192"),
+            ("memory.swap.max", "0"),
+            ("memory.low", "4096"),
+            ("cpu.max", "50000 100000"),
+            ("cpu.weight", "10 or 35"),
+            ("cpuset.cpus", "0-1"),
+            ("pids.max", "no limit"),
+        ];
+        assert_eq!(files(RESOURCES, v2::limits), expected.map(|(file, value)| (file.to_owned(), value.to_owned())));
+    }
+}

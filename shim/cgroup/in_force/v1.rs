@@ -1,0 +1,65 @@
+//! The v1 controllers' files. Source: the kernel's Documentation/admin-guide/cgroup-v1.
+
+use oci_spec::runtime::LinuxResources;
+
+use super::{Limit, Value, has_swap, hugetlb};
+
+pub(super) fn limits(resources: &LinuxResources, limits: &mut Vec<Limit>) {
+    memory(resources, limits);
+    cpu(resources, limits);
+    if let Some(pids) = resources.pids().map(|pids| pids.limit()).filter(|limit| *limit != 0) {
+        limits.push(Limit::new("pids", "pids.max", Value::number(pids)));
+    }
+    for page in resources.hugepage_limits().iter().flatten() {
+        let file = hugetlb(page.page_size(), "limit_in_bytes");
+        limits.push(Limit::new("hugetlb", file, Value::bytes(page.limit())));
+    }
+    for (file, device) in throttles(resources) {
+        limits.push(Limit::new("blkio", format!("blkio.throttle.{file}"), Value::Line(device)));
+    }
+}
+
+fn memory(resources: &LinuxResources, limits: &mut Vec<Limit>) {
+    let Some(memory) = resources.memory() else { return };
+    let mut push = |file: &str, value: Option<i64>, optional| {
+        let given = value.filter(|value| *value != 0);
+        limits.extend(given.map(|value| Limit::new("memory", file, Value::bytes(value)).optional_if(optional)));
+    };
+    push("memory.limit_in_bytes", memory.limit(), false);
+    let without_swap = memory.swap() == Some(-1) || !has_swap();
+    push("memory.memsw.limit_in_bytes", memory.swap(), without_swap);
+    push("memory.soft_limit_in_bytes", memory.reservation(), false);
+}
+
+fn cpu(resources: &LinuxResources, limits: &mut Vec<Limit>) {
+    let Some(cpu) = resources.cpu() else { return };
+    let mut push = |controller, file: &str, value: Option<Value>| {
+        limits.extend(value.map(|value| Limit::new(controller, file, value)));
+    };
+    let unsigned = |value: Option<u64>| value.filter(|value| *value != 0).map(|value| Value::Number(Some(value)));
+    push("cpu", "cpu.cfs_period_us", unsigned(cpu.period()));
+    push("cpu", "cpu.cfs_quota_us", cpu.quota().filter(|quota| *quota != 0).map(Value::number));
+    push(
+        "cpu",
+        "cpu.shares",
+        unsigned(cpu.shares().map(|shares| if shares == 0 { 0 } else { shares.clamp(2, 262_144) })),
+    );
+    let list = |list: &Option<String>| list.clone().filter(|list| !list.is_empty()).map(Value::List);
+    push("cpuset", "cpuset.cpus", list(cpu.cpus()));
+    push("cpuset", "cpuset.mems", list(cpu.mems()));
+}
+
+fn throttles(resources: &LinuxResources) -> impl Iterator<Item = (&'static str, String)> {
+    let block_io = resources.block_io().as_ref();
+    let lists = [
+        ("read_bps_device", block_io.and_then(|it| it.throttle_read_bps_device().as_ref())),
+        ("write_bps_device", block_io.and_then(|it| it.throttle_write_bps_device().as_ref())),
+        ("read_iops_device", block_io.and_then(|it| it.throttle_read_iops_device().as_ref())),
+        ("write_iops_device", block_io.and_then(|it| it.throttle_write_iops_device().as_ref())),
+    ];
+    lists.into_iter().flat_map(|(file, devices)| {
+        // Zero is no limit, and the kernel lists none.
+        let limited = devices.into_iter().flatten().filter(|device| device.rate() != 0);
+        limited.map(move |device| (file, format!("{}:{} {}", device.major(), device.minor(), device.rate())))
+    })
+}

@@ -1,0 +1,86 @@
+//! The unified hierarchy's files. Source: the kernel's Documentation/admin-guide/cgroup-v2.rst.
+
+use std::collections::BTreeSet;
+
+use oci_spec::runtime::LinuxResources;
+
+use super::super::apply::weight_of_shares;
+use super::{Limit, Value, has_swap, hugetlb};
+
+pub(super) fn limits(resources: &LinuxResources, limits: &mut Vec<Limit>) {
+    let given = |name: &str| resources.unified().as_ref().is_some_and(|unified| unified.contains_key(name));
+    let mut all = Vec::new();
+    memory(resources, &mut all);
+    cpu(resources, &mut all);
+    if let Some(pids) = resources.pids().map(|pids| pids.limit()).filter(|limit| *limit != 0) {
+        all.push(Limit::new("pids", "pids.max", Value::number(pids)));
+    }
+    for page in resources.hugepage_limits().iter().flatten() {
+        all.push(Limit::new("hugetlb", hugetlb(page.page_size(), "max"), Value::bytes(page.limit())));
+    }
+    // What `unified` says of a file is written last and counts.
+    limits.extend(all.into_iter().filter(|limit| !given(&limit.file)));
+    let mut unified: Vec<_> = resources.unified().iter().flatten().collect();
+    unified.sort();
+    for (file, text) in unified {
+        let without_swap = file == "memory.swap.max" && !has_swap();
+        limits
+            .extend(text.lines().map(|line| Limit::new("unified", file, value(file, line)).optional_if(without_swap)));
+    }
+}
+
+fn value(file: &str, text: &str) -> Value {
+    match text.trim().parse::<u64>() {
+        _ if text.trim() == "max" => Value::Number(None),
+        Ok(number) if file.starts_with("memory.") => Value::Bytes(Some(number)),
+        Ok(number) => Value::Number(Some(number)),
+        Err(_) if file.starts_with("cpuset.") && file != "cpuset.cpus.partition" => Value::List(text.into()),
+        // `cpu.max` with one word keeps the period.
+        Err(_) => Value::Line(text.into()),
+    }
+}
+
+fn memory(resources: &LinuxResources, limits: &mut Vec<Limit>) {
+    let Some(memory) = resources.memory() else { return };
+    let given = |value: Option<i64>| value.filter(|value| *value != 0);
+    let mut push = |file: &str, value: Option<i64>, optional| {
+        limits.extend(value.map(|value| Limit::new("memory", file, Value::bytes(value)).optional_if(optional)));
+    };
+    push("memory.max", given(memory.limit()), false);
+    let swap = match (given(memory.swap()), given(memory.limit())) {
+        (Some(-1), _) => Some(-1),
+        // v2 limits swap alone; the specification gives the sum.
+        (Some(sum), Some(limit)) if limit > 0 => Some(sum - limit),
+        _ => None,
+    };
+    push("memory.swap.max", swap, !has_swap());
+    push("memory.low", given(memory.reservation()), false);
+}
+
+fn cpu(resources: &LinuxResources, limits: &mut Vec<Limit>) {
+    let Some(cpu) = resources.cpu() else { return };
+    let (quota, period) = (cpu.quota().filter(|it| *it != 0), cpu.period().filter(|it| *it != 0));
+    let quota = quota.map(|quota| if quota < 0 { "max".to_owned() } else { quota.to_string() });
+    match (quota, period) {
+        (Some(quota), Some(period)) => {
+            limits.push(Limit::new("cpu", "cpu.max", Value::Words(format!("{quota} {period}"))))
+        }
+        // The kernel's default, which every runtime writes.
+        (Some(quota), None) => limits.push(Limit::new("cpu", "cpu.max", Value::Words(format!("{quota} 100000")))),
+        (None, _) => {}
+    }
+    if let Some(weights) = cpu.shares().and_then(weights) {
+        limits.push(Limit::new("cpu", "cpu.weight", Value::OneOf(weights)));
+    }
+    for (file, list) in [("cpuset.cpus", cpu.cpus()), ("cpuset.mems", cpu.mems())] {
+        let list = list.clone().filter(|list| !list.is_empty());
+        limits.extend(list.map(|list| Limit::new("cpuset", file, Value::List(list))));
+    }
+}
+
+/// By the curve of newer runtimes and by the line of older ones. Source: kubernetes/kubernetes#131216.
+fn weights(shares: u64) -> Option<BTreeSet<u64>> {
+    let curve = weight_of_shares(shares)?;
+    let line = 1 + (shares.clamp(2, 262_144) - 2) * 9_999 / 262_142;
+    Some(BTreeSet::from([curve, line]))
+}

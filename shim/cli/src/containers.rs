@@ -1,0 +1,97 @@
+//! The containers that palisade's shims hold, by their bundles.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use palisade::attest::{Finding, Verified, verify};
+use serde_json::{Value, json};
+
+use crate::arguments::Places;
+use crate::error::CliError;
+
+/// containerd's runtime v2 plugin; bundles are below it as `<namespace>/<id>`.
+const TASKS: &str = "io.containerd.runtime.v2.task";
+/// The shim's own directory in a bundle.
+const PRIVATE: &str = "palisade";
+
+/// A container that was looked at.
+pub(crate) struct Container {
+    pub(crate) namespace: String,
+    pub(crate) id: String,
+    pub(crate) verified: Verified,
+}
+
+/// Those whose ids begin like that, in the order of namespace and id. One that is removed meanwhile is left out.
+pub(crate) fn look(places: &Places, beginning: &str) -> Result<Vec<Container>, CliError> {
+    let tasks = places.state.join(TASKS);
+    let mut found = Vec::new();
+    for namespace in names(&tasks)? {
+        if places.namespace.as_ref().is_some_and(|only| *only != namespace) {
+            continue;
+        }
+        for id in names(&tasks.join(&namespace))?.into_iter().filter(|id| id.starts_with(beginning)) {
+            found.extend(one(&tasks, &namespace, &id)?);
+        }
+    }
+    Ok(found)
+}
+
+fn one(tasks: &Path, namespace: &str, id: &str) -> Result<Option<Container>, CliError> {
+    let bundle = tasks.join(namespace).join(id);
+    // Another shim's.
+    if !bundle.join(PRIVATE).join("grant.json").exists() {
+        return Ok(None);
+    }
+    match verify(&bundle) {
+        Ok(verified) => Ok(Some(Container { namespace: namespace.into(), id: id.into(), verified })),
+        Err(_) if !bundle.exists() => Ok(None),
+        Err(source) => Err(CliError::Container { id: id.into(), source }),
+    }
+}
+
+fn names(directory: &PathBuf) -> Result<Vec<String>, CliError> {
+    let failed = |source| CliError::Read { path: directory.clone(), source };
+    let listing = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        listing => listing.map_err(failed)?,
+    };
+    let mut names = Vec::new();
+    for entry in listing {
+        names.extend(entry.map_err(failed)?.file_name().into_string());
+    }
+    names.sort();
+    Ok(names)
+}
+
+impl Container {
+    /// In one word.
+    pub(crate) fn verdict(&self) -> &'static str {
+        match self.verified.finding {
+            Finding::Verified => "verified",
+            Finding::Drift(_) => "drift",
+            Finding::Ended => "ended",
+            Finding::Unknown => "unknown",
+        }
+    }
+
+    /// Whether there is anything to object to.
+    pub(crate) fn is_fine(&self) -> bool {
+        matches!(self.verified.finding, Finding::Verified | Finding::Ended)
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        let mismatches = match &self.verified.finding {
+            Finding::Drift(found) => json!(found),
+            Finding::Verified | Finding::Ended | Finding::Unknown => json!([]),
+        };
+        json!({
+            "container": self.id,
+            "namespace": self.namespace,
+            "identity": self.verified.grant.identity(),
+            "profile": self.verified.grant.profile(),
+            "verdict": self.verdict(),
+            "mismatches": mismatches,
+        })
+    }
+}

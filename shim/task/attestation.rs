@@ -1,0 +1,101 @@
+//! Looking at a container's processes: nothing is started that is not what was decided, and nothing that is not goes on.
+
+use std::sync::Arc;
+
+use super::container::Created;
+use super::error::TaskError;
+use super::reaper::LastStatus;
+use super::service::TaskService;
+use crate::attest::{ATTESTED, Attested, Expected, NotAttested, Seen, Stage, attest};
+use crate::bundle::{HardenedBundle, PrivateDir};
+use crate::gate::{Attestation, Pins};
+use crate::runtime::OciRuntime;
+use palisade_policy::Grant;
+
+/// A look at a process: of whom it is told, and when it is.
+pub(super) struct Look<'a> {
+    pub(super) service: &'a TaskService,
+    pub(super) id: &'a str,
+    /// Empty for init.
+    pub(super) exec_id: &'a str,
+    pub(super) grant: &'a Grant,
+    pub(super) stage: Stage,
+}
+
+impl Look<'_> {
+    /// Compares a process with what was decided; `None` when it ended before anybody could look. The comparison's failure is on
+    /// record when it comes back.
+    pub(super) async fn at(&self, pid: u32, expected: &Arc<Expected>) -> Result<Option<(Attested, Seen)>, TaskError> {
+        let Some(seen) = self.service.host().look(pid, Arc::clone(expected)).await? else { return Ok(None) };
+        match attest(expected, &seen, self.stage) {
+            Ok(attested) => Ok(Some((attested, seen))),
+            Err(found) => {
+                self.record(&found);
+                Err(found.into())
+            }
+        }
+    }
+
+    /// Looks at a process whose program has begun, and which may have ended already.
+    pub(super) async fn begun(&self, pid: u32, last: LastStatus, expected: &Arc<Expected>) -> Result<(), TaskError> {
+        let seen = match last {
+            Some(status) => Some(Seen::of_ended(status.as_deref().map_err(String::as_str))),
+            None => self.service.host().look(pid, Arc::clone(expected)).await?,
+        };
+        // Nobody keeps what became of a process of a machine in memory.
+        let Some(seen) = seen else { return Ok(()) };
+        attest(expected, &seen, self.stage).map(drop).map_err(|found| {
+            self.record(&found);
+            found.into()
+        })
+    }
+
+    /// The container is stopped in any case; a log that can't be written changes nothing about that.
+    fn record(&self, found: &NotAttested) {
+        found.mismatches().iter().for_each(|one| crate::warn!("{} {}: {one}", self.id, self.exec_id));
+        let about = Attestation {
+            namespace: self.service.namespace(),
+            id: self.id,
+            exec_id: self.exec_id,
+            grant: self.grant,
+            stage: self.stage,
+        };
+        if let Err(error) = self.service.gate().not_attested(&about, found) {
+            crate::warn!("record a failed attestation: {}", crate::log::chain(&error));
+        }
+    }
+}
+
+/// What the kernel must have for a container. Made before the runtime gets what was judged.
+pub(super) fn expected_of(hardened: &HardenedBundle, pins: &Pins) -> Result<Expected, TaskError> {
+    let failed = |source| TaskError::System { action: "look at what was judged", source };
+    let files = pins.identities(hardened.spec().root()).map_err(failed)?;
+    let host = crate::attest::Baseline::own().map_err(|error| TaskError::Attestation(error.into()))?;
+    Expected::of(hardened.spec(), &files, &host).map_err(|error| TaskError::Attestation(error.into()))
+}
+
+/// The stage of a container that waits for start.
+pub(super) fn created(runtime: &OciRuntime) -> Stage {
+    Stage::Created { embedded: runtime.is_embedded() }
+}
+
+/// Keeps what a container is held to, for whoever asks later.
+pub(super) fn keep(dir: &PrivateDir, expected: &Expected) -> Result<(), TaskError> {
+    Ok(dir.write_record(ATTESTED, expected)?)
+}
+
+impl Created {
+    /// What it is held to now.
+    pub(super) fn expected(&self) -> Arc<Expected> {
+        Arc::clone(&self.expected.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// New limits count from now on.
+    pub(super) fn hold_to(&self, resources: &[u8]) -> Result<(), TaskError> {
+        let expected = Expected::clone(&self.expected()).updated(resources);
+        let expected = expected.map_err(|error| TaskError::Attestation(error.into()))?;
+        keep(&self.dir, &expected)?;
+        *self.expected.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(expected);
+        Ok(())
+    }
+}
