@@ -108,6 +108,8 @@ async fn serve(flags: &Flags, listener: StdUnixListener) -> Result<(), DaemonErr
     let callers = Callers::default();
     let mut server = Server::new().add_listener(root_only(listener, callers.clone())).register_service(services);
     server.start().await.map_err(DaemonError::Serve)?;
+    // While containerd reads the address and connects.
+    held.gate().prepare();
     let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Loop)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Loop)?;
     tokio::select! {

@@ -115,6 +115,13 @@ impl Gate {
         Self { source }
     }
 
+    /// Reads the policy and what it names before anybody waits for a judgement. What is wrong with them a judgement says.
+    pub fn prepare(&self) {
+        if let Ok(policy) = self.source.load() {
+            policy.policy().prepare();
+        }
+    }
+
     /// Judges a container before it exists. The policy is handed back with what was admitted, so that the
     /// runtime is the one that this very policy names, and with the files that were judged.
     ///

@@ -99,7 +99,7 @@ impl TaskService {
         &self.socket
     }
 
-    pub(super) fn gate(&self) -> &Gate {
+    pub(crate) fn gate(&self) -> &Gate {
         &self.gate
     }
 

@@ -7,9 +7,50 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{LinuxNamespaceType, LinuxSeccomp};
 use serde::de::Error as _;
 use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::grant::Grant;
 use crate::rootfs::Place;
+
+/// A part of a document whose own parts are text as yet: most of a specification is a list of system calls, which nobody here looks at.
+type Section<'a> = BTreeMap<String, &'a RawValue>;
+
+/// A part of a section after a change; `None` where there is no such part.
+fn changed(
+    section: &Section<'_>,
+    name: &str,
+    change: impl FnOnce(&mut Value) -> Result<(), serde_json::Error>,
+) -> Result<Option<Box<RawValue>>, serde_json::Error> {
+    let Some(part) = section.get(name) else { return change(&mut Value::Null).map(|()| None) };
+    let mut value: Value = serde_json::from_str(part.get())?;
+    change(&mut value)?;
+    to_raw_value(&value).map(Some)
+}
+
+/// The text of a section with one part replaced.
+fn with<'a>(
+    mut section: Section<'a>,
+    name: &str,
+    part: Option<&'a RawValue>,
+) -> Result<Box<RawValue>, serde_json::Error> {
+    if let Some(part) = part {
+        section.insert(name.to_owned(), part);
+    }
+    to_raw_value(&section)
+}
+
+/// Gives the namespaces of a list that are joined other paths.
+fn join(listed: &mut Value, paths: &[(LinuxNamespaceType, PathBuf)]) -> Result<(), serde_json::Error> {
+    let joined = listed.as_array_mut().into_iter().flatten().filter(|namespace| namespace.get("path").is_some());
+    for namespace in joined {
+        for (kind, path) in paths {
+            if namespace.get("type") == Some(&serde_json::to_value(kind)?) {
+                namespace["path"] = serde_json::to_value(path)?;
+            }
+        }
+    }
+    Ok(())
+}
 
 /// An admitted specification.
 #[derive(Debug)]
@@ -43,21 +84,24 @@ impl HardenedSpec {
         sources: &[(usize, PathBuf)],
         namespaces: &[(LinuxNamespaceType, PathBuf)],
     ) -> Result<Vec<u8>, serde_json::Error> {
-        let mut document: Value = serde_json::from_slice(&self.bytes)?;
-        for (mount, path) in sources {
-            let place = document.pointer_mut(&format!("/mounts/{mount}/source"));
-            let place = place.ok_or_else(|| serde_json::Error::custom(format!("no source of mount {mount}")))?;
-            *place = serde_json::to_value(path)?;
+        if sources.is_empty() && namespaces.is_empty() {
+            return Ok(self.bytes.clone());
         }
-        let joined = document.pointer_mut("/linux/namespaces").and_then(Value::as_array_mut).into_iter().flatten();
-        for namespace in joined.filter(|namespace| namespace.get("path").is_some()) {
-            for (kind, path) in namespaces {
-                if namespace.get("type") == Some(&serde_json::to_value(kind)?) {
-                    namespace["path"] = serde_json::to_value(path)?;
-                }
+        let mut document: Section<'_> = serde_json::from_slice(&self.bytes)?;
+        let mounts = changed(&document, "mounts", |mounts| {
+            for (mount, path) in sources {
+                let place = mounts.pointer_mut(&format!("/{mount}/source"));
+                let place = place.ok_or_else(|| serde_json::Error::custom(format!("no source of mount {mount}")))?;
+                *place = serde_json::to_value(path)?;
             }
-        }
-        serde_json::to_vec(&document)
+            Ok(())
+        })?;
+        let linux: Section<'_> =
+            document.get("linux").map_or(Ok(Section::new()), |linux| serde_json::from_str(linux.get()))?;
+        let joined = changed(&linux, "namespaces", |listed| join(listed, namespaces))?;
+        let linux = with(linux, "namespaces", joined.as_deref())?;
+        document.insert("linux".to_owned(), &linux);
+        with(document, "mounts", mounts.as_deref()).map(|document| document.get().as_bytes().to_vec())
     }
 
     /// The system call profile of the document, if it has one.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use oci_spec::runtime::Capabilities;
 use palisade_seccomp::{Library, Mitigation};
 
 use crate::exemption::Exemption;
@@ -204,6 +205,12 @@ impl Policy {
     #[must_use]
     pub fn watched_host_paths(&self) -> Vec<PathBuf> {
         self.node.watched()
+    }
+
+    /// Does now what the first judgement would do first: reads the system call profile that is in force by default. What is wrong with it
+    /// is that judgement's to say.
+    pub fn prepare(&self) {
+        drop(self.selected().settings.seccomp.resolve(&Capabilities::new(), &[]));
     }
 
     pub(crate) fn selected(&self) -> &Profile {

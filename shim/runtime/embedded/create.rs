@@ -30,9 +30,10 @@ const TAKE_BACK_LIMIT: Duration = Duration::from_secs(5);
 /// Creates a container. On failure nothing of it is left: no state, no cgroup, no process.
 pub(super) fn create(root: &Path, request: CreateRequest, hook_limit: Duration) -> Result<(), RuntimeFailure> {
     let bundle = request.bundle.canonicalize().map_err(RuntimeFailure::file("open the bundle", &request.bundle))?;
-    let spec = EnforceableSpec::read(&bundle)?;
+    let (spec, seccomp) = EnforceableSpec::read(&bundle)?;
     let credentials = Credentials::of(spec.process())?;
-    let filter = Filter::compile(spec.linux().seccomp().as_ref())?;
+    let filter = Filter::compile(seccomp.as_ref())?;
+    drop(seccomp);
     let hierarchy = Hierarchy::of_machine()?;
     let cgroup = hierarchy.cgroup(spec.linux().cgroups_path().as_deref(), request.id.as_str())?;
     cgroup.refuse_if_in_use()?;

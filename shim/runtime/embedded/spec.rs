@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use oci_spec::runtime::{
-    Hook, Hooks, Linux, LinuxDeviceCgroup, LinuxNamespace, LinuxNamespaceType, Process, Root, Spec,
+    Hook, Hooks, Linux, LinuxDeviceCgroup, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Process, Root, Spec,
 };
 use thiserror::Error;
 
@@ -71,6 +71,9 @@ fn refused(field: impl Into<String>, reason: &'static str) -> SpecError {
 }
 
 /// A spec whose every part is there and can be enforced.
+///
+/// The filter stands apart: it has hundreds of names, which every copy of the rest would copy, and every process that is
+/// forked would carry.
 #[derive(Debug, Clone)]
 pub(super) struct EnforceableSpec {
     spec: Spec,
@@ -80,13 +83,15 @@ pub(super) struct EnforceableSpec {
 }
 
 impl EnforceableSpec {
-    /// Reads `<bundle>/config.json`.
-    pub(super) fn read(bundle: &Path) -> Result<Self, SpecError> {
+    /// Reads `<bundle>/config.json`: the filter's profile, and all else.
+    pub(super) fn read(bundle: &Path) -> Result<(Self, Option<LinuxSeccomp>), SpecError> {
         let spec: Spec = read_json(&bundle.join("config.json"), "spec")?;
         Self::new(spec, bundle)
     }
 
-    fn new(spec: Spec, bundle: &Path) -> Result<Self, SpecError> {
+    fn new(mut spec: Spec, bundle: &Path) -> Result<(Self, Option<LinuxSeccomp>), SpecError> {
+        let seccomp = spec.linux_mut().as_mut().and_then(|linux| linux.seccomp_mut().take());
+        seccomp.as_ref().map_or(Ok(()), seccomp_listener)?;
         let process = spec.process().clone().ok_or(SpecError::Missing { field: "process" })?;
         let linux = spec.linux().clone().ok_or(SpecError::Missing { field: "linux" })?;
         let root = spec.root().as_ref().ok_or(SpecError::Missing { field: "root" })?;
@@ -94,7 +99,7 @@ impl EnforceableSpec {
         let rootfs = path.canonicalize().map_err(|source| SpecError::Rootfs { path, source })?;
         check_process(&process)?;
         RULES.iter().try_for_each(|rule| rule(&spec, &linux))?;
-        Ok(Self { spec, process, linux, rootfs })
+        Ok((Self { spec, process, linux, rootfs }, seccomp))
     }
 
     pub(super) fn spec(&self) -> &Spec {
@@ -113,7 +118,7 @@ impl EnforceableSpec {
         &self.rootfs
     }
 
-    /// What libcontainer gets at create. The filter is left out: this runtime's own code loads it. A hook without a
+    /// What libcontainer gets at create, without a filter: this runtime's own code loads it. A hook without a
     /// time limit gets `hook_limit`, since libcontainer would wait for it without an end.
     pub(super) fn for_init(
         &self,
@@ -128,7 +133,6 @@ impl EnforceableSpec {
         let rootfs_propagation =
             linux.rootfs_propagation().as_deref().map(|wanted| propagation::of_rootfs(wanted).into());
         linux
-            .set_seccomp(None)
             .set_cgroups_path(Some(cgroup.to_owned()))
             .set_resources(Some(resources))
             .set_rootfs_propagation(rootfs_propagation);
@@ -224,17 +228,8 @@ pub(super) fn check_process(process: &Process) -> Result<(), SpecError> {
 type Rule = fn(&Spec, &Linux) -> Result<(), SpecError>;
 
 /// What libcontainer would ignore or do wrong.
-const RULES: &[Rule] = &[
-    version,
-    mount_namespace,
-    mount_label,
-    idmapped_mounts,
-    personality,
-    seccomp_listener,
-    intel_rdt,
-    rdma,
-    namespaces_once,
-];
+const RULES: &[Rule] =
+    &[version, mount_namespace, mount_label, idmapped_mounts, personality, intel_rdt, rdma, namespaces_once];
 
 fn version(spec: &Spec, _: &Linux) -> Result<(), SpecError> {
     if spec.version().starts_with("1.") { Ok(()) } else { Err(refused("ociVersion", "1.x is allowed")) }
@@ -293,8 +288,7 @@ fn personality(_: &Spec, linux: &Linux) -> Result<(), SpecError> {
     }
 }
 
-fn seccomp_listener(_: &Spec, linux: &Linux) -> Result<(), SpecError> {
-    let Some(seccomp) = linux.seccomp() else { return Ok(()) };
+fn seccomp_listener(seccomp: &LinuxSeccomp) -> Result<(), SpecError> {
     if seccomp.listener_path().is_some() || seccomp.listener_metadata().is_some() {
         return Err(refused(
             "linux.seccomp.listenerPath",

@@ -72,7 +72,7 @@ pub(crate) enum Flag {
 impl<'a> Filter<'a> {
     /// Reads an OCI profile.
     pub(crate) fn read(profile: &'a LinuxSeccomp) -> Result<Self, RefusedProfile> {
-        let default = Verdict::read(profile.default_action(), profile.default_errno_ret(), "/defaultAction")?;
+        let default = Verdict::read(profile.default_action(), profile.default_errno_ret(), &"/defaultAction")?;
         read::refuse_listener(profile)?;
         let filter = Self::new(default, read::rules(profile)?);
         Ok(Self { flags: read::flags(profile), architectures: read::architectures(profile), ..filter })

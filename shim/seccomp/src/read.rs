@@ -1,6 +1,7 @@
 //! From the OCI profile to regions, refusing what is not understood.
 
 use std::collections::BTreeSet;
+use std::fmt::{self, Display, Formatter};
 
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompArg, LinuxSeccompFilterFlag, LinuxSeccompOperator};
 
@@ -75,6 +76,18 @@ pub(crate) fn flags(profile: &LinuxSeccomp) -> Option<BTreeSet<Flag>> {
     profile.flags().as_ref().map(|named| named.iter().filter_map(read).collect())
 }
 
+/// JSON pointer of an entry, or of a key of it, written only where it is told.
+struct Place {
+    at: usize,
+    key: &'static str,
+}
+
+impl Display for Place {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        write!(formatter, "/syscalls/{}{}", self.at, self.key)
+    }
+}
+
 pub(crate) fn rules(profile: &LinuxSeccomp) -> Result<Rules<'_>, RefusedProfile> {
     let entries = profile.syscalls().as_deref().unwrap_or_default();
     let names = entries.iter().map(|entry| entry.names().len()).sum();
@@ -85,19 +98,23 @@ pub(crate) fn rules(profile: &LinuxSeccomp) -> Result<Rules<'_>, RefusedProfile>
     }
     let mut rules = Rules::default();
     for (at, entry) in entries.iter().enumerate() {
-        let place = format!("/syscalls/{at}");
+        let place = |key| Place { at, key };
         if entry.names().is_empty() {
-            return Err(RefusedProfile::NoNames { place: format!("{place}/names") });
+            return Err(RefusedProfile::NoNames { place: place("/names").to_string() });
         }
-        let verdict = Verdict::read(entry.action(), entry.errno_ret(), &format!("{place}/action"))?;
-        let regions = regions(entry.args().as_deref().unwrap_or_default(), verdict, &place)?;
+        let verdict = Verdict::read(entry.action(), entry.errno_ret(), &place("/action"))?;
+        let regions = regions(entry.args().as_deref().unwrap_or_default(), verdict, &place(""))?;
         rules.add(verdict, regions, entry.names().iter().map(String::as_str));
     }
     Ok(rules)
 }
 
 /// The union of regions in which an entry with these conditions decides.
-pub(crate) fn regions(args: &[LinuxSeccompArg], verdict: Verdict, place: &str) -> Result<Vec<Region>, RefusedProfile> {
+pub(crate) fn regions(
+    args: &[LinuxSeccompArg],
+    verdict: Verdict,
+    place: &dyn Display,
+) -> Result<Vec<Region>, RefusedProfile> {
     let mut conditions = Vec::with_capacity(args.len());
     for (at, arg) in args.iter().enumerate() {
         let index = arg.index();

@@ -1,5 +1,7 @@
 //! What a filter answers to one call, in the kernel's order of strictness.
 
+use std::fmt::Display;
+
 use oci_spec::runtime::LinuxSeccompAction;
 
 use crate::refused::RefusedProfile;
@@ -52,7 +54,11 @@ impl Verdict {
     }
 
     /// Reads an OCI action and its `errnoRet`; `place` is the JSON pointer of the action.
-    pub(crate) fn read(action: LinuxSeccompAction, errno: Option<u32>, place: &str) -> Result<Self, RefusedProfile> {
+    pub(crate) fn read(
+        action: LinuxSeccompAction,
+        errno: Option<u32>,
+        place: &dyn Display,
+    ) -> Result<Self, RefusedProfile> {
         let verdict = match action {
             LinuxSeccompAction::ScmpActAllow => Self::Allow,
             LinuxSeccompAction::ScmpActLog => Self::Log,
@@ -61,11 +67,11 @@ impl Verdict {
             LinuxSeccompAction::ScmpActKill | LinuxSeccompAction::ScmpActKillThread => Self::KillThread,
             LinuxSeccompAction::ScmpActKillProcess => Self::KillProcess,
             LinuxSeccompAction::ScmpActNotify | LinuxSeccompAction::ScmpActTrace => {
-                return Err(RefusedProfile::Action { place: place.to_owned(), action });
+                return Err(RefusedProfile::Action { place: place.to_string(), action });
             }
         };
         match errno {
-            Some(_) => Err(RefusedProfile::ErrnoWithoutErrnoAction { place: place.to_owned(), action }),
+            Some(_) => Err(RefusedProfile::ErrnoWithoutErrnoAction { place: place.to_string(), action }),
             None => Ok(verdict),
         }
     }
@@ -83,12 +89,12 @@ impl Verdict {
     }
 }
 
-fn read_errno(errno: Option<u32>, place: &str) -> Result<Verdict, RefusedProfile> {
+fn read_errno(errno: Option<u32>, place: &dyn Display) -> Result<Verdict, RefusedProfile> {
     match errno {
         None => Ok(Verdict::Errno(EPERM)),
         Some(errno) => match u16::try_from(errno) {
             Ok(small) if errno <= MAX_ERRNO => Ok(Verdict::Errno(small)),
-            _ => Err(RefusedProfile::ErrnoTooLarge { place: place.to_owned(), errno }),
+            _ => Err(RefusedProfile::ErrnoTooLarge { place: place.to_string(), errno }),
         },
     }
 }

@@ -6,6 +6,8 @@ mod controls;
 #[cfg(test)]
 mod docs;
 #[cfg(test)]
+mod effective;
+#[cfg(test)]
 mod exec;
 #[cfg(test)]
 mod exempt;

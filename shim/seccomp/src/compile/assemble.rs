@@ -4,7 +4,7 @@
 //! jumps over 255 instructions at most; what is farther away is reached by a jump in between, or, if it only returns, repeated.
 //! Equal instructions with equal successors are one, so equal decisions about different calls share their code.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use super::instruction::{AND, Instruction, JUMP, LOAD, RETURN};
 
@@ -12,7 +12,7 @@ use super::instruction::{AND, Instruction, JUMP, LOAD, RETURN};
 pub(super) const MAX_INSTRUCTIONS: usize = 4096;
 
 /// Where an instruction stands, counted from the end of the program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Position(usize);
 
 /// Operation, operand and both successors.
@@ -23,8 +23,8 @@ type Step = (u16, u32, Position, Position);
 pub(super) struct Assembler {
     /// The last instruction of the program comes first.
     reversed: Vec<Instruction>,
-    known: BTreeMap<Step, Position>,
-    returns: BTreeMap<u32, Position>,
+    known: HashMap<Step, Position>,
+    returns: HashMap<u32, Position>,
 }
 
 impl Assembler {

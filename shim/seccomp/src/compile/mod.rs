@@ -95,7 +95,7 @@ pub fn compile(profile: &LinuxSeccomp) -> Result<CompiledFilter, CompileError> {
 ///
 /// As [`compile`].
 pub fn compile_for(profile: &LinuxSeccomp, native: &Target, others: &[Target]) -> Result<CompiledFilter, CompileError> {
-    let default = Verdict::read(profile.default_action(), profile.default_errno_ret(), "/defaultAction");
+    let default = Verdict::read(profile.default_action(), profile.default_errno_ret(), &"/defaultAction");
     let default = default.map_err(CompileError::Refused)?;
     read::refuse_listener(profile).map_err(CompileError::Refused)?;
     let rules = read::rules(profile).map_err(CompileError::Refused)?;
@@ -171,7 +171,7 @@ fn tables(
         for (target, number) in judged.iter().filter_map(|target| Some((target, target.number(name)?))) {
             let then = *then.get_or_insert_with(|| decision(program, entries.clone(), default));
             let table = tables.iter_mut().find(|table| table.audit == target.audit());
-            table.into_iter().for_each(|table| table.decided.extend([(number, then)]));
+            table.into_iter().for_each(|table| table.decided.push((number, then)));
         }
         // Misspelt or of another machine: it may be left out only where that stops more.
         let stops = || entries.clone().any(|(verdict, _)| verdict > default);

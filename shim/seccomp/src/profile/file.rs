@@ -74,7 +74,7 @@ impl Reader<'_> {
         read::refuse_listener(&head).map_err(refuse)?;
         let flags = read::flags(&head);
         let default =
-            written.default_action.map(|action| Verdict::read(action, written.default_errno_ret, "/defaultAction"));
+            written.default_action.map(|action| Verdict::read(action, written.default_errno_ret, &"/defaultAction"));
         let default = default.transpose().map_err(refuse)?;
         if default.is_none() && written.default_errno_ret.is_some() {
             return Err(wrong(name, "", "a defaultErrnoRet needs a defaultAction"));
