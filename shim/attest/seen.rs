@@ -52,6 +52,9 @@ pub struct Summary {
     pub filters: u32,
 }
 
+/// What crun's init is called until its execve.
+const CRUN: &str = "crun";
+
 /// What a process is and has.
 #[derive(Debug, Clone)]
 pub struct Seen {
@@ -104,10 +107,23 @@ impl Seen {
         expected.own_program.is_some() && expected.own_program == self.program.as_ref().ok().copied()
     }
 
-    /// Whether it is still the embedded runtime, which has not become the container's program.
+    /// Whether it is a runtime's process still, of one that loads the filter after the start signal: the embedded one by its binary, or
+    /// crun by its name. A name proves nothing, so whoever goes by this looks again once the program has begun.
+    #[must_use]
+    pub fn is_to_be_filtered(&self, expected: &Expected) -> bool {
+        self.runs_own_program(expected) || self.status.as_ref().is_ok_and(|status| status.name == CRUN)
+    }
+
+    /// Whether it runs another program than a process that was looked at before, or has ended.
+    #[must_use]
+    pub fn has_gone_on_from(&self, before: &Self) -> bool {
+        self.has_ended() || self.program.is_ok() && self.program != before.program
+    }
+
+    /// Whether it is still a runtime's process, which has not become the container's program.
     #[must_use]
     pub fn waits_for_start(&self, expected: &Expected) -> bool {
-        self.runs_own_program(expected)
+        self.is_to_be_filtered(expected)
     }
 
     /// Holds the container to the namespaces that it has.
@@ -129,6 +145,7 @@ impl Seen {
         Self {
             program: Ok(FileId(0, 0)),
             status: Ok(Status {
+                name: "init".into(),
                 uids: [process.uid; 4],
                 gids: [process.gid; 4],
                 groups: process.groups.clone(),

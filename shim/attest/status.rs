@@ -14,6 +14,8 @@ pub(super) const SETS: [(&str, &str); 5] = [
 /// What is read of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Status {
+    /// The command's, of which the process can make anything.
+    pub(super) name: String,
     /// Real, effective, saved, filesystem: host ids.
     pub(super) uids: [u32; 4],
     pub(super) gids: [u32; 4],
@@ -40,6 +42,7 @@ impl Status {
             *set = u64::from_str_radix(fields.field(name)?, 16).map_err(|_| fields.malformed(name))?;
         }
         Ok(Self {
+            name: fields.field("Name")?.to_owned(),
             uids: fields.four("Uid")?,
             gids: fields.four("Gid")?,
             groups,
@@ -98,6 +101,7 @@ mod tests {
         assert_eq!((status.uids, status.gids, status.groups), ([1000; 4], [1000; 4], vec![1000, 2000]));
         assert_eq!(status.capabilities, [0, 0x400, 0x400, 0x420, 0]);
         assert_eq!((status.no_new_privs, status.seccomp, status.filters, status.ended), (true, 2, 1, false));
+        assert_eq!(status.name, "runc:[2:INIT]");
     }
 
     #[test]

@@ -114,6 +114,10 @@ fn what_is_exactly_as_decided_passes_at_every_stage() {
     assert_eq!(told(&expected, &late, Stage::Created { embedded: true }), [""; 0]);
     assert_eq!(told(&expected, &late, CREATED), ["seccomp"]);
     assert_eq!(told(&expected, &late, Stage::Begun), ["seccomp"]);
+    let mut of_crun = late;
+    status(&mut of_crun).name = "crun".into();
+    assert_eq!(told(&expected, &of_crun, CREATED), [""; 0], "crun loads it after the start signal");
+    assert_eq!(told(&expected, &of_crun, Stage::Begun), ["seccomp"], "and no later");
 }
 
 #[test]
@@ -144,7 +148,7 @@ fn of_a_process_that_has_ended_its_credentials_count() {
     let expected = expected();
     let ended = |uid: &str| {
         format!(
-            "State:\tZ (zombie)\nUid:\t{uid}\nGid:\t1000\t1000\t1000\t1000\nGroups:\t1000 2000\nCapInh:\t0\nCapPrm:\t0\nCapEff:\t0\nCapBnd:\t0\nCapAmb:\t0\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n"
+            "Name:\tx\nState:\tZ (zombie)\nUid:\t{uid}\nGid:\t1000\t1000\t1000\t1000\nGroups:\t1000 2000\nCapInh:\t0\nCapPrm:\t0\nCapEff:\t0\nCapBnd:\t0\nCapAmb:\t0\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n"
         )
     };
     let seen = |text: &str| Seen::of_ended(Ok(text));

@@ -26,7 +26,7 @@ use super::reaper::{Reaper, Remembered};
 use super::signal::SignalNumber;
 use super::state::TaskState;
 use super::{create, exec};
-use crate::attest::{Attested, Stage};
+use crate::attest::{Attested, Expected, Seen, Stage};
 use crate::bootstrap::is_identifier;
 use crate::cgroup::CgroupError;
 use crate::gate::{Gate, PodFacts, UpdateTask};
@@ -37,6 +37,8 @@ use palisade_policy::{ContainerKind, Identity};
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long Delete waits for an init process that was never started to die.
 const KILL_WAIT: Duration = Duration::from_secs(10);
+/// Between looks for an execve, in milliseconds: 8 seconds together.
+const EXECVE_PAUSES: [u64; 12] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 500, 2000, 5000];
 /// Type under which clients decode the exec id in `Pids`.
 const PROCESS_DETAILS_TYPE: &str = "containerd.runc.v1.ProcessDetails";
 
@@ -189,12 +191,12 @@ impl TaskService {
         let (init, created) = (container.init(), container.created());
         let order = init.in_order().await;
         init.state().may_start()?;
-        let (attested, is_unfiltered) = self.attest_unstarted(container).await?;
+        let (attested, waiting) = self.attest_unstarted(container).await?;
         let remembered = self.reaper.remember(init.pid());
         self.host.run(created.runtime.start(&created.dir, &created.id, &attested)).await?;
         init.set_state(TaskState::Running);
-        if is_unfiltered {
-            self.attest_started(container, &remembered).await?;
+        if let Some(waiting) = waiting {
+            self.attest_started(container, &waiting, &remembered).await?;
         }
         let pid = init.pid();
         self.events.send(&TaskStart { container_id: created.id.clone(), pid, ..TaskStart::default() });
@@ -204,8 +206,8 @@ impl TaskService {
 
     /// Looks again at what was created: it may have waited for long.
     ///
-    /// Also says whether its program gets its filter only now, and is to be looked at once more.
-    async fn attest_unstarted(&self, container: &Container) -> Result<(Attested, bool), TaskError> {
+    /// Of one whose program gets its filter only now also what was seen: it is to be looked at once more.
+    async fn attest_unstarted(&self, container: &Container) -> Result<(Attested, Option<Seen>), TaskError> {
         let (init, created) = (container.init(), container.created());
         let expected = created.expected();
         let look = Look {
@@ -217,8 +219,8 @@ impl TaskService {
         };
         match look.at(init.pid(), &expected).await {
             Ok(Some((attested, seen))) if !seen.has_ended() => {
-                let is_late = created.runtime.is_embedded() || seen.runs_own_program(&expected);
-                Ok((attested, is_late))
+                let is_late = created.runtime.is_embedded() || seen.is_to_be_filtered(&expected);
+                Ok((attested, is_late.then_some(seen)))
             }
             Ok(_) => Err(TaskError::Finished),
             Err(error) => {
@@ -229,8 +231,17 @@ impl TaskService {
     }
 
     /// Looks at a program that has just begun. The whole container is killed if it is not what was decided.
-    async fn attest_started(&self, container: &Container, remembered: &Remembered) -> Result<(), TaskError> {
+    async fn attest_started(
+        &self,
+        container: &Container,
+        waiting: &Seen,
+        remembered: &Remembered,
+    ) -> Result<(), TaskError> {
         let (init, created) = (container.init(), container.created());
+        // The embedded runtime's start ends with the execve.
+        if !created.runtime.is_embedded() {
+            self.gone_on(init.pid(), waiting, &created.expected()).await?;
+        }
         let look = Look { service: self, id: &created.id, exec_id: "", grant: &created.grant, stage: Stage::Begun };
         let looked = look.begun(init.pid(), remembered.last_status(), &created.expected()).await;
         if looked.is_err() {
@@ -238,6 +249,19 @@ impl TaskService {
             created.cgroup.kill_all().await?;
         }
         looked
+    }
+
+    /// Waits for an execve that nobody tells of. Past the longest wait the process is looked at as it is.
+    async fn gone_on(&self, pid: u32, waiting: &Seen, expected: &Arc<Expected>) -> Result<(), TaskError> {
+        for pause in EXECVE_PAUSES {
+            match self.host.look(pid, Arc::clone(expected)).await? {
+                Some(seen) if !seen.has_gone_on_from(waiting) => {
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                }
+                _ => return Ok(()),
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn delete_process(&self, request: &DeleteRequest) -> Result<DeleteResponse, TaskError> {

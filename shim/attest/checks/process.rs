@@ -114,11 +114,11 @@ pub(super) fn no_new_privs(case: &Case<'_>) -> Outcome {
     hold(seen || !decided, || "on".into(), || "off".into())
 }
 
-/// Whether the filter is loaded only after the start signal: the embedded runtime's way, also when the admin's file names it as a
-/// program. Init is that very binary then, which looks at itself before its execve.
+/// Whether the filter is loaded only after the start signal: crun's way, and that of the embedded runtime, also when the admin's file
+/// names it as a program. Such a process is looked at again right after its execve.
 fn comes_last(case: &Case<'_>) -> bool {
     let Stage::Created { embedded } = case.stage else { return false };
-    case.expected.process.no_new_privs && (embedded || case.seen.runs_own_program(case.expected))
+    case.expected.process.no_new_privs && (embedded || case.seen.is_to_be_filtered(case.expected))
 }
 
 /// Whose filter it is can't be seen, so it is counted.
