@@ -54,7 +54,7 @@ fn cgroups(world: &'static World) -> Vec<Phase> {
             name: "profiles, rule by rule, with crun",
             policy: PolicyFile::of(""),
             alone: true,
-            trials: per_rule::trials(world, &[("crun", Some(crun))]),
+            trials: once(world, |world| per_rule::trials(world, &[("crun", Some(&world.containerd.assets().crun))])),
         },
     ]
 }
@@ -79,7 +79,10 @@ fn all(world: &'static World) -> Vec<Phase> {
             ..phase(
                 "profiles, rule by rule",
                 "",
-                per_rule::trials(world, &[("embedded runtime", None), ("runc", Some(&world.containerd.assets().runc))]),
+                once(world, |world| {
+                    let runc = &world.containerd.assets().runc;
+                    per_rule::trials(world, &[("embedded runtime", None), ("runc", Some(runc))])
+                }),
             )
         },
         Phase { alone: true, ..phase("learning", &learning::policy(world), learning::trials(world)) },
@@ -148,7 +151,7 @@ fn everything(world: &'static World) -> Vec<Trial> {
     parts.into_iter().flat_map(|part| part(world)).collect()
 }
 
-/// What goes through both handlers by itself is not run again for the other form.
+/// What goes through both handlers by itself, or has nothing to do with them, is not run again for the other form.
 fn once(world: &'static World, trials: fn(&'static World) -> Vec<Trial>) -> Vec<Trial> {
     if world.containerd.assets().form == Form::Type { trials(world) } else { Vec::new() }
 }
