@@ -78,6 +78,10 @@ pub(crate) enum Oddity {
     PidsAreReused,
     /// The runtime's call panics.
     CallsPanic,
+    /// Processes have a capability in their bounding set that was not decided.
+    TooMuch,
+    /// They are once their program has begun.
+    TooMuchOnceBegun,
 }
 
 #[derive(Debug, Default)]
@@ -418,7 +422,15 @@ impl Host for StandIn {
         let world = self.world();
         let gone = world.processes.get(&pid).is_none_or(|proc| matches!(proc.life, Life::Reaped(_)));
         let waits = world.processes.get(&pid).is_some_and(|proc| proc.exec.is_empty() && !world.started.contains(&pid));
-        Ok((!gone).then(|| Seen::exactly(&expected, waits && expected.no_new_privs())))
+        let lies = world.is_odd(Oddity::TooMuch) || !waits && world.is_odd(Oddity::TooMuchOnceBegun);
+        let other = expected
+            .of_exec(
+                br#"{"user":{"uid":0,"gid":0},"capabilities":{"bounding":["CAP_CHOWN"]},"cwd":"/","args":["x"]}"#,
+                pid,
+            )
+            .unwrap();
+        let shown = if lies { &other } else { &*expected };
+        Ok((!gone).then(|| Seen::exactly(shown, waits && expected.no_new_privs())))
     }
 
     async fn remove_cgroup_at(&self, cgroups_path: &str) -> Result<(), TaskError> {

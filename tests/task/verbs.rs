@@ -297,6 +297,80 @@ fn a_create_that_fails_late_and_cannot_be_deleted_is_removed_by_its_cgroup() {
     });
 }
 
+/// Whether the newest record of the log is of an attestation that failed by this check at this stage.
+fn is_recorded(pod: &Pod, stage: &str) -> bool {
+    let log = fs::read_to_string(pod.scratch.path().join("audit.jsonl")).unwrap();
+    let last: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+    (last["event"].as_str(), last["stage"].as_str(), last["mismatches"][0]["check"].as_str())
+        == (Some("attestation"), Some(stage), Some("capabilities.bounding"))
+}
+
+#[test]
+fn a_container_that_is_not_what_was_decided_is_not_created() {
+    block_on(async {
+        let pod = Pod::new();
+        let client = Served::new(&pod).await.client(V3).await;
+        pod.host.be_odd(Oddity::TooMuch);
+        let refused = client.call::<CreateTaskResponse>("Create", &pod.create_request("c")).await.unwrap_err();
+        assert_eq!(refused, Code::PERMISSION_DENIED);
+        assert!(is_recorded(&pod, "created"));
+        assert_eq!(pod.host.calls(), ["create c", "delete c"]);
+        assert_eq!(pod.leftovers("c"), [""; 0]);
+        pod.host.be_usual();
+        create(&pod, &client, "c").await;
+    });
+}
+
+#[test]
+fn a_container_that_is_not_any_more_what_was_decided_is_killed_instead_of_started() {
+    block_on(async {
+        let pod = Pod::new();
+        let client = Served::new(&pod).await.client(V3).await;
+        let pid = create(&pod, &client, "c").await;
+        pod.host.be_odd(Oddity::TooMuch);
+        let refused = client.call::<StartResponse>("Start", &request!(StartRequest, "c", "")).await.unwrap_err();
+        assert_eq!(refused, Code::PERMISSION_DENIED);
+        assert!(is_recorded(&pod, "created"));
+        assert_eq!(pod.host.calls(), ["create c"], "it was never started");
+        assert_eq!(pod.host.processes().get(&pid).unwrap().signals, [9]);
+        wait(&client, "c", "").await;
+        delete(&client, "c", "").await.unwrap();
+    });
+}
+
+#[test]
+fn a_program_that_has_begun_with_more_than_was_decided_is_killed() {
+    block_on(async {
+        let pod = Pod::new();
+        let client = Served::new(&pod).await.client(V3).await;
+        let pid = create(&pod, &client, "c").await;
+        pod.host.be_odd(Oddity::TooMuchOnceBegun);
+        let refused = client.call::<StartResponse>("Start", &request!(StartRequest, "c", "")).await.unwrap_err();
+        assert_eq!(refused, Code::PERMISSION_DENIED);
+        assert!(is_recorded(&pod, "begun"));
+        assert_eq!(pod.host.processes().get(&pid).unwrap().signals, [9]);
+        wait(&client, "c", "").await;
+        delete(&client, "c", "").await.unwrap();
+    });
+}
+
+#[test]
+fn an_exec_that_is_not_what_was_decided_is_killed_and_its_container_goes_on() {
+    block_on(async {
+        let pod = Pod::new();
+        let client = Served::new(&pod).await.client(V3).await;
+        let pid = create(&pod, &client, "c").await;
+        start(&client, "c", "").await;
+        pod.host.be_odd(Oddity::TooMuchOnceBegun);
+        client.call::<Empty>("Exec", &exec_request("c", "e")).await.unwrap();
+        let refused = client.call::<StartResponse>("Start", &request!(StartRequest, "c", "e")).await.unwrap_err();
+        assert_eq!(refused, Code::PERMISSION_DENIED);
+        assert!(is_recorded(&pod, "begun"));
+        assert_eq!(pod.host.processes().get(&pod.host.pid("c", "e")).unwrap().signals, [9]);
+        assert_eq!(pod.host.processes().get(&pid).unwrap().life, Life::Alive);
+    });
+}
+
 /// Every field that containerd's own shim sets.
 #[test]
 fn events_are_complete() {
