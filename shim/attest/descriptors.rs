@@ -25,14 +25,18 @@ impl Descriptor {
     }
 }
 
+/// Most that are read. A runtime leaves a few open, and a program opens few while it begins; each takes time and memory of the shim's.
+const MOST: usize = 4096;
+
 /// Reads them. One that is closed while they are read is left out.
 pub(super) fn of(process: &ProcDir) -> Result<Vec<Descriptor>, Unreadable> {
     let numbers = process.names("fd")?.into_iter().filter_map(|name| name.parse().ok());
     let mut open = Vec::new();
     for number in numbers.filter(|number| *number >= FIRST) {
         match one(process, number) {
+            Ok(_) if open.len() == MOST => return Err(process.unreadable("fd")("there are too many")),
             Ok(descriptor) => open.push(descriptor),
-            Err(_) if process.link(&format!("fd/{number}")).is_err() && process.names("fd").is_ok() => {}
+            Err(error) if error.is_gone() => {}
             Err(error) => return Err(error),
         }
     }
@@ -63,5 +67,11 @@ mod tests {
         assert!(seen().closed_at_execve && seen().has_a_path() && seen().target.ends_with("/status"));
         rustix::io::fcntl_setfd(&kept, rustix::io::FdFlags::empty()).unwrap();
         assert!(!seen().closed_at_execve);
+    }
+
+    /// Its number may be another file's by the time that anybody asks why.
+    #[test]
+    fn one_that_is_closed_meanwhile_is_gone() {
+        assert!(one(&ProcDir::own().unwrap(), 1_000_000).unwrap_err().is_gone());
     }
 }

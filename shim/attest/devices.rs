@@ -64,6 +64,11 @@ pub(super) fn allow_all(rules: &[LinuxDeviceCgroup]) -> bool {
     Line::parse("a *:* rwm").is_some_and(|all| rules.last().is_some_and(|rule| all.is_allowed_by(rule)))
 }
 
+/// The line of a list that allows all.
+pub(super) fn everything(list: &[String]) -> Option<&str> {
+    list.iter().map(String::as_str).find(|text| text.starts_with("a ") || Line::parse(text).is_none())
+}
+
 /// The lines of a list that nobody decided.
 pub(super) fn undecided<'a>(list: &'a [String], rules: &[LinuxDeviceCgroup]) -> Vec<&'a str> {
     let is_decided = |text: &str| {
@@ -86,6 +91,8 @@ mod tests {
             ["c 1:3 rwm", "b 8:0 r", "b 8:0 rw", "b 8:1 r", "c *:* m", "a *:* rwm", "c 136:* rwm", "c 8:0 r", "odd"];
         let list = list.map(str::to_owned);
         assert_eq!(undecided(&list, &rules), ["b 8:0 rw", "b 8:1 r", "a *:* rwm", "c 8:0 r", "odd"]);
+        assert_eq!(everything(&list), Some("a *:* rwm"));
+        assert_eq!(everything(&list[..5]), None);
         assert!(!allow_all(&rules));
         let open: Vec<LinuxDeviceCgroup> = serde_json::from_str(r#"[{"allow":true,"access":"rwm"}]"#).unwrap();
         assert!(allow_all(&open) && undecided(&list[..8], &open).is_empty());

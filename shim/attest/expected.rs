@@ -158,7 +158,9 @@ impl Expected {
     pub fn of_exec(&self, process: &[u8], init: u32) -> Result<Self, ExpectedError> {
         let process: Process = serde_json::from_slice(process)?;
         let process = ExpectedProcess::of(&process, &self.uid_map, &self.gid_map);
-        let expected = Self { process, ..self.clone() };
+        // Its mounts are the container's, which was looked at; a walk through a volume may wait for a file server.
+        let (mounts, masked, read_only) = Default::default();
+        let expected = Self { process, mounts, masked, read_only, ..self.clone() };
         match ProcDir::open(init).and_then(|init| Namespaces::of(&init)) {
             Ok(there) => Ok(expected.with_namespaces(there.iter())),
             Err(_) => Ok(expected),

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Statx, StatxAttributes, StatxFlags, openat2, statx};
+use rustix::io::Errno;
 
 use super::identities::FileId;
 use super::options::{Flags, Spread};
@@ -125,6 +126,9 @@ fn character_device(seen: &Statx) -> Option<(u32, u32)> {
     (kind == FileType::CharacterDevice).then_some((seen.stx_rdev_major, seen.stx_rdev_minor))
 }
 
+/// How often a walk is begun anew. Each takes microseconds.
+const TURNS: usize = 512;
+
 /// The root of a process, within which paths are looked up: no link leads out of it.
 pub(super) struct Root(OwnedFd);
 
@@ -136,9 +140,13 @@ impl Root {
     pub(super) fn place(&self, path: &Path) -> Result<Option<Place>, Unreadable> {
         let failed = |error: std::io::Error| Unreadable::new(path.display().to_string(), error);
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        match openat2(&self.0, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
+        let open = || openat2(&self.0, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve);
+        // A walk over `..` is given up whenever anything on the machine is renamed or mounted meanwhile. Source: openat2(2), EAGAIN.
+        let is_final = |opened: &Result<OwnedFd, Errno>| !matches!(opened, Err(Errno::AGAIN | Errno::INTR));
+        let opened = std::iter::repeat_with(open).take(TURNS).find(is_final).unwrap_or(Err(Errno::AGAIN));
+        match opened {
             Ok(file) => Place::of(file).map(Some).map_err(failed),
-            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(errno) => Err(failed(errno.into())),
         }
     }
@@ -176,5 +184,27 @@ mod tests {
         assert_eq!(root.place(Path::new("/no/such")).unwrap(), None);
         let table = MountTable::parse(&std::fs::read_to_string("/proc/self/mountinfo").unwrap()).unwrap();
         assert_eq!(table.get(proc.mount).unwrap().kind, "proc");
+    }
+
+    /// Anybody on the machine can rename files all the time.
+    #[test]
+    fn a_walk_that_others_disturb_comes_to_its_end() {
+        let folder = std::env::temp_dir().join(format!("palisade-renames-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (one, other) = (folder.join("one"), folder.join("other"));
+        std::fs::write(&one, "").unwrap();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let root = Root::of(&ProcDir::own().unwrap()).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    std::fs::rename(&one, &other).and_then(|()| std::fs::rename(&other, &one)).unwrap();
+                }
+            });
+            let failed = (0..20_000).find_map(|_| root.place(Path::new("/usr/../usr/../usr/../dev/null")).err());
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(failed, None);
+        });
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -41,7 +41,7 @@ impl ProcDir {
         let opened = Self::open(pid)?;
         match opened.start_time()? {
             there if there == start_time => Ok(opened),
-            _ => Err(Unreadable::new(format!("/proc/{pid}"), "another process has this pid")),
+            _ => Err(Unreadable::by_kernel(format!("/proc/{pid}"), io::ErrorKind::NotFound.into())),
         }
     }
 
@@ -52,7 +52,7 @@ impl ProcDir {
     fn named(name: String) -> Result<Self, Unreadable> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = open(Path::new("/proc").join(&name), flags, Mode::empty());
-        let directory = opened.map_err(|errno| Unreadable::new(format!("/proc/{name}"), io::Error::from(errno)))?;
+        let directory = opened.map_err(|errno| Unreadable::by_kernel(format!("/proc/{name}"), errno.into()))?;
         Ok(Self { directory, name })
     }
 
@@ -69,9 +69,9 @@ impl ProcDir {
         move |why| Unreadable::new(path, why)
     }
 
-    fn kernel(&self, file: &str) -> impl FnOnce(rustix::io::Errno) -> Unreadable {
-        let failed = self.unreadable(file);
-        move |errno| failed(io::Error::from(errno))
+    fn kernel<E: Into<io::Error>>(&self, file: &str) -> impl FnOnce(E) -> Unreadable {
+        let path = format!("/proc/{}/{file}", self.name);
+        move |error| Unreadable::by_kernel(path, error.into())
     }
 
     /// The text of `status`, to be read before anything is waited for.
@@ -83,13 +83,12 @@ impl ProcDir {
         self.text("status")
     }
 
-    /// A file's text.
+    /// A file's text. A process's own name is in some, and can hold any byte.
     pub(super) fn text(&self, file: &str) -> Result<String, Unreadable> {
         let opened = self.open_file(file, OFlags::RDONLY)?;
-        let mut text = String::with_capacity(4096);
-        let read = File::from(opened).take(MAX_TEXT).read_to_string(&mut text);
-        read.map_err(self.unreadable(file))?;
-        Ok(text)
+        let mut bytes = Vec::with_capacity(4096);
+        File::from(opened).take(MAX_TEXT).read_to_end(&mut bytes).map_err(self.kernel(file))?;
+        Ok(String::from_utf8(bytes).unwrap_or_else(|odd| String::from_utf8_lossy(odd.as_bytes()).into_owned()))
     }
 
     /// A file, or what a magic link leads to.
@@ -123,5 +122,33 @@ impl ProcDir {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::process::Command;
+
+    use super::*;
+
+    /// A program gives itself a name by that of its file, which an image can hold.
+    #[test]
+    fn a_process_whose_name_is_no_text_is_read_like_others() {
+        let folder = std::env::temp_dir().join(format!("palisade-odd-name-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let program = folder.join(OsStr::from_bytes(b"odd\xff) R 1"));
+        std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
+        let mut child = Command::new(&program).arg("60").spawn().unwrap();
+        let process = ProcDir::open(child.id()).unwrap();
+        let begun = process.start_time().unwrap();
+        let (there, another) = (ProcDir::of_process(child.id(), begun), ProcDir::of_process(child.id(), begun + 1));
+        let status = process.status().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert!(there.is_ok() && another.unwrap_err().is_gone() && status.contains("NoNewPrivs:"), "{status}");
+        assert!(process.status().unwrap_err().is_gone(), "it is gone, whoever has its pid");
     }
 }

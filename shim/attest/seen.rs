@@ -17,11 +17,25 @@ use crate::cgroup::{DeviceFilter, LimitDifference, Standing};
 pub struct Unreadable {
     what: String,
     why: String,
+    /// There is no such file, or no such process any more.
+    gone: bool,
 }
 
 impl Unreadable {
     pub(super) fn new(what: String, why: impl fmt::Display) -> Self {
-        Self { what, why: why.to_string() }
+        Self { what, why: why.to_string(), gone: false }
+    }
+
+    /// With the kernel's reason.
+    pub(super) fn by_kernel(what: String, why: std::io::Error) -> Self {
+        let gone = why.kind() == std::io::ErrorKind::NotFound || why.raw_os_error() == Some(libc::ESRCH);
+        Self { what, why: why.to_string(), gone }
+    }
+
+    /// Whether it is not readable because it is not there.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.gone
     }
 }
 
@@ -82,6 +96,12 @@ impl Seen {
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.status.as_ref().map_or(true, |status| status.ended)
+    }
+
+    /// Whether its first thread has ended and others go on, so that most of it can't be read.
+    #[must_use]
+    pub fn has_left_threads(&self) -> bool {
+        self.status.as_ref().is_ok_and(|status| status.ended && status.threads)
     }
 
     /// What the process is, in words.
@@ -153,6 +173,7 @@ impl Seen {
                 no_new_privs: process.no_new_privs,
                 seccomp: if filters + expected.filters_above > 0 { 2 } else { 0 },
                 filters: expected.filters_above + filters,
+                threads: false,
                 ended: false,
             }),
             label: Ok(format!("{}{}", process.apparmor, process.selinux)),

@@ -27,6 +27,8 @@ pub(super) struct Status {
     /// 0 none, 1 strict, 2 filter.
     pub(super) seccomp: u32,
     pub(super) filters: u32,
+    /// More than one thread.
+    pub(super) threads: bool,
     /// It has ended, or is about to, and was not waited for.
     pub(super) ended: bool,
 }
@@ -53,6 +55,7 @@ impl Status {
             filters: fields
                 .number("Seccomp_filters")
                 .or_else(|_| fields.number("Seccomp").map(|mode| u32::from(mode == 2)))?,
+            threads: fields.number("Threads")? > 1,
             // One that ends gives up its memory first, then its namespaces and cgroup, and is a zombie last.
             ended: fields.field("State")?.starts_with(['Z', 'X']) || fields.field("VmSize").is_err(),
         })
@@ -91,7 +94,7 @@ mod tests {
 
     /// Of runc 1.1.5's init between create and start, Linux 6.18, shortened.
     const RUNC: &str = "Name:\trunc:[2:INIT]\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t9\nUid:\t1000\t1000\t1000\t1000\n\
-        Gid:\t1000\t1000\t1000\t1000\nFDSize:\t64\nGroups:\t2000 1000 \nVmSize:\t1234 kB\nCapInh:\t0000000000000000\n\
+        Gid:\t1000\t1000\t1000\t1000\nFDSize:\t64\nGroups:\t2000 1000 \nVmSize:\t1234 kB\nThreads:\t1\nCapInh:\t0000000000000000\n\
         CapPrm:\t0000000000000400\nCapEff:\t0000000000000400\nCapBnd:\t0000000000000420\nCapAmb:\t0000000000000000\n\
         NoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n";
 
@@ -101,7 +104,8 @@ mod tests {
         assert_eq!((status.uids, status.gids, status.groups), ([1000; 4], [1000; 4], vec![1000, 2000]));
         assert_eq!(status.capabilities, [0, 0x400, 0x400, 0x420, 0]);
         assert_eq!((status.no_new_privs, status.seccomp, status.filters, status.ended), (true, 2, 1, false));
-        assert_eq!(status.name, "runc:[2:INIT]");
+        assert_eq!((status.name.as_str(), status.threads), ("runc:[2:INIT]", false));
+        assert!(Status::parse(&RUNC.replace("Threads:\t1", "Threads:\t2")).unwrap().threads);
     }
 
     #[test]

@@ -148,7 +148,7 @@ fn of_a_process_that_has_ended_its_credentials_count() {
     let expected = expected();
     let ended = |uid: &str| {
         format!(
-            "Name:\tx\nState:\tZ (zombie)\nUid:\t{uid}\nGid:\t1000\t1000\t1000\t1000\nGroups:\t1000 2000\nCapInh:\t0\nCapPrm:\t0\nCapEff:\t0\nCapBnd:\t0\nCapAmb:\t0\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n"
+            "Name:\tx\nState:\tZ (zombie)\nThreads:\t1\nUid:\t{uid}\nGid:\t1000\t1000\t1000\t1000\nGroups:\t1000 2000\nCapInh:\t0\nCapPrm:\t0\nCapEff:\t0\nCapBnd:\t0\nCapAmb:\t0\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n"
         )
     };
     let seen = |text: &str| Seen::of_ended(Ok(text));
@@ -184,6 +184,46 @@ fn a_program_that_runs_may_lower_what_it_was_given() {
         assert_eq!(told(&expected, &seen, Stage::Begun), [""; 0], "change {number}");
         assert_ne!(told(&expected, &seen, CREATED), [""; 0], "change {number}");
     }
+}
+
+/// What a program may have done before anybody could look is not held against its runtime.
+#[test]
+fn a_program_that_has_begun_may_use_its_capabilities() {
+    let moved: Change = |seen| seen.namespaces.as_mut().unwrap().set("mnt", 12_345);
+    let lowered: Change = |seen| seen.oom_score_adj = Ok(-1000);
+    for (change, capability, id) in [(moved, 1 << 21, "namespace.mount"), (lowered, 1 << 24, "oom-score")] {
+        let mut expected = expected();
+        let mut seen = Seen::exactly(&expected, false);
+        expected = seen.settle(expected);
+        change(&mut seen);
+        assert_eq!(told(&expected, &seen, Stage::Begun), [id]);
+        expected.process.capabilities[3] |= capability;
+        assert_eq!(told(&expected, &seen, Stage::Begun), [""; 0]);
+        status(&mut seen).capabilities[3] |= capability;
+        assert_eq!(told(&expected, &seen, CREATED), [id], "a runtime may not");
+    }
+}
+
+/// A walk can fail for what others on the machine do.
+#[test]
+fn places_do_not_count_once_a_program_has_begun() {
+    let expected = expected();
+    let mut seen = Seen::exactly(&expected, false);
+    seen.places = Err(super::Unreadable::new("/var/run".into(), "permission denied"));
+    assert_eq!(told(&expected, &seen, Stage::Begun), [""; 0]);
+    assert!(told(&expected, &seen, CREATED).contains(&"working-directory"));
+}
+
+/// nvidia's hook lists devices itself.
+#[test]
+fn a_hook_may_allow_devices_but_not_all() {
+    let mut expected = expected();
+    expected.has_hooks = true;
+    let mut seen = Seen::exactly(&expected, false);
+    seen.devices = Ok(DeviceFilter::Rules(vec!["c 195:255 rw".into()]));
+    assert_eq!(told(&expected, &seen, CREATED), [""; 0]);
+    seen.devices = Ok(DeviceFilter::Rules(vec!["a *:* rwm".into()]));
+    assert_eq!(told(&expected, &seen, CREATED), ["devices"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use palisade_policy::Grant;
 
-use super::{ATTESTED, Expected, Mismatch, ProcDir, Seen, Stage, attest};
+use super::{ATTESTED, Expected, Mismatch, ProcDir, Seen, Stage, Unreadable, attest};
 use crate::bundle::{PrivateDir, PrivateDirError};
 use crate::runtime::{ContainerRecord, RECORD_NAME};
 
@@ -47,16 +47,30 @@ pub fn verify(bundle: &Path) -> Result<Verified, PrivateDirError> {
         return Ok(Verified { grant, record, seen: None, finding: Finding::Unknown });
     }
     let expected: Expected = dir.read_record(ATTESTED)?;
-    let Ok(process) = ProcDir::of_process(record.pid(), record.start_time()) else {
-        return Ok(Verified { grant, record, seen: None, finding: Finding::Ended });
+    let process = match ProcDir::of_process(record.pid(), record.start_time()) {
+        Ok(process) => process,
+        Err(error) => {
+            let finding = if error.is_gone() { Finding::Ended } else { unreadable(&error) };
+            return Ok(Verified { grant, record, seen: None, finding });
+        }
     };
     let seen = Seen::of(&process, &expected);
     let finding = match attest(&expected, &seen, stage(&seen, &expected)) {
+        _ if seen.has_left_threads() => Finding::Drift(vec![Mismatch::new(
+            "process",
+            "a process that can be looked at",
+            "threads whose first one has ended",
+        )]),
         _ if seen.has_ended() => Finding::Ended,
         Ok(_) => Finding::Verified,
         Err(found) => Finding::Drift(found.mismatches().to_vec()),
     };
     Ok(Verified { grant, record, seen: Some(seen), finding })
+}
+
+/// A process that is there and can't be read is as good as wrong.
+fn unreadable(error: &Unreadable) -> Finding {
+    Finding::Drift(vec![Mismatch::new("process", "a process that can be looked at", error)])
 }
 
 /// One that waits for start may lack its filter still, which is no drift.

@@ -138,8 +138,22 @@ async fn run(
     spawned
 }
 
-/// Looks at an exec as soon as its runtime has come back.
+/// Looks at an exec as soon as its runtime has come back, and kills it where that says no or can't be said.
 async fn attest(
+    service: &TaskService,
+    container: &Container,
+    process: &Process,
+    decided: &Path,
+    child: &Child,
+) -> Result<(), TaskError> {
+    let looked = compare(service, container, process, decided, child).await;
+    if looked.is_err() {
+        process.kill()?;
+    }
+    looked
+}
+
+async fn compare(
     service: &TaskService,
     container: &Container,
     process: &Process,
@@ -155,11 +169,7 @@ async fn attest(
         .map_err(|error| TaskError::Attestation(error.into()))?;
     let look =
         Look { service, id: &created.id, exec_id: process.exec_id(), grant: &created.grant, stage: Stage::Begun };
-    let looked = look.begun(child.pid(), child.last_status().clone(), &Arc::new(expected)).await;
-    if looked.is_err() {
-        process.kill()?;
-    }
-    looked
+    look.begun(child.pid(), child.last_status().clone(), &Arc::new(expected)).await
 }
 
 /// A runtime that succeeded where the shim then failed has left a process that nobody would wait for.

@@ -48,7 +48,11 @@ impl Host for Machine {
     }
 
     async fn look(&self, pid: u32, expected: Arc<Expected>) -> Result<Option<Seen>, TaskError> {
-        let Ok(process) = ProcDir::open(pid) else { return Ok(None) };
+        let process = match ProcDir::open(pid) {
+            Ok(process) => process,
+            Err(error) if error.is_gone() => return Ok(None),
+            Err(error) => return Ok(Some(Seen::of_ended(Err(&error.to_string())))),
+        };
         let status = process.status();
         off_loop("attest", move || Ok::<_, TaskError>(Some(Seen::since(&process, status, &expected)))).await
     }

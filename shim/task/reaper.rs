@@ -171,7 +171,8 @@ fn first_to_collect() -> Option<u32> {
 }
 
 fn last_status(pid: u32) -> Result<String, String> {
-    std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(|error| error.to_string())
+    let status = std::fs::read(format!("/proc/{pid}/status")).map_err(|error| error.to_string())?;
+    Ok(String::from_utf8_lossy(&status).into_owned())
 }
 
 /// Whether a child has this pid, alive or not waited for yet. The reaper's lock must be held: nobody waits meanwhile.

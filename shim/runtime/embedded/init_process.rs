@@ -60,8 +60,9 @@ impl InitProcess {
 
 impl Stat {
     fn of(pid: i32) -> io::Result<Self> {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        Self::parse(&text).ok_or_else(|| io::ErrorKind::InvalidData.into())
+        // The process's own name is in it, and can hold any byte.
+        let text = std::fs::read(format!("/proc/{pid}/stat"))?;
+        Self::parse(&String::from_utf8_lossy(&text)).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
     fn parse(text: &str) -> Option<Self> {
