@@ -126,7 +126,11 @@ async fn run(
         kill_untracked(service.host(), adoption, &pid_file);
     }
     let spawned = match spawned {
-        Ok(child) => attest(service, container, process, &process_path, &child).await.map(|()| child),
+        Ok(child) => match attest(service, container, process, &process_path, &child).await {
+            Ok(()) => Ok(child),
+            // Also where nothing could be said.
+            Err(error) => process.kill().and(Err(error)),
+        },
         Err(error) => Err(error),
     };
     // A process that runs counts for more than a file that stays.
@@ -138,22 +142,8 @@ async fn run(
     spawned
 }
 
-/// Looks at an exec as soon as its runtime has come back, and kills it where that says no or can't be said.
+/// Looks at an exec as soon as its runtime has come back.
 async fn attest(
-    service: &TaskService,
-    container: &Container,
-    process: &Process,
-    decided: &Path,
-    child: &Child,
-) -> Result<(), TaskError> {
-    let looked = compare(service, container, process, decided, child).await;
-    if looked.is_err() {
-        process.kill()?;
-    }
-    looked
-}
-
-async fn compare(
     service: &TaskService,
     container: &Container,
     process: &Process,

@@ -93,6 +93,25 @@ mod tests {
         assert!(stale.pidfd().unwrap().is_none());
     }
 
+    /// A program gives itself a name by that of its file, which an image can hold.
+    #[test]
+    fn a_process_whose_name_is_no_text_is_alive() {
+        use std::os::unix::ffi::OsStrExt as _;
+
+        let folder = std::env::temp_dir().join(format!("palisade-odd-init-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let program = folder.join(std::ffi::OsStr::from_bytes(b"odd\xff"));
+        std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
+        let mut child = std::process::Command::new(&program).arg("60").spawn().unwrap();
+        let observed = InitProcess::observe(child.id().try_into().unwrap());
+        let alive = observed.as_ref().is_ok_and(|process| process.is_alive());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert!(alive, "{observed:?}");
+        assert!(!observed.unwrap().is_alive());
+    }
+
     #[test]
     fn a_name_with_parentheses_does_not_shift_the_fields() {
         let text = "7 (a) S 1) R 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4242 1 2";
