@@ -240,3 +240,18 @@ fn what_is_kept_reads_back() {
     let text = serde_json::to_string(&expected).unwrap();
     assert_eq!(serde_json::from_str::<Expected>(&text).unwrap(), expected);
 }
+
+/// A look reads what the checks of its stage ask for.
+#[test]
+fn nothing_that_counts_is_left_out_of_a_look() {
+    let (process, expected) = (super::ProcDir::own().unwrap(), expected());
+    for stage in [CREATED, Stage::Begun, Stage::Running] {
+        let seen = Seen::of(&process, &expected, stage);
+        let found = attest(&expected, &seen, stage).unwrap_err();
+        assert!(found.mismatches().iter().all(|one| !one.seen.contains("not looked at")), "{found:?}");
+        assert_eq!(seen.places.is_ok(), stage.asks_for_container(), "{stage:?}");
+        assert_eq!(seen.descriptors.is_ok(), stage.asks_for_openings(), "{stage:?}");
+    }
+    let seen = Seen::of(&process, &expected, Stage::Begun);
+    assert!(told(&expected, &seen, CREATED).contains(&"masked-paths"), "a look for another stage is no look");
+}
