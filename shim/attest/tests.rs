@@ -116,6 +116,7 @@ fn what_is_exactly_as_decided_passes_at_every_stage() {
     assert_eq!(told(&expected, &late, Stage::Begun), ["seccomp"]);
     let mut of_crun = late;
     status(&mut of_crun).name = "crun".into();
+    assert!(of_crun.waits_for_start(&expected));
     assert_eq!(told(&expected, &of_crun, CREATED), [""; 0], "crun loads it after the start signal");
     assert_eq!(told(&expected, &of_crun, Stage::Begun), ["seccomp"], "and no later");
 }

@@ -15,6 +15,8 @@ pub enum Finding {
     Verified,
     /// It is not any more, or never was.
     Drift(Vec<Mismatch>),
+    /// Its runtime is at work still, and nothing of it runs.
+    Creating,
     /// Its init process has ended.
     Ended,
     /// Nothing was kept that it could be compared with: a version without attestation has made it.
@@ -43,6 +45,9 @@ pub fn verify(bundle: &Path) -> Result<Verified, PrivateDirError> {
     let dir = PrivateDir::open(bundle)?;
     let grant = dir.read_record("grant.json")?;
     let record: ContainerRecord = dir.read_record(RECORD_NAME)?;
+    if record.pid() == 0 {
+        return Ok(Verified { grant, record, seen: None, finding: Finding::Creating });
+    }
     if !dir.path().join(ATTESTED).exists() {
         return Ok(Verified { grant, record, seen: None, finding: Finding::Unknown });
     }
