@@ -38,7 +38,10 @@ pub(crate) fn markdown(containerd: &Containerd, tasks: &Tasks, spec: &Value, rou
     let mut unfiltered = spec.clone();
     unfiltered.pointer_mut("/linux").and_then(Value::as_object_mut).and_then(|linux| linux.remove("seccomp"));
     for round in 0..=rounds {
-        for (name, side) in SIDES.iter().zip(&mut sides) {
+        // Each side comes after each other one as often: what the one before has left behind counts for all.
+        let mut turns: Vec<(&str, &mut Side)> = SIDES.into_iter().zip(&mut sides).collect();
+        turns.rotate_left(usize::try_from(round).unwrap_or(0) % SIDES.len());
+        for (name, side) in turns {
             policy(containerd, name).write(containerd.layout())?;
             let life = live(containerd, tasks, &unfiltered, Runtime::Palisade)?;
             if round == 0 {
@@ -96,6 +99,11 @@ fn table(sides: &[Side]) -> String {
         };
         row(&mut text, &format!("{step}, ms"), sides.iter().map(of));
     }
+    row(
+        &mut text,
+        "create beside no filter in the same round, ms",
+        sides.iter().map(|side| beside(side, sides.first().unwrap_or(side))),
+    );
     let middle = |values: &Vec<f64>| format!("{:.2}", quantile(&sorted(values.iter().copied()), 0.5));
     row(&mut text, "a refused call, µs", sides.iter().map(|side| middle(&side.refused)));
     row(&mut text, "getppid, which runs, µs", sides.iter().map(|side| middle(&side.runs)));
@@ -107,6 +115,14 @@ fn table(sides: &[Side]) -> String {
     row(&mut text, "threads", sides.iter().map(|side| median(&side.shims).threads.to_string()));
     row(&mut text, "descriptors", sides.iter().map(|side| median(&side.shims).descriptors.to_string()));
     text
+}
+
+/// The median of the differences of rounds, with its quartiles.
+fn beside(side: &Side, without: &Side) -> String {
+    let create = |life: &Life| life.first().map_or(f64::NAN, |time| time.as_secs_f64() * 1000.0);
+    let differences = sorted(side.lives.iter().zip(&without.lives).map(|(one, other)| create(one) - create(other)));
+    let at = |place| quantile(&differences, place);
+    format!("{:.2} ({:.2} to {:.2})", at(0.5), at(0.25), at(0.75))
 }
 
 fn row(text: &mut String, name: &str, cells: impl Iterator<Item = String>) {
