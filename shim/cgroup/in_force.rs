@@ -315,7 +315,7 @@ mod tests {
 
     /// What `unified` says, and what the kernel's file has then.
     const UNIFIED: [(&str, &str, &str); 10] = [
-        ("memory.oom.group", "1", "1"),
+        ("memory.zswap.writeback", "1", "1"),
         ("memory.high", "4097", "4096"),
         ("cpu.max", "50000", "50000 100000"),
         ("cpu.max", "max", "max 100000"),
@@ -340,6 +340,12 @@ mod tests {
                 assert_eq!(limit.difference(Some(shown.to_owned())), None, "{file} {written:?}");
             }
         }
+    }
+
+    /// The kubelet asks for it in every container.
+    #[test]
+    fn who_is_killed_is_no_limit() {
+        assert_eq!(files(r#"{"unified":{"memory.oom.group":"1"}}"#, v2::limits), []);
     }
 
     #[test]

@@ -69,12 +69,24 @@ impl Cgroup {
     /// [`CgroupError::NotOwn`] if no hierarchy is left, [`CgroupError::Gone`] if a cgroup was removed in between,
     /// and whatever of `/proc` cannot be read or understood.
     pub fn of_process(pid: u32) -> Result<Self, CgroupError> {
+        Self::of_container(pid, "")
+    }
+
+    /// The same, and where the process is below the cgroup that the spec's `linux.cgroupsPath` names, that one: crun puts it into
+    /// `container` below systemd's scope, which has the limits and may be given back only as a whole.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cgroup::of_process`].
+    pub fn of_container(pid: u32, cgroups_path: &str) -> Result<Self, CgroupError> {
         let memberships = Membership::parse(&proc_file(&format!("/proc/{pid}/cgroup"))?)?;
         let own = Membership::parse(&proc_file("/proc/self/cgroup")?)?;
         let mounts = Mount::parse(&proc_file("/proc/self/mountinfo")?)?;
         let version = locate::version(&memberships);
+        let decided = (!cgroups_path.is_empty()).then(|| locate::spec_path(cgroups_path));
         let mut hierarchies = Vec::with_capacity(memberships.len());
-        for membership in memberships.into_iter().filter(|one| one.is_apart_from(&own)) {
+        let memberships = memberships.into_iter().map(|one| one.up_to(decided.as_deref()));
+        for membership in memberships.filter(|one| one.is_apart_from(&own)) {
             if let Some(path) = locate::directory(&membership, &mounts)? {
                 let directory = Directory::open(path)?;
                 hierarchies.push(Hierarchy { controllers: membership.controllers, directory });

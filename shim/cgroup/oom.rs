@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
@@ -25,6 +25,23 @@ pub struct OomWatch {
     cgroup: Arc<Cgroup>,
     notices: AsyncFd<OwnedFd>,
     reported: AtomicU64,
+    /// v2 only, where the cgroup above is limited as well.
+    above: Option<Above>,
+}
+
+/// The cgroup above, whose count of v2 has the kills of all below it and keeps those of cgroups that were removed.
+///
+/// systemd removes a scope as soon as it is empty: the last kill in it may be past reading when the shim comes to read. Then the count above
+/// tells, if the scope's own file had changed as well, so that a neighbour's end is not taken for this one's.
+#[derive(Debug)]
+struct Above {
+    directory: Directory,
+    /// Its count when the container's own was last read.
+    seen: AtomicU64,
+    /// Whether the container's own has changed since.
+    noticed: AtomicBool,
+    /// inotify's number of the container's own.
+    watch: i32,
 }
 
 impl OomWatch {
@@ -38,14 +55,17 @@ impl OomWatch {
     /// [`CgroupError::Gone`] after removal.
     pub fn start(cgroup: Arc<Cgroup>) -> Result<Self, CgroupError> {
         let directory = cgroup.required("memory")?;
-        let notices = match cgroup.version() {
-            Version::V1 => v1_notices(directory)?,
-            Version::V2 => v2_notices(directory)?,
+        let (notices, above) = match cgroup.version() {
+            Version::V1 => (v1_notices(directory)?, None),
+            Version::V2 => {
+                let (notices, watch) = v2_notices(directory)?;
+                (notices, Above::of(directory, watch)?)
+            }
         };
         let notices = async_fd(notices, Interest::READABLE)
             .map_err(|source| CgroupError::io("watch", directory.path(), source))?;
         let reported = AtomicU64::new(cgroup.oom_kills()?);
-        Ok(Self { cgroup, notices, reported })
+        Ok(Self { cgroup, notices, reported, above })
     }
 
     /// Waits for OOM kills and answers how many there were since the last report, at least 1; `None` once the cgroup is
@@ -78,9 +98,25 @@ impl OomWatch {
     ///
     /// [`CgroupError::Gone`] after removal, and what [`OomWatch::next`] fails with.
     pub fn unreported(&self) -> Result<u64, CgroupError> {
-        let kills = self.cgroup.oom_kills()?;
-        // A removed sub-cgroup takes its v1 count along, hence saturating.
-        Ok(kills.saturating_sub(self.reported.swap(kills, Ordering::Relaxed)))
+        // Before the own count: what comes in between is then reported by either rather than by none.
+        let above = self.above.as_ref().map(Above::count).transpose()?;
+        match self.cgroup.oom_kills() {
+            Ok(kills) => {
+                if let (Some(above), Some(count)) = (&self.above, above) {
+                    above.mark(count);
+                }
+                // A removed sub-cgroup takes its v1 count along, hence saturating.
+                Ok(kills.saturating_sub(self.reported.swap(kills, Ordering::Relaxed)))
+            }
+            Err(error) if error.is_gone() => {
+                self.take_notices()?;
+                match (&self.above, above) {
+                    (Some(above), Some(count)) => above.unreported(count).ok_or(error),
+                    _ => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// What `next` can answer without waiting.
@@ -108,19 +144,66 @@ impl OomWatch {
     async fn noticed(&self) -> Result<(), CgroupError> {
         let failed = |source: std::io::Error| CgroupError::io("watch", self.cgroup.path(), source);
         let mut guard = self.notices.readable().await.map_err(failed)?;
+        self.take_notices()?;
+        guard.clear_ready();
+        Ok(())
+    }
+
+    /// Reads what notices there are.
+    fn take_notices(&self) -> Result<(), CgroupError> {
         // Room for an eventfd's count and for several of inotify's nameless events of 16 bytes.
         let mut notices = [0; 256];
         loop {
             match rustix::io::read(self.notices.get_ref(), &mut notices) {
-                Ok(_) => {}
-                Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::AGAIN) => {
-                    guard.clear_ready();
-                    return Ok(());
+                Ok(length) => {
+                    if let Some(above) = &self.above {
+                        above.notice(notices.get(..length).unwrap_or_default());
+                    }
                 }
-                Err(errno) => return Err(failed(errno.into())),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => return Ok(()),
+                Err(errno) => return Err(CgroupError::io("watch", self.cgroup.path(), std::io::Error::from(errno))),
             }
         }
+    }
+}
+
+impl Above {
+    /// `None` below the root, which counts nothing.
+    fn of(directory: &Directory, watch: i32) -> Result<Option<Self>, CgroupError> {
+        let Some(directory) = directory.parent()? else { return Ok(None) };
+        let Some(count) = oom_kills_in(&directory, "memory.events")? else { return Ok(None) };
+        Ok(Some(Self { directory, seen: AtomicU64::new(count), noticed: AtomicBool::new(false), watch }))
+    }
+
+    /// Its count, or what was last seen once it is gone as well.
+    fn count(&self) -> Result<u64, CgroupError> {
+        match oom_kills_in(&self.directory, "memory.events") {
+            Ok(count) => Ok(count.unwrap_or_else(|| self.seen.load(Ordering::Relaxed))),
+            Err(error) if error.is_gone() => Ok(self.seen.load(Ordering::Relaxed)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The container's own count was read.
+    fn mark(&self, count: u64) {
+        self.seen.store(count, Ordering::Relaxed);
+        self.noticed.store(false, Ordering::Relaxed);
+    }
+
+    /// Goes through events of inotify(7) without names: four numbers of 32 bits, of which the first is the watch's.
+    fn notice(&self, events: &[u8]) {
+        let of_own = |event: &[u8]| event.first_chunk().map(|number| i32::from_ne_bytes(*number)) == Some(self.watch);
+        if events.chunks_exact(16).any(of_own) {
+            self.noticed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Kills of a container whose own count is gone, each once; `None` if there are none.
+    fn unreported(&self, count: u64) -> Option<u64> {
+        let more = count.saturating_sub(self.seen.swap(count, Ordering::Relaxed));
+        let noticed = self.noticed.swap(false, Ordering::Relaxed);
+        (noticed && more > 0).then_some(more)
     }
 }
 
@@ -179,16 +262,18 @@ fn v1_notices(directory: &Directory) -> Result<OwnedFd, CgroupError> {
     Ok(notices)
 }
 
-/// cgroup-v2.rst: both files generate a modified event when a value in them changes.
-fn v2_notices(directory: &Directory) -> Result<OwnedFd, CgroupError> {
+/// cgroup-v2.rst: both files generate a modified event when a value in them changes. The number is that of the count's watch.
+fn v2_notices(directory: &Directory) -> Result<(OwnedFd, i32), CgroupError> {
     let failed = |errno: rustix::io::Errno| CgroupError::io("watch", directory.path(), std::io::Error::from(errno));
     if !directory.has("memory.events") {
         return Err(CgroupError::NoController { controller: "memory" });
     }
     let notices = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).map_err(failed)?;
-    for name in ["memory.events", "cgroup.events"] {
+    let watch = |name| {
         let path = format!("/proc/self/fd/{}/{name}", directory.fd().as_raw_fd());
-        inotify::add_watch(notices.as_fd(), path, inotify::WatchFlags::MODIFY).map_err(failed)?;
-    }
-    Ok(notices)
+        inotify::add_watch(notices.as_fd(), path, inotify::WatchFlags::MODIFY).map_err(failed)
+    };
+    let counted = watch("memory.events")?;
+    watch("cgroup.events")?;
+    Ok((notices, counted))
 }

@@ -31,7 +31,8 @@ impl Standing {
         }
     }
 
-    /// Where the process is and should not be. `below` also takes cgroups below its own, into which it may have moved itself.
+    /// Where the process is and should not be. `below` also takes cgroups below its own, into which it may have moved itself, and so
+    /// does systemd's form of a path: crun puts the process into `container` below the scope. All limits of the cgroup hold there.
     ///
     /// Hierarchies without a controller of their own (a named one, or the unified one beside v1) limit nothing: there it may also be where
     /// the shim is.
@@ -49,6 +50,7 @@ impl Standing {
         let (path, decided) = (Path::new(&one.path), Path::new(decided));
         // A relative path is below a cgroup of the runtime's choice.
         let relative = !cgroups_path.starts_with('/') && !cgroups_path.contains(':');
+        let below = below || cgroups_path.contains(':');
         path == decided
             || below && path.starts_with(decided)
             || relative && decided.strip_prefix("/").is_ok_and(|name| path.ends_with(name))
@@ -87,5 +89,13 @@ mod tests {
         assert_eq!(standing("0::/pod/cc\n", "0::/\n").astray("/pod/c", true), [":/pod/cc"]);
         assert_eq!(standing("0::/a.slice/cri-x.scope\n", "0::/\n").astray("a.slice:cri:x", false), [""; 0]);
         assert_eq!(standing("0::/up/c\n", "0::/\n").astray("c", false), [""; 0]);
+    }
+
+    #[test]
+    fn a_runtime_may_put_a_container_of_systemd_below_its_scope() {
+        let astray = |place: &str| standing(&format!("0::{place}\n"), "0::/\n").astray("a.slice:cri:x", false);
+        assert_eq!(astray("/a.slice/cri-x.scope/container"), [""; 0]);
+        assert_eq!(astray("/a.slice/cri-y.scope/container"), [":/a.slice/cri-y.scope/container"]);
+        assert_eq!(astray("/a.slice"), [":/a.slice"]);
     }
 }

@@ -105,7 +105,8 @@ async fn make(
     let listening = watch.as_ref().map(Watch::listening);
     let asked = Asked { service, hardened, runtime: &runtime, id: &request.id, listening };
     let called = run_create(asked, init.stdio(), pins).await;
-    let held = called.and_then(|(pid, io)| hold(service.host(), &init, adoption.adopt(pid), io));
+    let held = called
+        .and_then(|(pid, io)| hold(service.host(), hardened.spec().cgroups_path(), &init, adoption.adopt(pid), io));
     let finished = match held {
         Ok((child, cgroup)) => {
             let look = Look {
@@ -170,6 +171,7 @@ async fn remove_cgroup(service: &TaskService, cgroups_path: &str, id: &str) {
 /// From here on neither init nor its cgroup can be taken for another's.
 fn hold(
     host: &dyn Host,
+    cgroups_path: &str,
     init: &Process,
     child: Child,
     io: ProcessIo,
@@ -178,7 +180,7 @@ fn hold(
         return Err(TaskError::EndedEarly);
     }
     init.spawned(host, &child, io)?;
-    let cgroup = host.cgroup_of(child.pid())?;
+    let cgroup = host.cgroup_of(child.pid(), cgroups_path)?;
     Ok((child, cgroup))
 }
 

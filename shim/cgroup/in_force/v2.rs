@@ -27,7 +27,8 @@ pub(super) fn limits(resources: &LinuxResources, limits: &mut Vec<Limit>) {
     }
     // What `unified` says of a file is written last and counts.
     limits.extend(all.into_iter().filter(|limit| !given(&limit.file)));
-    let mut unified: Vec<_> = resources.unified().iter().flatten().collect();
+    let of_limits = |(file, _): &(&String, &String)| *file != WHO_IS_KILLED;
+    let mut unified: Vec<_> = resources.unified().iter().flatten().filter(of_limits).collect();
     unified.sort();
     for (file, text) in unified {
         let without_swap = file == "memory.swap.max" && !has_swap();
@@ -35,6 +36,9 @@ pub(super) fn limits(resources: &LinuxResources, limits: &mut Vec<Limit>) {
         limits.extend(values.map(|value| Limit::new("unified", file, value).optional_if(without_swap)));
     }
 }
+
+/// It limits nothing, and systemd writes its own over it whenever it changes or reads a unit (before version 253).
+const WHO_IS_KILLED: &str = "memory.oom.group";
 
 /// Files of `memory.` that hold bytes; what else begins so is numbers.
 const BYTES: [&str; 7] = [
