@@ -86,6 +86,16 @@ impl Files {
         Ok(Self { folders: folders_of(pid)? })
     }
 
+    /// The same, but for the cgroup above where the process is in one of this name: crun makes it below systemd's scope.
+    #[must_use]
+    pub fn without(self, name: &str) -> Self {
+        let up = |folder: PathBuf| match folder.parent() {
+            Some(parent) if folder.ends_with(name) => parent.to_owned(),
+            _ => folder,
+        };
+        Self { folders: self.folders.into_iter().map(|(controller, folder)| (controller, up(folder))).collect() }
+    }
+
     /// The cgroup's folder of a controller.
     ///
     /// # Errors

@@ -40,7 +40,7 @@ pub(crate) use locate::unescape;
 use locate::{Membership, Mount};
 pub use oom::OomWatch;
 pub use standing::Standing;
-pub use usage::Usage;
+pub use usage::{Usage, has_swap_file};
 
 /// The cgroup of one container: a directory for each v1 hierarchy, or the one of the unified hierarchy.
 #[derive(Debug)]
@@ -93,6 +93,22 @@ impl Cgroup {
             }
         }
         Self::new(version, hierarchies, || format!("process {pid}"))
+    }
+
+    /// The cgroup below systemd's scope into which crun puts a container, with the limits once more and exactly, where the process is there;
+    /// `None` where it is not, or the path is not systemd's.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cgroup::of_process`].
+    pub fn below_scope(pid: u32, cgroups_path: &str) -> Result<Option<Self>, CgroupError> {
+        if !cgroups_path.contains(':') {
+            return Ok(None);
+        }
+        let place = format!("{}/container", locate::spec_path(cgroups_path));
+        let memberships = Membership::parse(&proc_file(&format!("/proc/{pid}/cgroup"))?)?;
+        let is_there = memberships.iter().any(|one| one.controllers.is_empty() && one.path == place);
+        is_there.then(|| Self::of_process(pid)).transpose()
     }
 
     /// Finds and opens what exists of the cgroup that a spec's `linux.cgroupsPath` names, for cleaning up once no process is

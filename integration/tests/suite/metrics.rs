@@ -12,7 +12,7 @@ use crate::support::Check;
 
 /// Of a container that was throttled, with these limits in bytes and tasks.
 pub(crate) fn expect_complete(tasks: &Tasks, container: &Sleeper<'_>, memory: u64, pids: u64) -> Check {
-    let files = Files::of(container.pid)?;
+    let files = Files::of(container.pid)?.without("container");
     let before = files.cpu_time()?;
     let all = tasks.metrics(&container.id)?;
     let [metrics] = all.as_slice() else { return Err(format!("{} metrics", all.len()).into()) };
