@@ -1,4 +1,4 @@
-//! What a look at a container costs: `attest_cost CONFIG.JSON PID [TIMES]` prints medians in microseconds.
+//! What a look at a container costs: `attest_cost CONFIG.JSON PID created|begun [TIMES]` prints medians in microseconds.
 //!
 //! The process is one that waits for start, made of that document by any runtime; `runc create` will do.
 
@@ -7,10 +7,17 @@ use std::time::{Duration, Instant};
 
 use palisade::attest::{Baseline, Expected, Identities, ProcDir, Seen, Stage, attest};
 
+const USAGE: &str = "usage: attest_cost CONFIG.JSON PID created|begun [TIMES]";
+
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
     let (Some(document), Some(pid)) = (args.next(), args.next()) else {
-        return Err("usage: attest_cost CONFIG.JSON PID [TIMES]".into());
+        return Err(USAGE.into());
+    };
+    let stage = match args.next().as_deref() {
+        Some("created") => Stage::Created { embedded: true },
+        Some("begun") => Stage::Begun,
+        _ => return Err(USAGE.into()),
     };
     let (bytes, pid) = (std::fs::read(document)?, pid.parse()?);
     let times = args.next().map_or(Ok(200), |times| times.parse())?;
@@ -22,10 +29,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             Expected::of_document(&serde_json::from_slice(&bytes)?, &Identities::default(), &Baseline::own()?)?;
         decided.push(begun.elapsed());
         let begun = Instant::now();
-        let seen = Seen::of(&ProcDir::open(pid)?, &expected);
+        let seen = Seen::of(&ProcDir::open(pid)?, &expected, stage);
         looked.push(begun.elapsed());
         let begun = Instant::now();
-        let outcome = attest(&expected, &seen, Stage::Created { embedded: true });
+        let outcome = attest(&expected, &seen, stage);
         compared.push(begun.elapsed());
         told = outcome.map_or_else(|found| found.to_string(), |_| "as decided".into());
     }

@@ -25,10 +25,9 @@ enum When {
     Alive,
     /// Once its program has begun: the kernel puts it in force at execve.
     FromExecve,
-    /// Until its program has begun: what it opens then is its own affair.
+    /// [`Stage::asks_for_openings`].
     UntilBegun,
-    /// The container's rather than the process's: not as soon as a program of it runs that may have mounted something of its own, but
-    /// whenever somebody asks.
+    /// The container's rather than the process's: [`Stage::asks_for_container`].
     Container,
 }
 
@@ -114,8 +113,8 @@ impl Check {
             _ if ended => false,
             When::Alive => true,
             When::FromExecve => !matches!(stage, Stage::Created { .. }),
-            When::UntilBegun => stage != Stage::Running,
-            When::Container => stage != Stage::Begun,
+            When::UntilBegun => stage.asks_for_openings(),
+            When::Container => stage.asks_for_container(),
         }
     }
 

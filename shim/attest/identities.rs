@@ -70,7 +70,7 @@ impl Baseline {
     pub fn own() -> Result<Self, Unreadable> {
         let own = ProcDir::own()?;
         let status = Status::parse(&own.text("status")?)?;
-        let program = own.program().ok();
+        let program = own.program().ok().map(|program| program.file);
         Ok(Self { namespaces: Namespaces::of(&own)?, filters: status.filters, program })
     }
 

@@ -8,20 +8,20 @@ use super::namespaces::Namespaces;
 use super::proc_dir::ProcDir;
 use super::seen::{Read, Seen, Unreadable};
 use super::status::Status;
-use super::{descriptors, rlimits};
+use super::{Stage, descriptors, rlimits};
 use crate::cgroup::{Cgroup, CgroupError, LimitDifference, Standing};
 
 impl Seen {
-    /// Reads what the kernel shows of a process. Every part that can't be read is kept as that.
+    /// Reads what the kernel shows of a process, as far as it counts at a stage. Every part that can't be read is kept as that.
     #[must_use]
-    pub fn of(process: &ProcDir, expected: &Expected) -> Self {
-        Self::since(process, process.text("status"), expected)
+    pub fn of(process: &ProcDir, expected: &Expected, stage: Stage) -> Self {
+        Self::since(process, process.text("status"), expected, stage)
     }
 
     /// The same with a status that was read when the process was certainly there: should it have ended since, that is what is left.
     #[must_use]
-    pub fn since(process: &ProcDir, status: Result<String, Unreadable>, expected: &Expected) -> Self {
-        let mut seen = Self::of_parts(process, status, expected);
+    pub fn since(process: &ProcDir, status: Result<String, Unreadable>, expected: &Expected, stage: Stage) -> Self {
+        let mut seen = Self::of_parts(process, status, expected, stage);
         let now = process.text("status").and_then(|text| Status::parse(&text));
         if let (Ok(status), true) =
             (&mut seen.status, now.is_ok_and(|now| now.ended) || process.text("status").is_err())
@@ -56,16 +56,11 @@ impl Seen {
         }
     }
 
-    fn of_parts(process: &ProcDir, status: Result<String, Unreadable>, expected: &Expected) -> Self {
-        let cgroup = held_to(expected, process);
-        let limits = match &cgroup {
-            Ok(cgroup) => limits(cgroup, process, expected).map_err(of_cgroup_error),
-            Err(error) => Err(error.clone()),
-        };
-        let devices = match &cgroup {
-            Ok(cgroup) => cgroup.device_filter().map_err(of_cgroup_error),
-            Err(error) => Err(error.clone()),
-        };
+    fn of_parts(process: &ProcDir, status: Result<String, Unreadable>, expected: &Expected, stage: Stage) -> Self {
+        let cgroup = if stage.asks_for_container() { held_to(expected, process) } else { not_asked_for() };
+        let of_cgroup = cgroup.as_ref().map_err(Clone::clone);
+        let limits = |cgroup: &Cgroup| limits(cgroup, process, expected).map_err(of_cgroup_error);
+        let devices = |cgroup: &Cgroup| cgroup.device_filter().map_err(of_cgroup_error);
         Self {
             program: process.program(),
             status: status.and_then(|text| Status::parse(&text)),
@@ -76,14 +71,19 @@ impl Seen {
             rlimits: process.text("limits").and_then(|text| rlimits::parse(&text)),
             namespaces: Namespaces::of(process),
             mounts: process.text("mountinfo").and_then(|text| MountTable::parse(&text)),
-            places: places(process, expected),
-            cwd: cwd(process),
-            descriptors: descriptors::of(process),
+            places: if stage.asks_for_container() { places(process, expected) } else { not_asked_for() },
+            cwd: if stage.asks_for_openings() { cwd(process) } else { not_asked_for() },
+            descriptors: if stage.asks_for_openings() { descriptors::of(process) } else { not_asked_for() },
             cgroup: process.text("cgroup").and_then(|text| Standing::parse(&text).map_err(of_cgroup_error)),
-            limits,
-            devices,
+            limits: of_cgroup.clone().and_then(limits),
+            devices: of_cgroup.and_then(devices),
         }
     }
+}
+
+/// Should a check ask for it all the same, that is a mismatch.
+fn not_asked_for<T>() -> Read<T> {
+    Err(Unreadable::new("/proc/<pid>".into(), "not looked at at this stage"))
 }
 
 fn held_to(expected: &Expected, process: &ProcDir) -> Result<Cgroup, Unreadable> {

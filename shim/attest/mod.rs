@@ -59,6 +59,17 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// Whether what is the container's counts: its mounts, limits and devices. Not as soon as a program of it runs that may have mounted
+    /// something of its own, but whenever somebody asks.
+    fn asks_for_container(self) -> bool {
+        self != Self::Begun
+    }
+
+    /// Whether what the process has opened counts, which is its own affair once its program runs.
+    fn asks_for_openings(self) -> bool {
+        self != Self::Running
+    }
+
     /// As records name it.
     #[must_use]
     pub fn word(self) -> &'static str {

@@ -9,7 +9,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags, open, openat, readlinkat};
 use std::os::unix::ffi::OsStringExt as _;
 
-use super::identities::FileId;
+use super::mounts::Place;
 use super::seen::Unreadable;
 
 /// Most bytes of one file that are read.
@@ -97,8 +97,8 @@ impl ProcDir {
     }
 
     /// The file that it runs.
-    pub(super) fn program(&self) -> Result<FileId, Unreadable> {
-        FileId::of_open(self.open_file("exe", OFlags::PATH)?).map_err(self.unreadable("exe"))
+    pub(super) fn program(&self) -> Result<Place, Unreadable> {
+        Place::of(self.open_file("exe", OFlags::PATH)?).map_err(self.unreadable("exe"))
     }
 
     /// What a link says.

@@ -73,7 +73,7 @@ const CRUN: &str = "crun";
 #[derive(Debug, Clone)]
 pub struct Seen {
     /// The file that it runs.
-    pub(super) program: Read<FileId>,
+    pub(super) program: Read<Place>,
     pub(super) status: Read<Status>,
     /// Confinement by AppArmor and SELinux; empty without such a module.
     pub(super) label: Read<String>,
@@ -124,20 +124,30 @@ impl Seen {
     /// Whether it is the embedded runtime's binary.
     #[must_use]
     pub fn runs_own_program(&self, expected: &Expected) -> bool {
-        expected.own_program.is_some() && expected.own_program == self.program.as_ref().ok().copied()
+        expected.own_program.is_some() && expected.own_program == self.program.as_ref().ok().map(|program| program.file)
     }
 
     /// Whether it is a runtime's process still, of one that loads the filter after the start signal: the embedded one by its binary, or
-    /// crun by its name. A name proves nothing, so whoever goes by this looks again once the program has begun.
+    /// crun by its name and a binary that is none of the container's. A name proves nothing, so whoever goes by this looks again once the
+    /// program has begun.
     #[must_use]
     pub fn is_to_be_filtered(&self, expected: &Expected) -> bool {
-        self.runs_own_program(expected) || self.status.as_ref().is_ok_and(|status| status.name == CRUN)
+        let has_name = self.status.as_ref().is_ok_and(|status| status.name == CRUN);
+        self.runs_own_program(expected) || has_name && !self.runs_program_of_container()
+    }
+
+    fn runs_program_of_container(&self) -> bool {
+        match (&self.program, &self.mounts) {
+            (Ok(program), Ok(mounts)) => mounts.get(program.mount).is_some(),
+            _ => false,
+        }
     }
 
     /// Whether it runs another program than a process that was looked at before, or has ended.
     #[must_use]
     pub fn has_gone_on_from(&self, before: &Self) -> bool {
-        self.has_ended() || self.program.is_ok() && self.program != before.program
+        let file = |seen: &Self| seen.program.as_ref().ok().map(|program| program.file);
+        self.has_ended() || self.program.is_ok() && file(self) != file(before)
     }
 
     /// Whether it is still a runtime's process, which has not become the container's program.
@@ -163,7 +173,7 @@ impl Seen {
         let (mounts, places) = tree(expected);
         let cwd = places.get(&process.cwd).copied().flatten();
         Self {
-            program: Ok(FileId(0, 0)),
+            program: Ok(Place { file: FileId(0, 0), mount: 0, is_mount: false, character_device: None }),
             status: Ok(Status {
                 name: "init".into(),
                 uids: [process.uid; 4],

@@ -116,6 +116,7 @@ fn what_is_exactly_as_decided_passes_at_every_stage() {
     assert_eq!(told(&expected, &late, Stage::Begun), ["seccomp"]);
     let mut of_crun = late;
     status(&mut of_crun).name = "crun".into();
+    assert!(of_crun.waits_for_start(&expected));
     assert_eq!(told(&expected, &of_crun, CREATED), [""; 0], "crun loads it after the start signal");
     assert_eq!(told(&expected, &of_crun, Stage::Begun), ["seccomp"], "and no later");
 }
@@ -239,4 +240,19 @@ fn what_is_kept_reads_back() {
     let expected = expected();
     let text = serde_json::to_string(&expected).unwrap();
     assert_eq!(serde_json::from_str::<Expected>(&text).unwrap(), expected);
+}
+
+/// A look reads what the checks of its stage ask for.
+#[test]
+fn nothing_that_counts_is_left_out_of_a_look() {
+    let (process, expected) = (super::ProcDir::own().unwrap(), expected());
+    for stage in [CREATED, Stage::Begun, Stage::Running] {
+        let seen = Seen::of(&process, &expected, stage);
+        let found = attest(&expected, &seen, stage).unwrap_err();
+        assert!(found.mismatches().iter().all(|one| !one.seen.contains("not looked at")), "{found:?}");
+        assert_eq!(seen.places.is_ok(), stage.asks_for_container(), "{stage:?}");
+        assert_eq!(seen.descriptors.is_ok(), stage.asks_for_openings(), "{stage:?}");
+    }
+    let seen = Seen::of(&process, &expected, Stage::Begun);
+    assert!(told(&expected, &seen, CREATED).contains(&"masked-paths"), "a look for another stage is no look");
 }

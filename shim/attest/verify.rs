@@ -15,6 +15,8 @@ pub enum Finding {
     Verified,
     /// It is not any more, or never was.
     Drift(Vec<Mismatch>),
+    /// Its runtime is at work still, and nothing of it runs.
+    Creating,
     /// Its init process has ended.
     Ended,
     /// Nothing was kept that it could be compared with: a version without attestation has made it.
@@ -43,6 +45,9 @@ pub fn verify(bundle: &Path) -> Result<Verified, PrivateDirError> {
     let dir = PrivateDir::open(bundle)?;
     let grant = dir.read_record("grant.json")?;
     let record: ContainerRecord = dir.read_record(RECORD_NAME)?;
+    if record.pid() == 0 {
+        return Ok(Verified { grant, record, seen: None, finding: Finding::Creating });
+    }
     if !dir.path().join(ATTESTED).exists() {
         return Ok(Verified { grant, record, seen: None, finding: Finding::Unknown });
     }
@@ -54,7 +59,8 @@ pub fn verify(bundle: &Path) -> Result<Verified, PrivateDirError> {
             return Ok(Verified { grant, record, seen: None, finding });
         }
     };
-    let seen = Seen::of(&process, &expected);
+    // All of it: which stage it is in, is seen only then.
+    let seen = Seen::of(&process, &expected, WAITING);
     let finding = match attest(&expected, &seen, stage(&seen, &expected)) {
         _ if seen.has_left_threads() => Finding::Drift(vec![Mismatch::new(
             "process",
@@ -73,7 +79,10 @@ fn unreadable(error: &Unreadable) -> Finding {
     Finding::Drift(vec![Mismatch::new("process", "a process that can be looked at", error)])
 }
 
+/// It waits for start.
+const WAITING: Stage = Stage::Created { embedded: true };
+
 /// One that waits for start may lack its filter still, which is no drift.
 fn stage(seen: &Seen, expected: &Expected) -> Stage {
-    if seen.waits_for_start(expected) { Stage::Created { embedded: true } } else { Stage::Running }
+    if seen.waits_for_start(expected) { WAITING } else { Stage::Running }
 }

@@ -26,7 +26,9 @@ impl Look<'_> {
     /// Compares a process with what was decided; `None` when it ended before anybody could look. The comparison's failure is on
     /// record when it comes back.
     pub(super) async fn at(&self, pid: u32, expected: &Arc<Expected>) -> Result<Option<(Attested, Seen)>, TaskError> {
-        let Some(seen) = self.service.host().look(pid, Arc::clone(expected)).await? else { return Ok(None) };
+        let Some(seen) = self.service.host().look(pid, Arc::clone(expected), self.stage).await? else {
+            return Ok(None);
+        };
         match attest(expected, &seen, self.stage) {
             Ok(attested) => Ok(Some((attested, seen))),
             Err(found) => {
@@ -40,7 +42,7 @@ impl Look<'_> {
     pub(super) async fn begun(&self, pid: u32, last: LastStatus, expected: &Arc<Expected>) -> Result<(), TaskError> {
         let seen = match last {
             Some(status) => Some(Seen::of_ended(status.as_deref().map_err(String::as_str))),
-            None => self.service.host().look(pid, Arc::clone(expected)).await?,
+            None => self.service.host().look(pid, Arc::clone(expected), self.stage).await?,
         };
         // Nobody keeps what became of a process of a machine in memory.
         let Some(seen) = seen else { return Ok(()) };

@@ -15,7 +15,7 @@ use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use super::error::TaskError;
 use super::mount::RootfsMount;
 use super::signal::SignalNumber;
-use crate::attest::{Expected, Seen};
+use crate::attest::{Expected, Seen, Stage};
 use crate::bundle::PrivateDir;
 use crate::cgroup::CgroupError;
 use crate::runtime::{Call, RuntimeError, read_pid};
@@ -64,7 +64,7 @@ pub trait Host: Send + Sync {
     /// # Errors
     ///
     /// [`TaskError`] if it can't be looked at.
-    async fn look(&self, pid: u32, expected: Arc<Expected>) -> Result<Option<Seen>, TaskError>;
+    async fn look(&self, pid: u32, expected: Arc<Expected>, stage: Stage) -> Result<Option<Seen>, TaskError>;
 
     /// Empties and removes the cgroup at a specification's path, if there is one.
     ///

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
@@ -13,7 +14,7 @@ use super::mount::{self, RootfsMount};
 use super::off_loop::off_loop;
 use super::reaper::Reaper;
 use super::signal::PidFd;
-use crate::attest::{Expected, ProcDir, Seen};
+use crate::attest::{Expected, ProcDir, Seen, Stage};
 use crate::bundle::PrivateDir;
 use crate::cgroup::{Cgroup, CgroupError, OomWatch};
 use crate::runtime::{Call, RuntimeError};
@@ -33,6 +34,17 @@ impl Machine {
     }
 }
 
+/// Longest look at a process: a walk into a volume may wait for a file server.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// What was not seen in time can't be read. The thread that waits stays until the kernel lets it go.
+async fn in_time(look: impl Future<Output = Result<Seen, TaskError>>) -> Result<Option<Seen>, TaskError> {
+    match tokio::time::timeout(LOOK, look).await {
+        Ok(seen) => seen.map(Some),
+        Err(_) => Ok(Some(Seen::of_ended(Err(&format!("no answer within {LOOK:?}"))))),
+    }
+}
+
 #[async_trait]
 impl Host for Machine {
     async fn run(&self, call: Call) -> Result<(), RuntimeError> {
@@ -47,14 +59,14 @@ impl Host for Machine {
         Ok(Arc::new(Watched::new(Cgroup::of_container(pid, cgroups_path)?)?))
     }
 
-    async fn look(&self, pid: u32, expected: Arc<Expected>) -> Result<Option<Seen>, TaskError> {
+    async fn look(&self, pid: u32, expected: Arc<Expected>, stage: Stage) -> Result<Option<Seen>, TaskError> {
         let process = match ProcDir::open(pid) {
             Ok(process) => process,
             Err(error) if error.is_gone() => return Ok(None),
             Err(error) => return Ok(Some(Seen::of_ended(Err(&error.to_string())))),
         };
         let status = process.status();
-        off_loop("attest", move || Ok::<_, TaskError>(Some(Seen::since(&process, status, &expected)))).await
+        in_time(off_loop("attest", move || Ok::<_, TaskError>(Seen::since(&process, status, &expected, stage)))).await
     }
 
     async fn remove_cgroup_at(&self, cgroups_path: &str) -> Result<(), TaskError> {
@@ -148,6 +160,23 @@ impl ContainerCgroup for Watched {
         match &self.oom {
             Some(watch) => watch.next().await,
             None => Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_look_waits_for_too_long_is_a_mismatch() {
+        let seen = in_time(std::future::pending()).await.unwrap().unwrap();
+        let document = serde_json::from_str(include_str!("../../tests/golden/cri-app/hardened.json")).unwrap();
+        let baseline = crate::attest::Baseline::own().unwrap();
+        let expected = Expected::of_document(&document, &crate::attest::Identities::default(), &baseline).unwrap();
+        for stage in [Stage::Created { embedded: true }, Stage::Begun] {
+            let found = crate::attest::attest(&expected, &seen, stage).unwrap_err().to_string();
+            assert!(found.contains("no answer within 10s"), "{found}");
         }
     }
 }

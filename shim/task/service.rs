@@ -254,7 +254,7 @@ impl TaskService {
     /// Waits for an execve that nobody tells of. Past the longest wait the process is looked at as it is.
     async fn gone_on(&self, pid: u32, waiting: &Seen, expected: &Arc<Expected>) -> Result<(), TaskError> {
         for pause in EXECVE_PAUSES {
-            match self.host.look(pid, Arc::clone(expected)).await? {
+            match self.host.look(pid, Arc::clone(expected), Stage::Begun).await? {
                 Some(seen) if !seen.has_gone_on_from(waiting) => {
                     tokio::time::sleep(Duration::from_millis(pause)).await;
                 }

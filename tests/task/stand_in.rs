@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
-use palisade::attest::{Expected, Seen};
+use palisade::attest::{Expected, Seen, Stage};
 use palisade::cgroup::CgroupError;
 use palisade::runtime::{Call, ChildStdio, RuntimeError};
 use palisade::task::mount::RootfsMount;
@@ -418,7 +418,7 @@ impl Host for StandIn {
         Ok(Arc::new(Group { world: Arc::clone(&self.world), oom: Arc::clone(&self.oom), container }))
     }
 
-    async fn look(&self, pid: u32, expected: Arc<Expected>) -> Result<Option<Seen>, TaskError> {
+    async fn look(&self, pid: u32, expected: Arc<Expected>, _: Stage) -> Result<Option<Seen>, TaskError> {
         let world = self.world();
         let gone = world.processes.get(&pid).is_none_or(|proc| matches!(proc.life, Life::Reaped(_)));
         let waits = world.processes.get(&pid).is_some_and(|proc| proc.exec.is_empty() && !world.started.contains(&pid));

@@ -4,7 +4,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use palisade::attest::{Finding, Verified, verify};
+use palisade::attest::{Finding, Summary, Verified, verify};
+use palisade::bundle::PrivateDirError;
+use palisade_policy::Grant;
 use serde_json::{Value, json};
 
 use crate::arguments::Places;
@@ -19,7 +21,8 @@ const PRIVATE: &str = "palisade";
 pub(crate) struct Container {
     pub(crate) namespace: String,
     pub(crate) id: String,
-    pub(crate) verified: Verified,
+    /// Or why nothing is known of it.
+    pub(crate) verified: Result<Verified, PrivateDirError>,
 }
 
 /// Those whose ids begin like that, in the order of namespace and id. One that is removed meanwhile is left out.
@@ -44,9 +47,9 @@ fn one(tasks: &Path, namespace: &str, id: &str) -> Result<Option<Container>, Cli
         return Ok(None);
     }
     match verify(&bundle) {
-        Ok(verified) => Ok(Some(Container { namespace: namespace.into(), id: id.into(), verified })),
         Err(_) if !bundle.exists() => Ok(None),
-        Err(source) => Err(CliError::Container { id: id.into(), source }),
+        // Others are told all the same.
+        verified => Ok(Some(Container { namespace: namespace.into(), id: id.into(), verified })),
     }
 }
 
@@ -67,31 +70,49 @@ fn names(directory: &PathBuf) -> Result<Vec<String>, CliError> {
 impl Container {
     /// In one word.
     pub(crate) fn verdict(&self) -> &'static str {
-        match self.verified.finding {
-            Finding::Verified => "verified",
-            Finding::Drift(_) => "drift",
-            Finding::Ended => "ended",
-            Finding::Unknown => "unknown",
+        match self.finding() {
+            Some(Finding::Verified) => "verified",
+            Some(Finding::Drift(_)) => "drift",
+            Some(Finding::Creating) => "creating",
+            Some(Finding::Ended) => "ended",
+            Some(Finding::Unknown) => "unknown",
+            None => "unreadable",
         }
+    }
+
+    pub(crate) fn finding(&self) -> Option<&Finding> {
+        self.verified.as_ref().ok().map(|verified| &verified.finding)
+    }
+
+    /// What it is, in words.
+    pub(crate) fn summary(&self) -> Option<Summary> {
+        self.verified.as_ref().ok()?.seen.as_ref()?.summary()
+    }
+
+    /// Why nothing is known of it.
+    pub(crate) fn error(&self) -> Option<String> {
+        self.verified.as_ref().err().map(|error| palisade::log::chain(error))
     }
 
     /// Whether there is anything to object to.
     pub(crate) fn is_fine(&self) -> bool {
-        matches!(self.verified.finding, Finding::Verified | Finding::Ended)
+        matches!(self.finding(), Some(Finding::Verified | Finding::Creating | Finding::Ended))
     }
 
     pub(crate) fn json(&self) -> Value {
-        let mismatches = match &self.verified.finding {
-            Finding::Drift(found) => json!(found),
-            Finding::Verified | Finding::Ended | Finding::Unknown => json!([]),
+        let mismatches = match self.finding() {
+            Some(Finding::Drift(found)) => json!(found),
+            _ => json!([]),
         };
+        let grant = self.verified.as_ref().ok().map(|verified| &verified.grant);
         json!({
             "container": self.id,
             "namespace": self.namespace,
-            "identity": self.verified.grant.identity(),
-            "profile": self.verified.grant.profile(),
+            "identity": grant.map(Grant::identity),
+            "profile": grant.map(Grant::profile),
             "verdict": self.verdict(),
             "mismatches": mismatches,
+            "error": self.error(),
         })
     }
 }

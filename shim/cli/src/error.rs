@@ -4,7 +4,6 @@ use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 
-use palisade::bundle::PrivateDirError;
 use palisade::gate::PolicyFileError;
 use palisade_seccomp::{ProfileError, UnknownProfile};
 use thiserror::Error;
@@ -31,12 +30,6 @@ pub(crate) enum CliError {
     NoContainer { id: String, namespace: String, path: PathBuf },
     #[error("no container of palisade's begins with {id:?} below {state:?}")]
     NoSuchContainer { id: String, state: PathBuf },
-    #[error("container {id}")]
-    Container {
-        id: String,
-        #[source]
-        source: PrivateDirError,
-    },
     #[error(transparent)]
     Policy(#[from] PolicyFileError),
     #[error("the policy has no profile {name:?}; it has {known}")]

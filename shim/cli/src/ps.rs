@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: &PsArguments, out: &mut Vec<u8>) -> Result<Verdict,
 
 /// Memory and processes. A cgroup that is gone uses nothing.
 fn usage(container: &Container) -> (Usage, Usage) {
-    let cgroup = container.verified.record.cgroup();
+    let cgroup = container.verified.as_ref().ok().and_then(|verified| verified.record.cgroup());
     let of = |usage: Option<Usage>| usage.unwrap_or_default();
     (
         of(cgroup.as_ref().and_then(|cgroup| cgroup.memory_usage().ok())),
@@ -39,14 +39,15 @@ fn usage(container: &Container) -> (Usage, Usage) {
 }
 
 fn row(container: &Container) -> [String; HEAD.len()] {
-    let identity = container.verified.grant.identity();
-    let summary = container.verified.seen.as_ref().and_then(palisade::attest::Seen::summary);
+    let grant = container.verified.as_ref().ok().map(|verified| &verified.grant);
+    let pod = grant.map(|grant| format!("{}/{}", grant.identity().pod_namespace, grant.identity().pod_name));
+    let summary = container.summary();
     let (memory, pids) = usage(container);
     let of = |text: Option<String>| text.unwrap_or_else(|| "-".into());
     [
         container.id.get(..SHORT).unwrap_or(&container.id).to_owned(),
-        plain(&format!("{}/{}", identity.pod_namespace, identity.pod_name)),
-        plain(container.verified.grant.profile()),
+        plain(&of(pod)),
+        plain(&of(grant.map(|grant| grant.profile().to_owned()))),
         of(summary.as_ref().map(|one| format!("{}:{}", one.uid, one.gid))),
         of(summary.as_ref().map(|one| one.effective.clone())),
         of(summary.as_ref().map(|one| one.filters.to_string())),
@@ -80,8 +81,8 @@ fn object(container: &Container) -> Value {
     let (memory, pids) = usage(container);
     let of = |usage: Usage| json!({ "used": usage.used, "limit": usage.limit });
     let mut object = container.json();
-    let summary = container.verified.seen.as_ref().and_then(palisade::attest::Seen::summary);
-    let process = summary.map(|one| {
+    let pid = container.verified.as_ref().ok().map(|verified| verified.record.pid());
+    let process = container.summary().map(|one| {
         json!({
             "uid": one.uid,
             "gid": one.gid,
@@ -92,7 +93,7 @@ fn object(container: &Container) -> Value {
         })
     });
     if let Some(fields) = object.as_object_mut() {
-        fields.insert("pid".into(), container.verified.record.pid().into());
+        fields.insert("pid".into(), pid.into());
         fields.insert("process".into(), process.into());
         fields.insert("memory_bytes".into(), of(memory));
         fields.insert("pids".into(), of(pids));

@@ -29,10 +29,12 @@ pub(crate) fn run(arguments: &VerifyArguments, out: &mut Vec<u8>) -> Result<Verd
 
 fn lines(container: &Container, out: &mut Vec<u8>) -> Result<(), CliError> {
     writeln!(out, "{} {} {}", container.namespace, container.id, container.verdict())?;
-    if let Finding::Drift(found) = &container.verified.finding {
-        for one in found {
-            writeln!(out, "  {}", plain(&one.to_string()))?;
-        }
+    let drift = match container.finding() {
+        Some(Finding::Drift(found)) => found.as_slice(),
+        _ => &[],
+    };
+    for line in drift.iter().map(ToString::to_string).chain(container.error()) {
+        writeln!(out, "  {}", plain(&line))?;
     }
     Ok(())
 }

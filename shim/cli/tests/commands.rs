@@ -494,8 +494,8 @@ mod commands {
     }
 
     /// A container as a version without attestation has left it.
-    fn unattested(scratch: &Scratch) {
-        let bundle = "run/io.containerd.runtime.v2.task/k8s.io/c1/palisade";
+    fn unattested(scratch: &Scratch, id: &str, pid: u32) {
+        let bundle = &format!("run/io.containerd.runtime.v2.task/k8s.io/{id}/palisade");
         let grant = json!({
             "profile": "restricted",
             "identity": { "kind": "standalone", "sandbox_id": "", "pod_namespace": "shop", "pod_name": "cart", "pod_uid": "",
@@ -507,7 +507,7 @@ mod commands {
             "scheduler": null, "io_priority": null, "devices": [], "memory_limit": 0,
         });
         scratch.write(&format!("{bundle}/grant.json"), &grant.to_string());
-        let record = json!({ "runtime": "Embedded", "pid": 0, "start_time": 0, "sandbox": "", "socket": "" });
+        let record = json!({ "runtime": "Embedded", "pid": pid, "start_time": 0, "sandbox": "", "socket": "" });
         scratch.write(&format!("{bundle}/container.json"), &record.to_string());
         fs::set_permissions(scratch.0.join(bundle), fs::Permissions::from_mode(0o700)).unwrap();
     }
@@ -519,7 +519,7 @@ mod commands {
         let run = |args: &[&str]| scratch.run(&[args, &["--state", &state]].concat());
         assert_eq!(run(&["verify", "--all"]).status.code(), Some(0), "there is none");
         assert_eq!(run(&["verify", "c1"]).status.code(), Some(2), "nor one of that id");
-        unattested(&scratch);
+        unattested(&scratch, "c1", 1);
         for (args, code) in
             [(&["verify", "c"][..], 1), (&["verify", "--all"], 1), (&["verify", "other"], 2), (&["ps"], 0)]
         {
@@ -534,6 +534,28 @@ mod commands {
         }
         assert_eq!(run(&["verify", "--all", "--namespace", "other"]).status.code(), Some(0));
         assert_eq!(run(&["verify"]).status.code(), Some(2), "whose?");
+    }
+
+    /// What is wrong with one container hides no other.
+    #[test]
+    fn containers_are_told_of_one_by_one() {
+        let scratch = Scratch::new("verify-all");
+        let state = scratch.0.join("run").display().to_string();
+        unattested(&scratch, "creating", 0);
+        let run = |command: &[&str]| scratch.run(&[command, &["--state", &state, "--format", "json"]].concat());
+        assert_eq!(run(&["verify", "--all"]).status.code(), Some(0), "one that is being created is no drift");
+        unattested(&scratch, "damaged", 1);
+        scratch.write("run/io.containerd.runtime.v2.task/k8s.io/damaged/palisade/container.json", "{");
+        for (command, code) in [(&["verify", "--all"][..], 1), (&["ps"], 0)] {
+            let output = run(command);
+            assert_eq!(output.status.code(), Some(code), "{output:?}");
+            let all: Value = serde_json::from_slice(&output.stdout).unwrap();
+            let verdicts: Vec<_> = (0..2).map(|at| all[at]["verdict"].as_str().unwrap()).collect();
+            assert_eq!(verdicts, ["creating", "unreadable"], "{all}");
+            assert!(all[1]["error"].as_str().unwrap().contains("container.json"), "{all}");
+        }
+        let lines = scratch.run(&["verify", "--all", "--state", &state]);
+        assert!(text(&lines.stdout).contains("k8s.io damaged unreadable\n  "), "{lines:?}");
     }
 
     /// `docs/cli.md` is the help of each command. `UPDATE_GOLDEN=1` writes it anew.

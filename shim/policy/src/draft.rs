@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime as oci;
-use serde_json::Value;
 
 pub(crate) use process::{ProcessDraft, Rlimit};
 
@@ -155,15 +154,4 @@ pub(crate) fn is_outside_host(mapping: &oci::LinuxIdMapping) -> bool {
     mapping.size() > 0
         && mapping.host_id() >= FIRST_REMAPPED_ID
         && mapping.host_id().checked_add(mapping.size()).is_some()
-}
-
-/// The JSON text of a document, the same for the same document: object keys and capabilities sorted.
-pub(crate) fn canonical<T: serde::Serialize>(document: &T, capabilities: &str) -> Result<Vec<u8>, serde_json::Error> {
-    let mut value = serde_json::to_value(document)?;
-    if let Some(Value::Object(sets)) = value.pointer_mut(capabilities) {
-        for list in sets.values_mut().filter_map(Value::as_array_mut) {
-            list.sort_unstable_by(|a, b| a.as_str().cmp(&b.as_str()));
-        }
-    }
-    serde_json::to_vec(&value)
 }

@@ -6,9 +6,10 @@ use oci_spec::runtime as oci;
 use serde_json::Value;
 
 use crate::action::{Action, Mode};
+use crate::canonical::{canonical, with_profile};
 use crate::day::Day;
 use crate::decision::{Decision, Denial, Operation, Outcome, Record};
-use crate::draft::{Draft, ProcessDraft, canonical};
+use crate::draft::{Draft, ProcessDraft};
 use crate::exemption::Exemption;
 use crate::grant::{Grant, GrantedDevice};
 use crate::hardened::{HardenedProcess, HardenedResources, HardenedSpec};
@@ -250,14 +251,15 @@ fn sandbox_ceiling(identity: &Identity, draft: &Draft) -> Option<u64> {
     is_sandbox.then(|| Some(number("quota")?.saturating_mul(1000) / number("period")?))?
 }
 
-fn hardened(draft: Draft, grant: Grant, root: PathBuf) -> Result<HardenedSpec, serde_json::Error> {
+fn hardened(mut draft: Draft, grant: Grant, root: PathBuf) -> Result<HardenedSpec, serde_json::Error> {
     let pid = draft.linux.namespace(oci::LinuxNamespaceType::Pid);
     let pid_namespace_shared = pid.is_none_or(|namespace| namespace.path().is_some());
     let has_hooks = spec::stages(&draft.hooks).iter().any(|(_, list)| !list.is_empty());
     let cgroups_path = draft.linux.cgroups_path.to_string_lossy().into_owned();
     let (terminal, annotations) = (draft.process.terminal, draft.annotations.clone());
     let places = rootfs::places(draft.mounts.iter().map(|mount| mount.destination().as_path()));
-    let bytes = canonical(&draft.write(&root)?, "/process/capabilities")?;
+    let profile = draft.linux.seccomp.take();
+    let bytes = with_profile(&draft.write(&root)?, profile.as_ref())?;
     Ok(HardenedSpec {
         bytes,
         grant,

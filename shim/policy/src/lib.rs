@@ -30,6 +30,7 @@
 #![forbid(unsafe_code)]
 
 mod action;
+mod canonical;
 mod capability;
 mod day;
 mod decision;

@@ -2,6 +2,7 @@
 //!
 //! Sources: arch/x86/entry/syscalls/syscall_32.tbl and arch/arm/tools/syscall.tbl of the kernel.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use crate::architecture::Architecture;
@@ -154,10 +155,29 @@ pub(crate) fn meant_by(name: &str) -> Option<&'static [&'static str]> {
     ALL.get(at).map(|(.., meant)| *meant)
 }
 
-/// Whether a call can be made where these architectures run beside the native one.
-pub(crate) fn can_be_made(name: &str, architectures: &BTreeSet<Architecture>) -> bool {
-    let known = ALL.binary_search_by_key(&name, |(known, ..)| known).ok().and_then(|at| ALL.get(at));
-    known.is_none_or(|(_, having, _)| having.iter().any(|one| architectures.contains(one)))
+/// Which calls can be made where these architectures run beside the native one, asked in the order of their names: a
+/// profile has hundreds, and most are in no list here.
+pub(crate) struct Possible<'a> {
+    architectures: &'a BTreeSet<Architecture>,
+    left: &'static [Counterpart],
+}
+
+impl<'a> Possible<'a> {
+    pub(crate) fn with(architectures: &'a BTreeSet<Architecture>) -> Self {
+        Self { architectures, left: ALL }
+    }
+
+    /// Whether this call can be made. No later call may have a smaller name.
+    pub(crate) fn holds(&mut self, name: &str) -> bool {
+        while let Some(((known, having, _), later)) = self.left.split_first() {
+            match (*known).cmp(name) {
+                Ordering::Less => self.left = later,
+                Ordering::Equal => return having.iter().any(|one| self.architectures.contains(one)),
+                Ordering::Greater => break,
+            }
+        }
+        true
+    }
 }
 
 /// Calls that take other arguments elsewhere under the same name, from an argument's index on: halves of a 64-bit value that push the

@@ -17,7 +17,7 @@ use oci_spec::OciSpecError;
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompFilterFlag};
 
 use crate::architecture::Architecture;
-use crate::counterpart;
+use crate::counterpart::{self, Possible};
 use crate::read::{self, Rules};
 use crate::refused::RefusedProfile;
 use crate::region::{self, Region, TooManyPieces};
@@ -126,7 +126,8 @@ impl<'a> Filter<'a> {
 
     /// The same without calls that cannot be made where only its architectures run.
     pub(crate) fn without_the_impossible(mut self) -> Self {
-        self.syscalls.retain(|(name, _)| counterpart::can_be_made(name, &self.architectures));
+        let mut possible = Possible::with(&self.architectures);
+        self.syscalls.retain(|(name, _)| possible.holds(name));
         self
     }
 
@@ -172,6 +173,7 @@ impl<'a> Filter<'a> {
         let (mut ours, mut theirs) = (self.syscalls.iter().peekable(), other.syscalls.iter().peekable());
         let (our_default, their_default) = (Pieces::Whole(self.default), Pieces::Whole(other.default));
         let architectures = &self.architectures & &other.architectures;
+        let mut possible = Possible::with(&architectures);
         loop {
             let order = match (ours.peek(), theirs.peek()) {
                 (None, None) => break,
@@ -183,7 +185,7 @@ impl<'a> Filter<'a> {
             let own = if order.is_le() { ours.next() } else { None };
             let others = if order.is_ge() { theirs.next() } else { None };
             let Some((name, _)) = own.or(others) else { break };
-            if !counterpart::can_be_made(name, &architectures) {
+            if !possible.holds(name) {
                 continue;
             }
             let one = own.map_or(&our_default, |(_, pieces)| pieces);
@@ -204,7 +206,9 @@ impl Filter<'_> {
     /// system call may take more pieces to read than to write, and would be stopped by the next reader only.
     pub(crate) fn settled(mut self, ours: &Self, origin: Origin) -> Self {
         let whole = Pieces::Whole(ours.default);
-        for (name, pieces) in &mut self.syscalls {
+        // One verdict for all arguments is written and read as it is.
+        let by_argument = self.syscalls.iter_mut().filter(|(_, pieces)| matches!(pieces, Pieces::Parts(_)));
+        for (name, pieces) in by_argument {
             let own = ours.pieces(name).unwrap_or(&whole);
             if origin == Origin::Given || pieces != own {
                 *pieces = settle(std::mem::replace(pieces, Pieces::Whole(self.default)), own, self.default);
@@ -240,6 +244,8 @@ impl Pieces {
     pub(crate) fn stricter(&self, other: &Self) -> Self {
         match (self, other) {
             (Self::Whole(ours), Self::Whole(theirs)) => return Self::Whole(*ours.max(theirs)),
+            // Most profiles in the field judge arguments as the container's runtime does.
+            (one, other) if one == other => return one.clone(),
             // What says yes to everything changes nothing.
             (Self::Whole(Verdict::Allow), parts) | (parts, Self::Whole(Verdict::Allow)) => return parts.clone(),
             (Self::Whole(whole), parts) | (parts, Self::Whole(whole))
@@ -349,9 +355,6 @@ fn multiply(ours: &Pieces, theirs: &Pieces) -> Result<Vec<Piece>, TooManyPieces>
 const TURNS: usize = 4;
 
 fn settle(pieces: Pieces, ours: &Pieces, default: Verdict) -> Pieces {
-    if matches!(pieces, Pieces::Whole(_)) {
-        return pieces;
-    }
     let in_order = |pieces: &Pieces| {
         let mut rules = write::rules(pieces, default);
         rules.sort_unstable();

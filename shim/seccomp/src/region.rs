@@ -88,19 +88,54 @@ impl Region {
         Self(sets)
     }
 
-    fn covers(&self, other: &Self) -> bool {
-        self.0.iter().zip(other.0).all(|(ours, theirs)| ours.covers(theirs))
+    /// How the two can be told in fewer regions. One pass: this is asked of every pair of a profile's pieces.
+    fn relation(&self, other: &Self) -> Relation {
+        let (mut covers, mut covered, mut differing) = (true, true, Differing::Nowhere);
+        for (index, (ours, theirs)) in self.0.iter().zip(other.0).enumerate().filter(|(_, (a, b))| **a != *b) {
+            differing = match differing {
+                Differing::Nowhere => Differing::In(index),
+                _ => Differing::InMany,
+            };
+            covers = covers && ours.covers(theirs);
+            covered = covered && theirs.covers(*ours);
+            if differing == Differing::InMany && !covers && !covered {
+                return Relation::None;
+            }
+        }
+        match differing {
+            _ if covers => Relation::Covers,
+            _ if covered => Relation::Covered,
+            Differing::In(index) => self.joined(other, index).map_or(Relation::None, Relation::Union),
+            _ => Relation::None,
+        }
     }
 
-    /// The union, if it is one region: all arguments but one are equal.
-    fn join(&self, other: &Self) -> Option<Self> {
-        let mut differing = self.0.iter().zip(other.0).enumerate().filter(|(_, (a, b))| **a != *b);
-        let (index, (ours, theirs)) = differing.next()?;
-        if differing.next().is_some() {
-            return None;
-        }
-        ours.join(theirs).map(|set| self.with(index, set))
+    /// The union of two regions that differ in this argument alone, if it is one region.
+    fn joined(&self, other: &Self, index: usize) -> Option<Self> {
+        let union = self.0.get(index)?.join(*other.0.get(index)?)?;
+        Some(self.with(index, union))
     }
+}
+
+/// How two regions can be told in fewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Relation {
+    /// The first holds all of the second.
+    Covers,
+    /// The second holds all of the first, and more.
+    Covered,
+    /// Together they are this region: all arguments but one are equal.
+    Union(Region),
+    /// Not.
+    None,
+}
+
+/// The arguments in which two regions are not the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Differing {
+    Nowhere,
+    In(usize),
+    InMany,
 }
 
 /// What is in one of `regions` and in none of `taken`.
@@ -140,15 +175,24 @@ pub(crate) fn simplify(mut regions: Vec<Region>) -> Vec<Region> {
 }
 
 fn absorb(kept: &mut Vec<Region>, region: Region) {
-    if kept.iter().any(|other| other.covers(&region)) {
-        return;
+    let mut union = None;
+    let mut at: usize = 0;
+    while let Some(other) = kept.get(at) {
+        match other.relation(&region) {
+            Relation::Covers => return,
+            Relation::Covered => {
+                kept.remove(at);
+                continue;
+            }
+            Relation::Union(joined) if union.is_none() => union = Some((at, joined)),
+            Relation::Union(_) | Relation::None => {}
+        }
+        at = at.saturating_add(1);
     }
-    kept.retain(|other| !region.covers(other));
-    let joined = kept.iter().enumerate().find_map(|(at, other)| Some((at, other.join(&region)?)));
-    match joined {
-        Some((at, union)) => {
+    match union {
+        Some((at, joined)) => {
             kept.swap_remove(at);
-            absorb(kept, union);
+            absorb(kept, joined);
         }
         None => kept.push(region),
     }
