@@ -132,6 +132,19 @@ impl Files {
     }
 }
 
+/// Whether runtimes are to ask systemd for cgroups in this run.
+#[must_use]
+pub fn by_systemd() -> bool {
+    std::env::var("PALISADE_TEST_SUBSET").is_ok_and(|subset| subset == "systemd")
+}
+
+/// Where systemd has a slice, below the root of a hierarchy: a dash is a level. Source: systemd.slice(5).
+#[must_use]
+pub fn slice_place(name: &str) -> String {
+    let dashes = name.match_indices('-').map(|(at, _)| at).chain([name.len()]);
+    dashes.map(|end| format!("/{}.slice", name.get(..end).unwrap_or_default())).collect()
+}
+
 /// Of v1's and v2's name, this machine's.
 #[must_use]
 pub fn of_version<T>([old, new]: [T; 2]) -> T {

@@ -191,10 +191,17 @@ impl Above {
         self.noticed.store(false, Ordering::Relaxed);
     }
 
-    /// Goes through events of inotify(7) without names: four numbers of 32 bits, of which the first is the watch's.
+    /// Goes through events of inotify(7) without names: four numbers of 32 bits, of which the first is the watch's and the second says what
+    /// happened. The end of the file is told as well, and is no change.
     fn notice(&self, events: &[u8]) {
-        let of_own = |event: &[u8]| event.first_chunk().map(|number| i32::from_ne_bytes(*number)) == Some(self.watch);
-        if events.chunks_exact(16).any(of_own) {
+        let has_changed = |event: &[u8]| match event {
+            [a, b, c, d, e, f, g, h, ..] => {
+                let what = inotify::ReadFlags::from_bits_retain(u32::from_ne_bytes([*e, *f, *g, *h]));
+                i32::from_ne_bytes([*a, *b, *c, *d]) == self.watch && what.contains(inotify::ReadFlags::MODIFY)
+            }
+            _ => false,
+        };
+        if events.chunks_exact(16).any(has_changed) {
             self.noticed.store(true, Ordering::Relaxed);
         }
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
 use palisade_integration::bundle_spec;
-use palisade_integration::cgroup::{Files, has_controller, is_unified, of_version};
+use palisade_integration::cgroup::{Files, by_systemd, has_controller, is_unified, of_version, slice_place};
 use palisade_integration::containerd::Runtime;
 use palisade_integration::ctr::unique;
 use palisade_integration::events::{Recorder, What};
@@ -40,11 +40,6 @@ pub(crate) fn trials(world: &'static World) -> Vec<Trial> {
     ]
 }
 
-/// Whether runtimes are to ask systemd for cgroups.
-pub(crate) fn by_systemd() -> bool {
-    std::env::var("PALISADE_TEST_SUBSET").is_ok_and(|subset| subset == "systemd")
-}
-
 /// The `linux.cgroupsPath` of a container of this run.
 pub(crate) fn cgroups_path(world: &World, id: &str) -> String {
     let tag = world.containerd.tag();
@@ -54,13 +49,7 @@ pub(crate) fn cgroups_path(world: &World, id: &str) -> String {
 /// Where that is, below the root of a hierarchy.
 fn place(world: &World, id: &str) -> String {
     let tag = world.containerd.tag();
-    if !by_systemd() {
-        return format!("/{tag}/{id}");
-    }
-    // systemd.slice(5): a dash is a level.
-    let dashes = tag.match_indices('-').map(|(at, _)| at).chain([tag.len()]);
-    let slices: String = dashes.map(|end| format!("/{}.slice", tag.get(..end).unwrap_or_default())).collect();
-    format!("{slices}/palisade-{id}.scope")
+    if by_systemd() { format!("{}/palisade-{id}.scope", slice_place(tag)) } else { format!("/{tag}/{id}") }
 }
 
 /// What of the kernel's limits can be tried here.

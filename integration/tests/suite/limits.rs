@@ -2,7 +2,7 @@
 
 use libtest_mimic::{Failed, Trial};
 use palisade_integration::bundle_spec;
-use palisade_integration::cgroup::{Files, Limits};
+use palisade_integration::cgroup::{Files, Limits, is_unified};
 use palisade_integration::containerd::Runtime;
 use palisade_integration::ctr::{Run, unique};
 use palisade_integration::tasks::{CreateOptions, Tasks};
@@ -182,7 +182,7 @@ fn update_cannot_raise(world: &World, runtime: Runtime) -> Check {
     let tasks = world.tasks()?;
     let sleeper =
         Sleeper::start(world, &tasks, runtime, &json!({ "memory": { "limit": 128 * MIB }, "pids": { "limit": 100 } }))?;
-    let requests = [
+    let mut requests = vec![
         json!({ "memory": { "limit": 1_u64 << 40, "swap": 2_u64 << 40 } }),
         json!({ "memory": { "limit": -1, "swap": -1 } }),
         json!({ "pids": { "limit": 1_000_000 } }),
@@ -190,6 +190,16 @@ fn update_cannot_raise(world: &World, runtime: Runtime) -> Check {
         json!({ "cpu": { "quota": -1, "period": 100_000 } }),
         json!({ "cpu": { "quota": 100_000_000, "period": 100_000 } }),
     ];
+    if is_unified() {
+        let files = [
+            ("memory.max", "max"),
+            ("memory.swap.max", "max"),
+            ("pids.max", "max"),
+            ("cpu.max", "max"),
+            ("cgroup.procs", "1"),
+        ];
+        requests.extend(files.map(|(file, value)| json!({ "unified": { file: value } })));
+    }
     for request in requests {
         // Refused or lowered, both are right; what counts is what the kernel has afterwards.
         let answer = tasks.update(&sleeper.id, &request);

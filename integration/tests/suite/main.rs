@@ -45,7 +45,7 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use palisade_integration::policy::PolicyFile;
-use palisade_integration::{Assets, Containerd, Enclosure, Failure, Leftovers, leftovers};
+use palisade_integration::{Assets, Containerd, Enclosure, Failure, Leftovers, cgroup, leftovers};
 
 use support::World;
 
@@ -66,7 +66,7 @@ fn run(mut arguments: Arguments) -> Result<u64, Failure> {
     // Containers are slow on two processors, and more of them at once only make deadlines pass.
     arguments.test_threads = Some(arguments.test_threads.unwrap_or(2));
     let assets = Assets::locate()?;
-    let kept: &[&str] = if in_force::by_systemd() { &["systemd", "dbus"] } else { &[] };
+    let kept: &[&str] = if cgroup::by_systemd() { &["systemd", "dbus"] } else { &[] };
     let enclosure = Enclosure::enter_keeping(kept, &assets.busybox)?;
     let containerd = Containerd::start(&enclosure, assets, &PolicyFile::defaults())?;
     let before = Leftovers::count(&containerd)?;
