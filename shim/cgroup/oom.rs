@@ -31,15 +31,17 @@ pub struct OomWatch {
 
 /// The cgroup above, whose count of v2 has the kills of all below it and keeps those of cgroups that were removed.
 ///
-/// systemd removes a scope as soon as it is empty: the last kill in it may be past reading when the shim comes to read. Then the count above
-/// tells, if the scope's own file had changed as well, so that a neighbour's end is not taken for this one's.
+/// systemd removes a scope as soon as it is empty: the last kill in it may be past reading when the shim comes to read, and the kernel gives no
+/// notice of it where it has given one within 10 ms (`CGROUP_FILE_NOTIFY_MIN_INTV`). Then the count above tells, if the container was at its
+/// limit before or its own count had changed, so that a neighbour's end is not taken for this one's. The count above is watched as well: a
+/// neighbour's kill is seen while the container's own count can still be read.
 #[derive(Debug)]
 struct Above {
     directory: Directory,
     /// Its count when the container's own was last read.
     seen: AtomicU64,
-    /// Whether the container's own has changed since.
-    noticed: AtomicBool,
+    /// Whether the container has met its limit by then, or its own count has changed since.
+    pressed: AtomicBool,
     /// inotify's number of the container's own.
     watch: i32,
 }
@@ -59,7 +61,8 @@ impl OomWatch {
             Version::V1 => (v1_notices(directory)?, None),
             Version::V2 => {
                 let (notices, watch) = v2_notices(directory)?;
-                (notices, Above::of(directory, watch)?)
+                let above = Above::of(directory, &notices, watch)?;
+                (notices, above)
             }
         };
         let notices = async_fd(notices, Interest::READABLE)
@@ -103,7 +106,7 @@ impl OomWatch {
         match self.cgroup.oom_kills() {
             Ok(kills) => {
                 if let (Some(above), Some(count)) = (&self.above, above) {
-                    above.mark(count);
+                    above.mark(count, self.cgroup.has_met_its_limit());
                 }
                 // A removed sub-cgroup takes its v1 count along, hence saturating.
                 Ok(kills.saturating_sub(self.reported.swap(kills, Ordering::Relaxed)))
@@ -170,10 +173,11 @@ impl OomWatch {
 
 impl Above {
     /// `None` below the root, which counts nothing.
-    fn of(directory: &Directory, watch: i32) -> Result<Option<Self>, CgroupError> {
+    fn of(directory: &Directory, notices: &OwnedFd, watch: i32) -> Result<Option<Self>, CgroupError> {
         let Some(directory) = directory.parent()? else { return Ok(None) };
         let Some(count) = oom_kills_in(&directory, "memory.events")? else { return Ok(None) };
-        Ok(Some(Self { directory, seen: AtomicU64::new(count), noticed: AtomicBool::new(false), watch }))
+        watch_file(notices, &directory, "memory.events")?;
+        Ok(Some(Self { directory, seen: AtomicU64::new(count), pressed: AtomicBool::new(false), watch }))
     }
 
     /// Its count, or what was last seen once it is gone as well.
@@ -186,9 +190,9 @@ impl Above {
     }
 
     /// The container's own count was read.
-    fn mark(&self, count: u64) {
+    fn mark(&self, count: u64, pressed: bool) {
         self.seen.store(count, Ordering::Relaxed);
-        self.noticed.store(false, Ordering::Relaxed);
+        self.pressed.store(pressed, Ordering::Relaxed);
     }
 
     /// Goes through events of inotify(7) without names: four numbers of 32 bits, of which the first is the watch's and the second says what
@@ -202,15 +206,14 @@ impl Above {
             _ => false,
         };
         if events.chunks_exact(16).any(has_changed) {
-            self.noticed.store(true, Ordering::Relaxed);
+            self.pressed.store(true, Ordering::Relaxed);
         }
     }
 
     /// Kills of a container whose own count is gone, each once; `None` if there are none.
     fn unreported(&self, count: u64) -> Option<u64> {
         let more = count.saturating_sub(self.seen.swap(count, Ordering::Relaxed));
-        let noticed = self.noticed.swap(false, Ordering::Relaxed);
-        (noticed && more > 0).then_some(more)
+        (self.pressed.swap(false, Ordering::Relaxed) && more > 0).then_some(more)
     }
 }
 
@@ -231,6 +234,14 @@ impl Cgroup {
             None if directory.is_gone()? => Err(CgroupError::Gone { path: directory.path().to_path_buf() }),
             None => Err(CgroupError::NoController { controller: "memory" }),
         }
+    }
+}
+
+impl Cgroup {
+    /// Whether v2 counts a time that memory was to go beyond the limit.
+    fn has_met_its_limit(&self) -> bool {
+        let read = || self.unified().ok()?.read("memory.events").ok()??.value("max").ok()?;
+        read().is_some_and(|times| times > 0)
     }
 }
 
@@ -276,11 +287,14 @@ fn v2_notices(directory: &Directory) -> Result<(OwnedFd, i32), CgroupError> {
         return Err(CgroupError::NoController { controller: "memory" });
     }
     let notices = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).map_err(failed)?;
-    let watch = |name| {
-        let path = format!("/proc/self/fd/{}/{name}", directory.fd().as_raw_fd());
-        inotify::add_watch(notices.as_fd(), path, inotify::WatchFlags::MODIFY).map_err(failed)
-    };
-    let counted = watch("memory.events")?;
-    watch("cgroup.events")?;
+    let counted = watch_file(&notices, directory, "memory.events")?;
+    watch_file(&notices, directory, "cgroup.events")?;
     Ok((notices, counted))
+}
+
+/// inotify's number of the watch.
+fn watch_file(notices: &OwnedFd, directory: &Directory, name: &str) -> Result<i32, CgroupError> {
+    let path = format!("/proc/self/fd/{}/{name}", directory.fd().as_raw_fd());
+    inotify::add_watch(notices.as_fd(), path, inotify::WatchFlags::MODIFY)
+        .map_err(|errno| CgroupError::io("watch", directory.path(), std::io::Error::from(errno)))
 }

@@ -59,6 +59,50 @@ fn a_neighbours_kill_is_none_of_the_containers() {
     });
 }
 
+/// The kernel leaves out notices that follow each other within 10 ms.
+#[test]
+fn a_kill_without_a_notice_is_told_of_a_container_that_was_at_its_limit() {
+    watched(|pod, watch| {
+        pod.write("c/memory.events", PRESSED);
+        pod.write("memory.events", PRESSED);
+        assert_eq!(watch.unreported().unwrap(), 0);
+        pod.write("memory.events", ONE);
+        remove(pod);
+        assert_eq!(watch.unreported().unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_neighbours_kill_that_was_seen_before_is_none_of_the_containers() {
+    watched(|pod, watch| {
+        pod.write("c/memory.events", PRESSED);
+        pod.write("memory.events", ONE);
+        assert_eq!(watch.unreported().unwrap(), 0, "its own count can still be read");
+        remove(pod);
+        assert!(watch.unreported().unwrap_err().is_gone());
+    });
+}
+
+#[test]
+fn a_change_of_the_count_above_wakes_the_watch() {
+    let pod = Fixture::new(&[("memory.events", NONE), ("c/memory.events", PRESSED), ("c/cgroup.procs", "")]);
+    pod.write("c/cgroup.events", "populated 1\nfrozen 0\n");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let cgroup = Arc::new(opened(Version::V2, "", &pod.path.join("c")));
+    runtime.block_on(async {
+        let watch = OomWatch::start(cgroup).unwrap();
+        let looking = async { tokio::time::timeout(std::time::Duration::from_millis(300), watch.next()).await };
+        let changing = async { pod.write("memory.events", ONE) };
+        let (looked, ()) = tokio::join!(looking, changing);
+        assert!(looked.is_err(), "no kill of its own: {looked:?}");
+        remove(&pod);
+        assert!(
+            watch.unreported().unwrap_err().is_gone(),
+            "the neighbour's kill was seen while the container was there"
+        );
+    });
+}
+
 #[test]
 fn a_limit_that_was_hit_without_a_kill_is_no_kill() {
     watched(|pod, watch| {
