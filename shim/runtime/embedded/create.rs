@@ -197,6 +197,7 @@ impl NewContainer {
                 report::note(&format!("after the failed create: {error}"));
             }
         }
+        systemd_unit::end(&self.cgroup, &self.request.id);
         if let Err(error) = state.remove() {
             report::note(&format!("after the failed create: {error}"));
         }

@@ -7,8 +7,10 @@ use libcgroups::common::{CgroupManager as _, ControllerOpt, DEFAULT_CGROUP_ROOT}
 use libcgroups::systemd::manager::{Manager, SystemdManagerError};
 use oci_spec::runtime::LinuxResources;
 
+use super::cgroup::ContainerCgroup;
 use super::error::RuntimeFailure;
 use super::id::ContainerId;
+use super::report;
 
 /// Only a process that is put into the unit is waited for.
 const NO_WAIT: Duration = Duration::ZERO;
@@ -25,6 +27,17 @@ pub(super) fn set(cgroups_path: &Path, id: &ContainerId, resources: &LinuxResour
 /// Returns once systemd has written what it was told of before. It writes after it has answered, and before it reads the next request.
 pub(super) fn settle(cgroups_path: &Path, id: &ContainerId) -> Result<(), RuntimeFailure> {
     settle_unit(&of(cgroups_path, id)?)
+}
+
+/// Ends the unit of a cgroup that was removed, if there is one: the kernel need not have told systemd that it is empty, as it leaves out notices
+/// that follow each other within 10 ms. A unit that is left takes no process with it.
+pub(super) fn end(cgroup: &ContainerCgroup, id: &ContainerId) {
+    if !cgroup.is_systemd() {
+        return;
+    }
+    if let Err(failure) = of(cgroup.spec_path(), id).and_then(|unit| unit.remove().map_err(failed)) {
+        report::note(&format!("the systemd unit of {id} is left: {failure}"));
+    }
 }
 
 fn of(cgroups_path: &Path, id: &ContainerId) -> Result<Manager, RuntimeFailure> {
