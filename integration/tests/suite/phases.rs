@@ -46,7 +46,9 @@ fn cgroups(world: &'static World) -> Vec<Phase> {
         let mut trials: Vec<Trial> = runtimes.iter().flat_map(|runtime| lifecycle::of(world, *runtime)).collect();
         trials.extend(limits::under_palisade(world));
         trials.extend(once(world, in_force::trials));
-        trials.extend(once(world, cri::of_cgroups));
+        // What the kubelet asks for is the same for every runtime.
+        let kubelet = if policy.is_empty() { once(world, cri::of_cgroups) } else { Vec::new() };
+        trials.extend(kubelet);
         Phase { name, policy: PolicyFile::of(policy), alone: false, trials }
     };
     let crun = &world.containerd.assets().crun;
@@ -66,7 +68,8 @@ fn cgroups(world: &'static World) -> Vec<Phase> {
 /// Where systemd is process 1 and makes the cgroups.
 fn systemd(world: &'static World) -> Vec<Phase> {
     let phase = |name, policy: &str| {
-        let trials = in_force::trials(world).into_iter().chain(cri::of_cgroups(world)).collect();
+        let kubelet = if policy.is_empty() { cri::of_cgroups(world) } else { Vec::new() };
+        let trials = in_force::trials(world).into_iter().chain(kubelet).collect();
         Phase { name, policy: PolicyFile::of(policy), alone: true, trials }
     };
     vec![
