@@ -1,4 +1,4 @@
-//! What a look at a container costs: `attest_cost CONFIG.JSON PID created|begun [TIMES]` prints medians in microseconds.
+//! What a look at a container costs: `attest_cost CONFIG.JSON PID created|again|begun [TIMES]` prints medians in microseconds.
 //!
 //! The process is one that waits for start, made of that document by any runtime; `runc create` will do.
 
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use palisade::attest::{Baseline, Expected, Identities, ProcDir, Seen, Stage, attest};
 
-const USAGE: &str = "usage: attest_cost CONFIG.JSON PID created|begun [TIMES]";
+const USAGE: &str = "usage: attest_cost CONFIG.JSON PID created|again|begun [TIMES]";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
@@ -15,7 +15,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err(USAGE.into());
     };
     let stage = match args.next().as_deref() {
-        Some("created") => Stage::Created { embedded: true },
+        Some("created") => Stage::Created { embedded: true, before: None },
+        // As right before start: nothing was mounted since.
+        Some("again") => {
+            let expected = Expected::of_document(
+                &serde_json::from_slice(&std::fs::read(&document)?)?,
+                &Identities::default(),
+                Baseline::own()?,
+            )?;
+            let seen =
+                Seen::of(&ProcDir::open(pid.parse()?)?, &expected, Stage::Created { embedded: true, before: None });
+            Stage::Created { embedded: true, before: seen.table() }
+        }
         Some("begun") => Stage::Begun,
         _ => return Err(USAGE.into()),
     };
@@ -26,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for _ in 0..times {
         let begun = Instant::now();
         let expected =
-            Expected::of_document(&serde_json::from_slice(&bytes)?, &Identities::default(), &Baseline::own()?)?;
+            Expected::of_document(&serde_json::from_slice(&bytes)?, &Identities::default(), Baseline::own()?)?;
         decided.push(begun.elapsed());
         let begun = Instant::now();
         let seen = Seen::of(&ProcDir::open(pid)?, &expected, stage);

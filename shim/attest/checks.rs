@@ -23,12 +23,16 @@ enum When {
     Always,
     /// As long as the process is there.
     Alive,
+    /// The same, of what only the process itself can change: not if it was attested and has waited since.
+    Own,
     /// Once its program has begun: the kernel puts it in force at execve.
     FromExecve,
-    /// [`Stage::asks_for_openings`].
+    /// The same, by [`Stage::asks_for_openings`].
     UntilBegun,
     /// The container's rather than the process's: [`Stage::asks_for_container`].
     Container,
+    /// The same, unless the mount table is the one with which it was attested before.
+    Mounts,
 }
 
 /// What is compared.
@@ -71,7 +75,7 @@ fn known<'a, T>(part: &'a Read<T>, decided: &str) -> Result<&'a T, Difference> {
 pub const CHECKS: &[Check] = &[
     check("user", When::Always, process::user),
     check("groups", When::Always, process::groups),
-    check("user-maps", When::Alive, process::user_maps),
+    check("user-maps", When::Own, process::user_maps),
     check("capabilities.bounding", When::Always, process::bounding),
     check("capabilities.permitted", When::Always, process::permitted),
     check("capabilities.effective", When::Always, process::effective),
@@ -80,19 +84,19 @@ pub const CHECKS: &[Check] = &[
     check("no-new-privs", When::Always, process::no_new_privs),
     check("seccomp", When::Always, process::seccomp),
     check("lsm-label", When::FromExecve, process::label),
-    check("namespace.cgroup", When::Alive, |case| process::namespace(case, "cgroup")),
-    check("namespace.ipc", When::Alive, |case| process::namespace(case, "ipc")),
-    check("namespace.mount", When::Alive, |case| process::namespace(case, "mnt")),
-    check("namespace.network", When::Alive, |case| process::namespace(case, "net")),
-    check("namespace.pid", When::Alive, |case| process::namespace(case, "pid")),
-    check("namespace.time", When::Alive, |case| process::namespace(case, "time")),
-    check("namespace.user", When::Alive, |case| process::namespace(case, "user")),
-    check("namespace.uts", When::Alive, |case| process::namespace(case, "uts")),
-    check("root", When::Container, places::root),
-    check("mounts", When::Container, places::mounts),
-    check("masked-paths", When::Container, places::masked),
-    check("read-only-paths", When::Container, places::read_only),
-    check("extra-mounts", When::Container, places::extra),
+    check("namespace.cgroup", When::Own, |case| process::namespace(case, "cgroup")),
+    check("namespace.ipc", When::Own, |case| process::namespace(case, "ipc")),
+    check("namespace.mount", When::Own, |case| process::namespace(case, "mnt")),
+    check("namespace.network", When::Own, |case| process::namespace(case, "net")),
+    check("namespace.pid", When::Own, |case| process::namespace(case, "pid")),
+    check("namespace.time", When::Own, |case| process::namespace(case, "time")),
+    check("namespace.user", When::Own, |case| process::namespace(case, "user")),
+    check("namespace.uts", When::Own, |case| process::namespace(case, "uts")),
+    check("root", When::Mounts, places::root),
+    check("mounts", When::Mounts, places::mounts),
+    check("masked-paths", When::Mounts, places::masked),
+    check("read-only-paths", When::Mounts, places::read_only),
+    check("extra-mounts", When::Mounts, places::extra),
     check("working-directory", When::UntilBegun, places::working_directory),
     check("oom-score", When::Alive, process::oom_score),
     check("rlimits", When::Alive, process::rlimits),
@@ -107,14 +111,16 @@ const fn check(id: &'static str, when: When, judge: fn(&Case<'_>) -> Outcome) ->
 }
 
 impl Check {
-    pub(super) fn applies(&self, stage: Stage, ended: bool) -> bool {
+    pub(super) fn applies(&self, stage: Stage, seen: &Seen) -> bool {
         match self.when {
             When::Always => true,
-            _ if ended => false,
+            _ if seen.has_ended() => false,
             When::Alive => true,
-            When::FromExecve => !matches!(stage, Stage::Created { .. }),
-            When::UntilBegun => stage.asks_for_openings(),
+            When::FromExecve => stage.is_past_execve(),
+            When::Own => !seen.as_before,
+            When::UntilBegun => stage.asks_for_openings() && !seen.as_before,
             When::Container => stage.asks_for_container(),
+            When::Mounts => stage.asks_for_container() && !seen.as_before,
         }
     }
 

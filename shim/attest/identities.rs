@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use rustix::fs::{AtFlags, CWD, Statx, StatxFlags, statx};
 use serde::{Deserialize, Serialize};
@@ -62,12 +63,21 @@ pub struct Baseline {
 }
 
 impl Baseline {
-    /// This process's.
+    /// This process's, which stay as they are.
     ///
     /// # Errors
     ///
     /// What of `/proc/self` can't be read.
-    pub fn own() -> Result<Self, Unreadable> {
+    pub fn own() -> Result<&'static Self, Unreadable> {
+        static OWN: OnceLock<Baseline> = OnceLock::new();
+        if let Some(own) = OWN.get() {
+            return Ok(own);
+        }
+        let own = Self::read_own()?;
+        Ok(OWN.get_or_init(|| own))
+    }
+
+    fn read_own() -> Result<Self, Unreadable> {
         let own = ProcDir::own()?;
         let status = Status::parse(&own.text("status")?)?;
         let program = own.program().ok().map(|program| program.file);

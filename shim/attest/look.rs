@@ -3,7 +3,7 @@
 use rustix::fs::OFlags;
 
 use super::expected::Expected;
-use super::mounts::{MountTable, Place, Places, Root};
+use super::mounts::{MountTable, Place, Places, Root, TableMark};
 use super::namespaces::Namespaces;
 use super::proc_dir::ProcDir;
 use super::seen::{Read, Seen, Unreadable};
@@ -22,10 +22,8 @@ impl Seen {
     #[must_use]
     pub fn since(process: &ProcDir, status: Result<String, Unreadable>, expected: &Expected, stage: Stage) -> Self {
         let mut seen = Self::of_parts(process, status, expected, stage);
-        let now = process.text("status").and_then(|text| Status::parse(&text));
-        if let (Ok(status), true) =
-            (&mut seen.status, now.is_ok_and(|now| now.ended) || process.text("status").is_err())
-        {
+        let has_ended = |text: String| Status::parse(&text).is_ok_and(|now| now.ended);
+        if let (Ok(status), true) = (&mut seen.status, process.text("status").map_or(true, has_ended)) {
             status.ended = true;
         }
         seen
@@ -47,6 +45,8 @@ impl Seen {
             rlimits: Err(gone()),
             namespaces: Err(gone()),
             mounts: Err(gone()),
+            table: None,
+            as_before: false,
             places: Err(gone()),
             cwd: Err(gone()),
             descriptors: Err(gone()),
@@ -57,23 +57,30 @@ impl Seen {
     }
 
     fn of_parts(process: &ProcDir, status: Result<String, Unreadable>, expected: &Expected, stage: Stage) -> Self {
-        let cgroup = if stage.asks_for_container() { held_to(expected, process) } else { not_asked_for() };
+        let mountinfo = process.text("mountinfo");
+        let table = mountinfo.as_deref().ok().map(TableMark::of);
+        let as_before = table.is_some() && table == stage.before();
+        let (own, container) = (!as_before, stage.asks_for_container());
+        let openings = own && stage.asks_for_openings();
+        let cgroup = wanted(container, || held_to(expected, process));
         let of_cgroup = cgroup.as_ref().map_err(Clone::clone);
         let limits = |cgroup: &Cgroup| limits(cgroup, process, expected).map_err(of_cgroup_error);
         let devices = |cgroup: &Cgroup| cgroup.device_filter().map_err(of_cgroup_error);
         Self {
             program: process.program(),
             status: status.and_then(|text| Status::parse(&text)),
-            label: label(process),
-            uid_map: map(process, "uid_map"),
-            gid_map: map(process, "gid_map"),
+            label: wanted(stage.is_past_execve(), || label(process)),
+            uid_map: wanted(own, || map(process, "uid_map")),
+            gid_map: wanted(own, || map(process, "gid_map")),
             oom_score_adj: number(process, "oom_score_adj"),
             rlimits: process.text("limits").and_then(|text| rlimits::parse(&text)),
-            namespaces: Namespaces::of(process),
-            mounts: process.text("mountinfo").and_then(|text| MountTable::parse(&text)),
-            places: if stage.asks_for_container() { places(process, expected) } else { not_asked_for() },
-            cwd: if stage.asks_for_openings() { cwd(process) } else { not_asked_for() },
-            descriptors: if stage.asks_for_openings() { descriptors::of(process) } else { not_asked_for() },
+            namespaces: wanted(own, || Namespaces::of(process)),
+            mounts: mountinfo.and_then(|text| MountTable::parse(&text)),
+            table,
+            as_before,
+            places: wanted(own && container, || places(process, expected)),
+            cwd: wanted(openings, || cwd(process)),
+            descriptors: wanted(openings, || descriptors::of(process)),
             cgroup: process.text("cgroup").and_then(|text| Standing::parse(&text).map_err(of_cgroup_error)),
             limits: of_cgroup.clone().and_then(limits),
             devices: of_cgroup.and_then(devices),
@@ -81,9 +88,9 @@ impl Seen {
     }
 }
 
-/// Should a check ask for it all the same, that is a mismatch.
-fn not_asked_for<T>() -> Read<T> {
-    Err(Unreadable::new("/proc/<pid>".into(), "not looked at at this stage"))
+/// A part that is asked for. Should a check go by another one all the same, that is a mismatch.
+fn wanted<T>(asked: bool, read: impl FnOnce() -> Read<T>) -> Read<T> {
+    if asked { read() } else { Err(Unreadable::new("/proc/<pid>".into(), "not looked at at this stage")) }
 }
 
 fn held_to(expected: &Expected, process: &ProcDir) -> Result<Cgroup, Unreadable> {
@@ -115,7 +122,7 @@ fn of_cgroup_error(error: CgroupError) -> Unreadable {
 
 fn places(process: &ProcDir, expected: &Expected) -> Read<Places> {
     let root = Root::of(process)?;
-    expected.places().map(|path| Ok((path.to_owned(), root.place(path)?))).collect()
+    expected.places().map(|path| Ok((path.into(), root.place(path)?))).collect()
 }
 
 fn cwd(process: &ProcDir) -> Read<Place> {

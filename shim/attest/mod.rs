@@ -37,6 +37,7 @@ use thiserror::Error;
 pub use checks::{CHECKS, Check};
 pub use expected::{Expected, ExpectedError};
 pub use identities::{Baseline, FileId, Identities};
+pub use mounts::TableMark;
 pub use proc_dir::ProcDir;
 pub use seen::{Seen, Summary, Unreadable};
 pub use verify::{Finding, Verified, verify};
@@ -51,6 +52,9 @@ pub enum Stage {
     Created {
         /// Whether the embedded runtime made it, which loads the filter after the start signal where there is no_new_privs.
         embedded: bool,
+        /// The mount table with which it was attested before. As long as it has that one, only what others can change of a process that
+        /// waits is looked at again: its limits, its cgroup, and its credentials, which are beside them.
+        before: Option<TableMark>,
     },
     /// Its program has just begun, of init or of an exec: what is the process's own is looked at.
     Begun,
@@ -59,10 +63,23 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// Whether its program runs, or has.
+    fn is_past_execve(self) -> bool {
+        !matches!(self, Self::Created { .. })
+    }
+
     /// Whether what is the container's counts: its mounts, limits and devices. Not as soon as a program of it runs that may have mounted
     /// something of its own, but whenever somebody asks.
     fn asks_for_container(self) -> bool {
         self != Self::Begun
+    }
+
+    /// The mount table with which it was attested before.
+    fn before(self) -> Option<TableMark> {
+        match self {
+            Self::Created { before, .. } => before,
+            Self::Begun | Self::Running => None,
+        }
     }
 
     /// Whether what the process has opened counts, which is its own affair once its program runs.
@@ -138,7 +155,7 @@ pub struct Attested(());
 /// [`NotAttested`] with every mismatch.
 pub fn attest(expected: &Expected, seen: &Seen, stage: Stage) -> Result<Attested, NotAttested> {
     let mut found = Vec::new();
-    for check in CHECKS.iter().filter(|check| check.applies(stage, seen.has_ended())) {
+    for check in CHECKS.iter().filter(|check| check.applies(stage, seen)) {
         check.run(expected, seen, stage, &mut found);
     }
     if found.is_empty() { Ok(Attested(())) } else { Err(NotAttested(found)) }

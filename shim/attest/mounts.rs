@@ -1,8 +1,11 @@
 //! The mount table of a process, and what stands at places in its root. Source: proc_pid_mountinfo(5), statx(2).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::hash::{BuildHasher as _, RandomState};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Statx, StatxAttributes, StatxFlags, openat2, statx};
 use rustix::io::Errno;
@@ -28,6 +31,17 @@ pub(super) struct Mount {
 /// All mounts, in the order in which they were made.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct MountTable(pub(super) Vec<Mount>);
+
+/// A mount table in a few bytes, to tell whether it is still the same one: hashed with a secret of this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableMark(u64);
+
+impl TableMark {
+    pub(super) fn of(text: &str) -> Self {
+        static SECRET: OnceLock<RandomState> = OnceLock::new();
+        Self(SECRET.get_or_init(RandomState::new).hash_one(text))
+    }
+}
 
 impl MountTable {
     pub(super) fn parse(text: &str) -> Result<Self, Unreadable> {
@@ -101,8 +115,8 @@ pub(super) struct Place {
     pub(super) character_device: Option<(u32, u32)>,
 }
 
-/// `None`: nothing.
-pub(super) type Places = BTreeMap<PathBuf, Option<Place>>;
+/// By path as decided, byte by byte: comparing paths part by part takes much longer. `None`: nothing.
+pub(super) type Places = BTreeMap<OsString, Option<Place>>;
 
 impl Place {
     /// The kernel answers from what it knows: a file server that hangs can't hang this.

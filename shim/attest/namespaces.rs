@@ -25,15 +25,21 @@ pub(super) struct Namespaces(BTreeMap<&'static str, u64>);
 
 impl Namespaces {
     pub(super) fn of(process: &ProcDir) -> Result<Self, Unreadable> {
-        let there = process.names("ns")?;
-        let mut inodes = BTreeMap::new();
-        for (_, name) in KINDS.iter().filter(|(_, name)| there.iter().any(|one| one == name)) {
+        let (mut inodes, mut gone) = (BTreeMap::new(), None);
+        for (_, name) in KINDS {
             let file = format!("ns/{name}");
-            let link = process.link(&file)?;
+            let link = match process.link(&file) {
+                Err(error) if error.is_gone() => {
+                    gone = Some(error);
+                    continue;
+                }
+                link => link?,
+            };
             let inode = inode(&link.to_string_lossy()).ok_or_else(|| process.unreadable(&file)("is not understood"))?;
-            inodes.insert(*name, inode);
+            inodes.insert(name, inode);
         }
-        Ok(Self(inodes))
+        // Every kernel has some: it is the process that is gone.
+        gone.filter(|_| inodes.is_empty()).map_or(Ok(Self(inodes)), Err)
     }
 
     /// One of each kind, the first with the number `first`.

@@ -5,7 +5,7 @@ use std::fmt;
 use super::descriptors::Descriptor;
 use super::expected::{Expected, ExpectedNamespace};
 use super::identities::FileId;
-use super::mounts::{Mount, MountTable, Place, Places};
+use super::mounts::{Mount, MountTable, Place, Places, TableMark};
 use super::namespaces::{KINDS, Namespaces};
 use super::options::Spread;
 use super::rlimits::Limits;
@@ -83,6 +83,10 @@ pub struct Seen {
     pub(super) rlimits: Read<Limits>,
     pub(super) namespaces: Read<Namespaces>,
     pub(super) mounts: Read<MountTable>,
+    pub(super) table: Option<TableMark>,
+    /// The mount table is the one with which the container was attested before, so what stands in it, and what only the process itself
+    /// can change, was not looked at again.
+    pub(super) as_before: bool,
     pub(super) places: Read<Places>,
     pub(super) cwd: Read<Place>,
     pub(super) descriptors: Read<Vec<Descriptor>>,
@@ -102,6 +106,12 @@ impl Seen {
     #[must_use]
     pub fn has_left_threads(&self) -> bool {
         self.status.as_ref().is_ok_and(|status| status.ended && status.threads)
+    }
+
+    /// Its mount table, for the next look.
+    #[must_use]
+    pub fn table(&self) -> Option<TableMark> {
+        self.table
     }
 
     /// What the process is, in words.
@@ -171,7 +181,7 @@ impl Seen {
         let process = &expected.process;
         let filters = u32::from(expected.filtered && !filter_comes_last);
         let (mounts, places) = tree(expected);
-        let cwd = places.get(&process.cwd).copied().flatten();
+        let cwd = places.get(process.cwd.as_os_str()).copied().flatten();
         Self {
             program: Ok(Place { file: FileId(0, 0), mount: 0, is_mount: false, character_device: None }),
             status: Ok(Status {
@@ -193,6 +203,8 @@ impl Seen {
             rlimits: Ok(process.rlimits.clone()),
             namespaces: Ok(namespaces(expected)),
             mounts: Ok(mounts),
+            table: None,
+            as_before: false,
             places: Ok(places),
             cwd: cwd.ok_or_else(|| Unreadable::new("cwd".into(), "is not among the places")),
             descriptors: Ok(Vec::new()),
@@ -236,8 +248,8 @@ fn tree(expected: &Expected) -> (MountTable, Places) {
         Some(Place { file: file.unwrap_or(whole), mount, is_mount, character_device: None })
     };
     let mut places = Places::from([
-        (expected.process.cwd.clone(), at(None, ROOT, false)),
-        (root.to_owned(), at(expected.root.file, ROOT, true)),
+        (expected.process.cwd.clone().into(), at(None, ROOT, false)),
+        (root.into(), at(expected.root.file, ROOT, true)),
     ]);
     let decided =
         expected.mounts.iter().map(|one| (&one.destination, one.flags, one.spread, one.kind.as_str(), one.source));
@@ -245,7 +257,7 @@ fn tree(expected: &Expected) -> (MountTable, Places) {
     let read_only = expected.read_only.iter().map(|path| (path, read_only, Spread::Private, "proc", None));
     for (id, (path, flags, spread, kind, source)) in (ROOT + 1..).zip(decided.chain(masked).chain(read_only)) {
         table.push(mount(id, path, flags, spread, kind));
-        places.insert(path.clone(), at(source, id, true));
+        places.insert(path.into(), at(source, id, true));
     }
     (MountTable(table), places)
 }

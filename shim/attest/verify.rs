@@ -59,9 +59,8 @@ pub fn verify(bundle: &Path) -> Result<Verified, PrivateDirError> {
             return Ok(Verified { grant, record, seen: None, finding });
         }
     };
-    // All of it: which stage it is in, is seen only then.
-    let seen = Seen::of(&process, &expected, WAITING);
-    let finding = match attest(&expected, &seen, stage(&seen, &expected)) {
+    let (seen, stage) = look(&process, &expected);
+    let finding = match attest(&expected, &seen, stage) {
         _ if seen.has_left_threads() => Finding::Drift(vec![Mismatch::new(
             "process",
             "a process that can be looked at",
@@ -79,10 +78,12 @@ fn unreadable(error: &Unreadable) -> Finding {
     Finding::Drift(vec![Mismatch::new("process", "a process that can be looked at", error)])
 }
 
-/// It waits for start.
-const WAITING: Stage = Stage::Created { embedded: true };
-
 /// One that waits for start may lack its filter still, which is no drift.
-fn stage(seen: &Seen, expected: &Expected) -> Stage {
-    if seen.waits_for_start(expected) { WAITING } else { Stage::Running }
+fn look(process: &ProcDir, expected: &Expected) -> (Seen, Stage) {
+    const WAITING: Stage = Stage::Created { embedded: true, before: None };
+    let seen = Seen::of(process, expected, Stage::Running);
+    if seen.waits_for_start(expected) {
+        return (Seen::of(process, expected, WAITING), WAITING);
+    }
+    (seen, Stage::Running)
 }

@@ -13,6 +13,9 @@ pub enum Version {
     V2,
 }
 
+/// The cgroup below systemd's scope into which crun puts a container (`run.oci.systemd.subgroup`).
+pub(super) const BELOW_SCOPE: &str = "container";
+
 /// One line of `/proc/<pid>/cgroup`: the controllers of a hierarchy and the process's place in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Membership {

@@ -29,6 +29,7 @@ mod usage;
 use std::fs;
 use std::iter;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 pub use ceiling::cpu_ceiling_millis;
@@ -81,13 +82,13 @@ impl Cgroup {
     pub fn of_container(pid: u32, cgroups_path: &str) -> Result<Self, CgroupError> {
         let memberships = Membership::parse(&proc_file(&format!("/proc/{pid}/cgroup"))?)?;
         let own = Membership::parse(&proc_file("/proc/self/cgroup")?)?;
-        let mounts = Mount::parse(&proc_file("/proc/self/mountinfo")?)?;
+        let mounts = mounted()?;
         let version = locate::version(&memberships);
         let decided = (!cgroups_path.is_empty()).then(|| locate::spec_path(cgroups_path));
         let mut hierarchies = Vec::with_capacity(memberships.len());
         let memberships = memberships.into_iter().map(|one| one.up_to(decided.as_deref()));
         for membership in memberships.filter(|one| one.is_apart_from(&own)) {
-            if let Some(path) = locate::directory(&membership, &mounts)? {
+            if let Some(path) = locate::directory(&membership, mounts)? {
                 let directory = Directory::open(path)?;
                 hierarchies.push(Hierarchy { controllers: membership.controllers, directory });
             }
@@ -105,7 +106,7 @@ impl Cgroup {
         if !cgroups_path.contains(':') {
             return Ok(None);
         }
-        let place = format!("{}/container", locate::spec_path(cgroups_path));
+        let place = format!("{}/{}", locate::spec_path(cgroups_path), locate::BELOW_SCOPE);
         let memberships = Membership::parse(&proc_file(&format!("/proc/{pid}/cgroup"))?)?;
         let is_there = memberships.iter().any(|one| one.controllers.is_empty() && one.path == place);
         is_there.then(|| Self::of_process(pid)).transpose()
@@ -120,11 +121,11 @@ impl Cgroup {
     pub fn of_spec(cgroups_path: &str) -> Result<Self, CgroupError> {
         let path = locate::spec_path(cgroups_path);
         let own = Membership::parse(&proc_file("/proc/self/cgroup")?)?;
-        let mounts = Mount::parse(&proc_file("/proc/self/mountinfo")?)?;
+        let mounts = mounted()?;
         let mut hierarchies = Vec::with_capacity(own.len());
         for mine in &own {
             let membership = Membership { controllers: mine.controllers.clone(), path: path.clone() };
-            let Some(place) = locate::directory(&membership, &mounts)? else {
+            let Some(place) = locate::directory(&membership, mounts)? else {
                 continue;
             };
             if !membership.is_apart_from(&own) {
@@ -187,6 +188,17 @@ impl Cgroup {
         let found = self.hierarchies.iter().find(|hierarchy| hierarchy.controllers.is_empty());
         found.map(|hierarchy| &hierarchy.directory).ok_or(CgroupError::NoController { controller: "unified" })
     }
+}
+
+/// Where hierarchies are mounted in the shim's own mount namespace, which nobody changes as long as there are containers. Read once: a node
+/// has hundreds of mounts, and every look at a container asks.
+fn mounted() -> Result<&'static [Mount], CgroupError> {
+    static MOUNTED: OnceLock<Vec<Mount>> = OnceLock::new();
+    if let Some(mounts) = MOUNTED.get() {
+        return Ok(mounts);
+    }
+    let read = Mount::parse(&proc_file("/proc/self/mountinfo")?)?;
+    Ok(MOUNTED.get_or_init(|| read))
 }
 
 fn proc_file(path: &str) -> Result<String, CgroupError> {

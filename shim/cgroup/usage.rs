@@ -1,8 +1,8 @@
 //! What a cgroup uses of memory and processes, and how much it may.
 
 use super::directory::Directory;
-use super::locate::{self, Membership, Mount};
-use super::{Cgroup, CgroupError, Version, proc_file};
+use super::locate::{self, Membership};
+use super::{Cgroup, CgroupError, Version, mounted, proc_file};
 
 /// Of one resource; `None` where the kernel does not say, or there is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -18,9 +18,8 @@ pub struct Usage {
 pub fn has_swap_file() -> bool {
     let looked = || -> Result<bool, CgroupError> {
         let own = Membership::parse(&proc_file("/proc/self/cgroup")?)?;
-        let mounts = Mount::parse(&proc_file("/proc/self/mountinfo")?)?;
         let unified = own.iter().find(|one| one.controllers.is_empty() && locate::version(&own) == Version::V2);
-        let place = unified.map(|one| locate::directory(one, &mounts)).transpose()?.flatten();
+        let place = unified.map(|one| locate::directory(one, mounted()?)).transpose()?.flatten();
         place.map_or(Ok(false), |place| Ok(Directory::open(place)?.has("memory.swap.max")))
     };
     looked().unwrap_or(false)

@@ -6,7 +6,7 @@ use super::container::Created;
 use super::error::TaskError;
 use super::reaper::LastStatus;
 use super::service::TaskService;
-use crate::attest::{ATTESTED, Attested, Expected, NotAttested, Seen, Stage, attest};
+use crate::attest::{ATTESTED, Attested, Expected, Identities, NotAttested, Seen, Stage, TableMark, attest};
 use crate::bundle::{HardenedBundle, PrivateDir};
 use crate::gate::{Attestation, Pins};
 use crate::runtime::OciRuntime;
@@ -68,17 +68,21 @@ impl Look<'_> {
     }
 }
 
-/// What the kernel must have for a container. Made before the runtime gets what was judged.
-pub(super) fn expected_of(hardened: &HardenedBundle, pins: &Pins) -> Result<Expected, TaskError> {
+/// The files that were judged. Asked for before the runtime gets them.
+pub(super) fn identities(hardened: &HardenedBundle, pins: &Pins) -> Result<Identities, TaskError> {
     let failed = |source| TaskError::System { action: "look at what was judged", source };
-    let files = pins.identities(hardened.spec().root()).map_err(failed)?;
-    let host = crate::attest::Baseline::own().map_err(|error| TaskError::Attestation(error.into()))?;
-    Expected::of(hardened.spec(), &files, &host).map_err(|error| TaskError::Attestation(error.into()))
+    pins.identities(hardened.spec().root()).map_err(failed)
 }
 
-/// The stage of a container that waits for start.
-pub(super) fn created(runtime: &OciRuntime) -> Stage {
-    Stage::Created { embedded: runtime.is_embedded() }
+/// What the kernel must have for a container.
+pub(super) fn expected_of(hardened: &HardenedBundle, files: &Identities) -> Result<Expected, TaskError> {
+    let host = crate::attest::Baseline::own().map_err(|error| TaskError::Attestation(error.into()))?;
+    Expected::of(hardened.spec(), files, host).map_err(|error| TaskError::Attestation(error.into()))
+}
+
+/// The stage of a container that waits for start, which was attested `before` with that mount table.
+pub(super) fn created(runtime: &OciRuntime, before: Option<TableMark>) -> Stage {
+    Stage::Created { embedded: runtime.is_embedded(), before }
 }
 
 /// Keeps what a container is held to, for whoever asks later.

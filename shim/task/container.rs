@@ -16,7 +16,7 @@ use super::host::ContainerCgroup;
 use super::process::Process;
 use super::reaper::Child;
 use super::state::TaskState;
-use crate::attest::{Attested, Expected};
+use crate::attest::{Attested, Expected, TableMark};
 use crate::bundle::PrivateDir;
 use crate::cgroup::CgroupError;
 use crate::runtime::{Listening, OciRuntime};
@@ -37,6 +37,8 @@ pub(super) struct Created {
     pub(super) expected: Mutex<Arc<Expected>>,
     /// It was looked at, and is what was decided.
     pub(super) _attested: Attested,
+    /// The mount table that it had then.
+    pub(super) table: Option<TableMark>,
     /// Its processes outlive its init process unless they are killed.
     pub(super) shares_pid_namespace: bool,
 }

@@ -21,7 +21,7 @@ use super::mount::RootfsMount;
 use super::process::Process;
 use super::reaper::Child;
 use super::service::TaskService;
-use crate::attest::{Attested, Expected};
+use crate::attest::{Attested, Expected, TableMark};
 use crate::bootstrap::runtime_options;
 use crate::bundle::{HardenedBundle, OciBundle};
 use crate::gate::{CreateTask, LoadedPolicy, Pins};
@@ -98,23 +98,25 @@ async fn make(
     hardened.dir().write_record(RECORD_NAME, &record)?;
     mount_rootfs(service, request, bundle).await?;
     service.gate().rootfs(service.namespace(), &request.id, hardened.spec(), &pins, policy)?;
-    let expected = Arc::new(attestation::expected_of(hardened, &pins)?);
+    let files = attestation::identities(hardened, &pins)?;
     let init = Process::new("", stdio_of(request));
     let adoption = service.reaper().expect_child();
     let watch = watch(service, hardened, policy, &runtime, &request.id);
     let listening = watch.as_ref().map(Watch::listening);
     let asked = Asked { service, hardened, runtime: &runtime, id: &request.id, listening };
-    let called = run_create(asked, init.stdio(), pins).await;
+    // While the runtime is at work.
+    let decided = async { attestation::expected_of(hardened, &files) };
+    let (called, decided) = tokio::join!(run_create(asked, init.stdio(), pins), decided);
     let held = called
         .and_then(|(pid, io)| hold(service.host(), hardened.spec().cgroups_path(), &init, adoption.adopt(pid), io));
-    let finished = match held {
-        Ok((child, cgroup)) => {
+    let finished = match held.and_then(|(child, cgroup)| Ok((child, cgroup, Arc::new(decided?)))) {
+        Ok((child, cgroup, expected)) => {
             let look = Look {
                 service,
                 id: &request.id,
                 exec_id: "",
                 grant: hardened.grant(),
-                stage: attestation::created(&runtime),
+                stage: attestation::created(&runtime, None),
             };
             let attested = attest(&look, child.pid(), &expected).await;
             let finished = attested
@@ -185,12 +187,19 @@ fn hold(
 }
 
 /// Nothing of the container's has run yet, and nothing does unless this succeeds.
-async fn attest(look: &Look<'_>, pid: u32, expected: &Arc<Expected>) -> Result<(Attested, Expected), TaskError> {
+async fn attest(look: &Look<'_>, pid: u32, expected: &Arc<Expected>) -> Result<Held, TaskError> {
     let Some((attested, seen)) = look.at(pid, expected).await? else { return Err(TaskError::EndedEarly) };
     if seen.has_ended() {
         return Err(TaskError::EndedEarly);
     }
-    Ok((attested, seen.settle(Expected::clone(expected))))
+    Ok(Held { attested, expected: seen.settle(Expected::clone(expected)), table: seen.table() })
+}
+
+/// A container that was attested, what it is held to from then on, and the mount table that it had.
+struct Held {
+    attested: Attested,
+    expected: Expected,
+    table: Option<TableMark>,
 }
 
 fn finish(
@@ -199,10 +208,10 @@ fn finish(
     runtime: &OciRuntime,
     pid: u32,
     cgroup: Arc<dyn ContainerCgroup>,
-    (attested, expected): (Attested, Expected),
+    held: Held,
     record: ContainerRecord,
 ) -> Result<Created, TaskError> {
-    attestation::keep(hardened.dir(), &expected)?;
+    attestation::keep(hardened.dir(), &held.expected)?;
     hardened.dir().write_record(RECORD_NAME, &record.with_init(pid))?;
     Ok(Created {
         id: request.id.clone(),
@@ -212,8 +221,9 @@ fn finish(
         grant: hardened.grant().clone(),
         cgroups_path: hardened.spec().cgroups_path().to_owned(),
         cgroup,
-        expected: Mutex::new(Arc::new(expected)),
-        _attested: attested,
+        expected: Mutex::new(Arc::new(held.expected)),
+        _attested: held.attested,
+        table: held.table,
         shares_pid_namespace: hardened.spec().pid_namespace_shared(),
     })
 }

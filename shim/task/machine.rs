@@ -173,8 +173,8 @@ mod tests {
         let seen = in_time(std::future::pending()).await.unwrap().unwrap();
         let document = serde_json::from_str(include_str!("../../tests/golden/cri-app/hardened.json")).unwrap();
         let baseline = crate::attest::Baseline::own().unwrap();
-        let expected = Expected::of_document(&document, &crate::attest::Identities::default(), &baseline).unwrap();
-        for stage in [Stage::Created { embedded: true }, Stage::Begun] {
+        let expected = Expected::of_document(&document, &crate::attest::Identities::default(), baseline).unwrap();
+        for stage in [Stage::Created { embedded: true, before: None }, Stage::Begun] {
             let found = crate::attest::attest(&expected, &seen, stage).unwrap_err().to_string();
             assert!(found.contains("no answer within 10s"), "{found}");
         }

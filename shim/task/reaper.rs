@@ -9,7 +9,7 @@ use std::io;
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, wait, waitid};
+use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, wait, waitid, waitpid};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -227,15 +227,17 @@ impl Reaper {
     fn reap(&self) {
         let mut children = self.children();
         loop {
-            // Whoever is first here is whom the wait below gets.
-            let last =
-                if children.looks() { first_to_collect().map(|pid| (pid, children.is_of_interest(pid))) } else { None };
-            let last = last.filter(|(_, is_of_interest)| *is_of_interest).map(|(pid, _)| (pid, last_status(pid)));
+            let first = if children.looks() { first_to_collect() } else { None };
+            let last = first.filter(|pid| children.is_of_interest(*pid)).map(last_status);
+            // That very one: another may have ended since, and would be the next of any.
+            let waited = match first.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)) {
+                Some(first) => waitpid(Some(first), WaitOptions::NOHANG),
+                None => wait(WaitOptions::NOHANG),
+            };
             // ECHILD says that no child is left, None that none has ended.
-            let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) else { return };
+            let Ok(Some((pid, status))) = waited else { return };
             let Some(exit) = Exit::from_wait(status) else { continue };
-            let pid = pid.as_raw_nonzero().get().unsigned_abs();
-            children.ended(pid, exit, last.filter(|(of, _)| *of == pid).map(|(_, status)| status));
+            children.ended(pid.as_raw_nonzero().get().unsigned_abs(), exit, last);
         }
     }
 

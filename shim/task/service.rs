@@ -215,7 +215,7 @@ impl TaskService {
             id: &created.id,
             exec_id: "",
             grant: &created.grant,
-            stage: attestation::created(&created.runtime),
+            stage: attestation::created(&created.runtime, created.table),
         };
         match look.at(init.pid(), &expected).await {
             Ok(Some((attested, seen))) if !seen.has_ended() => {

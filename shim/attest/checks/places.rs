@@ -17,7 +17,7 @@ const USUAL_NODES: [&str; 6] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/ran
 fn at<'a>(case: &'a Case<'_>, path: &Path) -> Result<Option<(Place, &'a Mount)>, Difference> {
     let decided = path.display().to_string();
     let places = known(&case.seen.places, &decided)?;
-    let Some(place) = places.get(path).copied().flatten() else { return Ok(None) };
+    let Some(place) = places.get(path.as_os_str()).copied().flatten() else { return Ok(None) };
     let table = known(&case.seen.mounts, &decided)?;
     match table.get(place.mount) {
         Some(mount) => Ok(Some((place, mount))),

@@ -128,7 +128,7 @@ pub(super) fn no_new_privs(case: &Case<'_>) -> Outcome {
 /// Whether the filter is loaded only after the start signal: crun's way, and that of the embedded runtime, also when the admin's file
 /// names it as a program. Such a process is looked at again right after its execve.
 fn comes_last(case: &Case<'_>) -> bool {
-    let Stage::Created { embedded } = case.stage else { return false };
+    let Stage::Created { embedded, .. } = case.stage else { return false };
     case.expected.process.no_new_privs && (embedded || case.seen.is_to_be_filtered(case.expected))
 }
 
