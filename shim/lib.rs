@@ -32,6 +32,7 @@ pub mod gate;
 pub mod log;
 pub mod runtime;
 pub mod task;
+pub mod ticks;
 mod trusted;
 mod unsafe_syscalls;
 pub mod watch;

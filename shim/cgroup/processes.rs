@@ -8,6 +8,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::directory::Directory;
 use super::{Cgroup, CgroupError, Version, pauses};
+use crate::ticks::Ticks;
 
 /// v1 hierarchies by how surely every process of a container is in its cgroup there; a runtime joins all that are mounted.
 const WHERE_PROCESSES_ARE: [&str; 7] = ["freezer", "devices", "pids", "memory", "cpu", "name=systemd", "blkio"];
@@ -106,7 +107,7 @@ impl Cgroup {
             }
         }
         for pause in pauses() {
-            match self.kill_round() {
+            match self.kill_round(&|_| true) {
                 Ok(0) => return Ok(()),
                 Ok(_) => thread::sleep(pause),
                 Err(error) if error.is_gone() => return Ok(()),
@@ -119,6 +120,25 @@ impl Cgroup {
             Err(error) if error.is_gone() => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Kills what has begun in the container since a moment, and returns once none of that is left. A cgroup that is gone has none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cgroup::kill_all`].
+    pub fn kill_since(&self, moment: Ticks) -> Result<(), CgroupError> {
+        let has_begun_since = |pid: u32| Ticks::of_process(pid).is_some_and(|begun| begun >= moment);
+        for pause in pauses() {
+            match self.kill_round(&has_begun_since) {
+                Ok(0) => return Ok(()),
+                Ok(_) => thread::sleep(pause),
+                Err(error) if error.is_gone() => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        let left = self.pids()?.into_iter().filter(|pid| has_begun_since(*pid)).count();
+        if left == 0 { Ok(()) } else { Err(CgroupError::StillPopulated { path: self.path().to_path_buf(), left }) }
     }
 
     /// The hierarchy whose `cgroup.procs` lists the container's processes.
@@ -136,9 +156,9 @@ impl Cgroup {
         unified.has("cgroup.kill").then_some(unified)
     }
 
-    /// One round; answers how many processes it found.
-    pub(super) fn kill_round(&self) -> Result<usize, CgroupError> {
-        if self.pids()?.is_empty() {
+    /// One round for those that are meant; answers how many it found.
+    pub(super) fn kill_round(&self, is_meant: &dyn Fn(u32) -> bool) -> Result<usize, CgroupError> {
+        if !self.pids()?.into_iter().any(is_meant) {
             return Ok(0);
         }
         let stopped = match self.freeze() {
@@ -147,7 +167,7 @@ impl Cgroup {
             Err(CgroupError::NoController { .. } | CgroupError::NotSettled { .. }) => false,
             Err(error) => return Err(error),
         };
-        let killed = self.signal_all();
+        let killed = self.signal(is_meant);
         // v1 delivers SIGKILL to a frozen process only once it is thawed.
         if stopped {
             self.thaw()?;
@@ -155,9 +175,9 @@ impl Cgroup {
         killed
     }
 
-    fn signal_all(&self) -> Result<usize, CgroupError> {
+    fn signal(&self, is_meant: &dyn Fn(u32) -> bool) -> Result<usize, CgroupError> {
         let mut targets = Vec::new();
-        for pid in self.pids()? {
+        for pid in self.pids()?.into_iter().filter(|pid| is_meant(*pid)) {
             let Some(target) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
                 continue;
             };

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::choice::OciRuntime;
 use crate::cgroup::Cgroup;
+use crate::ticks::Ticks;
 
 /// File name of the record in the private directory.
 pub const RECORD_NAME: &str = "container.json";
@@ -82,14 +83,8 @@ impl ContainerRecord {
     }
 }
 
-/// Field 22 of `/proc/<pid>/stat`, in clock ticks since boot: with the pid it names one process for good.
-/// Source: proc_pid_stat(5).
 fn start_time(pid: u32) -> Option<u64> {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let stat = String::from_utf8_lossy(&stat);
-    // The command name is in parentheses and can hold any byte, spaces and parentheses among them.
-    let (_, fields) = stat.rsplit_once(") ")?;
-    fields.split(' ').nth(19)?.parse().ok()
+    Ticks::of_process(pid).map(Ticks::since_boot)
 }
 
 #[cfg(test)]

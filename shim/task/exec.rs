@@ -23,6 +23,7 @@ use crate::attest::Stage;
 use crate::bootstrap::is_identifier;
 use crate::bundle::PrivateDirError;
 use crate::gate::ExecTask;
+use crate::ticks::Ticks;
 
 /// Judges an exec request and keeps the hardened process for its start.
 pub(super) fn add(service: &TaskService, container: &Container, request: &ExecProcessRequest) -> Result<(), TaskError> {
@@ -117,6 +118,7 @@ async fn run(
         call.asking(container.listening())
     };
     let streams = streams(service, process.stdio(), owner, name);
+    let begun = Ticks::now();
     let connected = connect(&streams, created.dir.path(), &socket, &pid_file, call).await;
     let spawned = connected.and_then(|(pid, io)| {
         let child = adoption.adopt(pid);
@@ -129,7 +131,10 @@ async fn run(
         Ok(child) => match attest(service, container, process, &process_path, &child).await {
             Ok(()) => Ok(child),
             // Also where nothing could be said.
-            Err(error) => process.kill().and(Err(error)),
+            Err(error) => {
+                let killed = process.kill();
+                created.cgroup.kill_since(begun).await.and(killed).and(Err(error))
+            }
         },
         Err(error) => Err(error),
     };

@@ -19,6 +19,7 @@ use crate::attest::{Expected, Seen, Stage};
 use crate::bundle::PrivateDir;
 use crate::cgroup::CgroupError;
 use crate::runtime::{Call, RuntimeError, read_pid};
+use crate::ticks::Ticks;
 use crate::watch::{Kind, Subject, Watch};
 
 /// The machine, as far as the task service touches it. The exits of its processes come through the
@@ -131,6 +132,13 @@ pub trait ContainerCgroup: Debug + Send + Sync {
     ///
     /// [`TaskError`].
     async fn kill_all(&self) -> Result<(), TaskError>;
+
+    /// Kills what has begun in it since a moment.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError`].
+    async fn kill_since(&self, moment: Ticks) -> Result<(), TaskError>;
 
     /// Stops all processes.
     ///

@@ -18,6 +18,7 @@ use crate::attest::{Expected, ProcDir, Seen, Stage};
 use crate::bundle::PrivateDir;
 use crate::cgroup::{Cgroup, CgroupError, OomWatch};
 use crate::runtime::{Call, RuntimeError};
+use crate::ticks::Ticks;
 use crate::watch::{Kind, Subject, Watch};
 
 /// The machine that the shim runs on.
@@ -138,6 +139,10 @@ impl ContainerCgroup for Watched {
 
     async fn kill_all(&self) -> Result<(), TaskError> {
         self.off_loop("kill all processes", Cgroup::kill_all).await
+    }
+
+    async fn kill_since(&self, moment: Ticks) -> Result<(), TaskError> {
+        self.off_loop("kill what has begun since", move |cgroup| cgroup.kill_since(moment)).await
     }
 
     async fn freeze(&self) -> Result<(), TaskError> {

@@ -241,3 +241,41 @@ fn command(pid: u32) -> String {
     let name = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
     String::from_utf8_lossy(&name).trim_end().to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_no_utf_8_is_a_text() {
+        let named = std::thread::spawn(|| {
+            std::fs::write("/proc/thread-self/comm", b"a\xff\x1b[31m\n").unwrap();
+            command(rustix::thread::gettid().as_raw_nonzero().get().try_into().unwrap())
+        });
+        assert_eq!(named.join().unwrap(), "a\u{fffd}\u{1b}[31m");
+    }
+
+    /// Answers that a container gets which asks without end, in the first second and the two after it.
+    fn answers_to_a_flood(mut bucket: Bucket, most: u64) -> u64 {
+        let begun = Instant::now();
+        let steps = 3 * 1000 / super::super::rate::PAUSE.as_millis();
+        let mut answers = 0;
+        for step in 0..u32::try_from(steps).unwrap() {
+            let now = begun + step * super::super::rate::PAUSE;
+            while answers < most && bucket.try_take(now) {
+                answers += 1;
+            }
+        }
+        answers
+    }
+
+    #[test]
+    fn a_flood_gets_the_burst_and_then_the_rate() {
+        let (size, per_second) = REFUSALS;
+        let most = u64::from(size) + 3 * u64::from(per_second);
+        let answers = answers_to_a_flood(Bucket::new(size, per_second), 10 * most);
+        assert!(answers <= most && answers > most - u64::from(per_second), "{answers} of {most}");
+        // The control: without the limit the same flood gets whatever it asks for.
+        assert_eq!(answers_to_a_flood(Bucket::new(u32::MAX, u32::MAX), 10 * most), 10 * most);
+    }
+}

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use palisade_seccomp::CompiledFilter;
 use rustix::fs::{Mode, OFlags, open};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 
@@ -93,10 +93,41 @@ fn receive_one(socket: &UnixDatagram) -> io::Result<Arrival> {
         _ => None,
     });
     match descriptor {
+        // The kernel closes what does not fit, and the message comes without.
+        _ if received.flags.contains(ReturnFlags::CTRUNC) => {
+            Ok(Arrival::None("the shim could not take the listener's descriptor: refused calls get ENOSYS".to_owned()))
+        }
         Some(listener) => {
             let filter = CompiledFilter::from_bytes(&bytes).map_err(|_| io::ErrorKind::InvalidData)?;
             Ok(Arrival::Listener(listener, filter))
         }
         None => Ok(Arrival::None(String::from_utf8_lossy(&bytes).into_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd as _;
+
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+
+    use super::*;
+
+    #[test]
+    fn a_listener_that_got_lost_on_the_way_is_said_to_be() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        runtime.block_on(async {
+            let (theirs, ours) = StdUnixDatagram::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            let ours = UnixDatagram::from_std(ours).unwrap();
+            // As without room for descriptors: more than are taken.
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
+            let mut ancillary = SendAncillaryBuffer::new(&mut space);
+            let many = [theirs.as_fd(); 8];
+            assert!(ancillary.push(SendAncillaryMessage::ScmRights(&many)));
+            sendmsg(&theirs, &[std::io::IoSlice::new(&[0xff; 64])], &mut ancillary, SendFlags::empty()).unwrap();
+            let Ok(Arrival::None(why)) = receive(&ours).await else { panic!("a listener") };
+            assert!(why.contains("could not take the listener's descriptor"), "{why:?}");
+        });
     }
 }

@@ -18,6 +18,7 @@ use palisade::cgroup::CgroupError;
 use palisade::runtime::{Call, ChildStdio, RuntimeError};
 use palisade::task::mount::RootfsMount;
 use palisade::task::{ContainerCgroup, Exit, Host, Reaper, SignalNumber, SignalTarget, TaskError};
+use palisade::ticks::Ticks;
 use tokio::sync::{Notify, oneshot};
 
 /// Above every pid that a kernel gives out, so no test can hit a real process.
@@ -518,6 +519,11 @@ impl ContainerCgroup for Group {
             return Err(CgroupError::StillPopulated { path, left: 1 }.into());
         }
         self.world().kill_all(&self.container);
+        Ok(())
+    }
+
+    async fn kill_since(&self, _: Ticks) -> Result<(), TaskError> {
+        self.world().calls.push(format!("kill what has begun in {}", self.container));
         Ok(())
     }
 

@@ -367,6 +367,7 @@ fn an_exec_that_is_not_what_was_decided_is_killed_and_its_container_goes_on() {
         assert_eq!(refused, Code::PERMISSION_DENIED);
         assert!(is_recorded(&pod, "begun"));
         assert_eq!(pod.host.processes().get(&pod.host.pid("c", "e")).unwrap().signals, [9]);
+        assert!(pod.host.calls().iter().any(|call| call == "kill what has begun in c"), "its children go on");
         assert_eq!(pod.host.processes().get(&pid).unwrap().life, Life::Alive);
     });
 }

@@ -174,13 +174,15 @@ fn exec_is_caught(world: &World, edit: &str, check: &str) -> Check {
     let said = container.exec(&[], &["echo", "runs"])?.success()?;
     expect_eq!(said.trim(), "runs", "as it should be");
     fs::write(folder(world).join("exec-edit"), format!("{edit}\n"))?;
-    // One that stays, and one that has ended before anybody can look.
-    for args in [&["/probe", "sleep"][..], &["true"]] {
+    // One that stays, one that has ended before anybody can look, and one that leaves others behind.
+    let daemons = ["sh", "-c", "(setsid sleep 60 &); (setsid sleep 60 &)"];
+    for args in [&["/probe", "sleep"][..], &["true"], &daemons] {
         let said = container.exec(&[], args)?.refusal()?;
         expect!(said.contains("palisade: attestation failed: "), "{args:?}: {said}");
         expect!(recorded(world, check)?, "{args:?}: no record of {check}, said: {said}");
     }
     expect!(folder(world).join("changed").exists(), "the runtime changed nothing of what palisade decided");
+    expect_eq!(world.tasks()?.pids(container.id())?, [container.pid()?], "what is left of the execs");
     container.remove()?;
     Ok(fs::remove_dir_all(folder(world))?)
 }

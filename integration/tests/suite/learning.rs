@@ -11,11 +11,14 @@ use palisade_integration::policy::PolicyFile;
 use palisade_seccomp::Seen;
 use serde_json::Value;
 
+use crate::audit;
+use crate::profiles::Beside;
 use crate::support::{Check, Test, World, trial};
 
 pub(crate) fn trials(world: &'static World) -> Vec<Trial> {
-    let tests: [(&str, Test); 3] = [
+    let tests: [(&str, Test); 4] = [
         ("a learned profile runs its workload and stops what is outside", learned),
+        ("a learned profile that the policy names is in force", learned_in_policy),
         ("an exec of a container that learns is recorded", exec_learned),
         ("a workload that learns gets what it gets otherwise", same_outcomes),
     ];
@@ -59,13 +62,18 @@ fn run_with(
     Ok(world.containerd.run(&run)?)
 }
 
-fn learned(world: &World) -> Check {
+/// The profile of a container that has run the workload.
+fn learn(world: &World) -> Result<String, Failed> {
     let container = world.containerd.detach(&Run::new(Runtime::Palisade, &["sh", "-c", WORKLOAD]))?;
     expect_eq!(world.tasks()?.wait(container.id(), "")?, 0, "status of the workload");
     let (id, _) = (container.id().to_owned(), container.remove()?);
     let (seen, in_force, record) = record(world, &id)?;
     expect_eq!(record["profile"], "learner", "profile");
-    let text = seen.profile("the workload of a test", &[in_force])?;
+    Ok(seen.profile("the workload of a test", &[in_force])?)
+}
+
+fn learned(world: &World) -> Check {
+    let text = learn(world)?;
     let path = directory(world).join("learned.profile");
     fs::write(&path, &text)?;
     let path = path.display().to_string();
@@ -84,6 +92,41 @@ fn learned(world: &World) -> Check {
     PolicyFile::of(&policy(world)).write(world.containerd.layout())?;
     fs::remove_file(&path)?;
     checked
+}
+
+/// Who has what was learned: what is in this namespace.
+const LEARNED: &str = r#"
+[[select]]
+namespace = "learned"
+profile = "learned"
+[profiles.learned]
+extends = "restricted@1"
+[profiles.learned.rules."linux.seccomp"]
+profile = "workload"
+"#;
+
+fn learned_in_policy(world: &World) -> Check {
+    let text = learn(world)?;
+    let _profile = Beside::write(world, "seccomp.d", "workload.json", &text)?;
+    let _selects = Beside::write(world, "policy.d", "10-learned.toml", LEARNED)?;
+    let run = |namespace: &str, line: &str| {
+        world.containerd.run(&Run::new(Runtime::Palisade, &["sh", "-c", line]).sandbox_in(namespace))
+    };
+    let expected = run("other", WORKLOAD)?.success()?;
+    expect_eq!(run("learned", WORKLOAD)?.success()?, expected, "output under {text}");
+    for line in OUTSIDE {
+        run("other", line)?.success()?;
+        expect!(!run("learned", line)?.status.success(), "{line} runs under {text}");
+    }
+    let container =
+        world.containerd.detach(&Run::new(Runtime::Palisade, &["sh", "-c", "sleep 1000"]).sandbox_in("learned"))?;
+    let create = audit::records(world, container.id())?.into_iter().next().ok_or("nothing is on record")?;
+    expect_eq!(create["record"]["profile"], "learned", "on record");
+    expect_eq!(container.exec(&[], &["sh", "-c", WORKLOAD])?.success()?, expected, "a process that is added");
+    for line in OUTSIDE {
+        expect!(!container.exec(&[], &["sh", "-c", line])?.status.success(), "{line} runs in an exec");
+    }
+    Ok(container.remove()?)
 }
 
 fn exec_learned(world: &World) -> Check {

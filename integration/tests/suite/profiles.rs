@@ -44,11 +44,11 @@ profile = "no-mkdir"
 const MAKES: [&str; 3] = ["sh", "-c", "mkdir /tmp/made && echo made; echo end"];
 
 /// A file beside the policy file, until it is dropped.
-struct Beside(PathBuf);
+pub(crate) struct Beside(PathBuf);
 
 impl Beside {
     /// Writes it as an admin's, in a directory that is made for it.
-    fn write(world: &World, dir: &str, name: &str, text: &str) -> Result<Self, Failed> {
+    pub(crate) fn write(world: &World, dir: &str, name: &str, text: &str) -> Result<Self, Failed> {
         let dir = world.containerd.layout().policy().with_file_name(dir);
         fs::create_dir_all(&dir)?;
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755))?;

@@ -185,6 +185,7 @@ fn flood(world: &World) -> Check {
     let (used, wall) = (cpu_time(shim)? - before, begun.elapsed().as_micros());
     let share = u128::from(used) * 100 / wall;
     println!("flood: the shim took {share} % of a CPU, the slowest exec {slowest:?}");
+    // 3 % where this was measured, and 51 % with the limit of answers taken out.
     expect!(share < 25, "the shim took {share} % of a CPU");
     expect!(slowest < Duration::from_secs(5), "an exec took {slowest:?}");
     let grown = Footprint::of(shim)?.anonymous.saturating_sub(memory.anonymous);

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use super::unique;
 use crate::cgroup::locate::{Membership, Mount, directory, version};
 use crate::cgroup::{Cgroup, CgroupError, OomWatch, Version};
+use crate::ticks::Ticks;
 
 /// A cgroup of the test's own below the root of every hierarchy.
 struct Scratch {
@@ -177,9 +178,32 @@ fn rounds_of_signals_do_it_where_the_kernel_has_no_cgroup_kill() {
     let pid = scratch.run("f() { sleep 0.01; f & }; f & f & wait; sleep 60");
     let cgroup = Cgroup::of_process(pid).unwrap();
     wait_until("forks", || cgroup.pids().unwrap().len() > 2);
-    assert!(cgroup.kill_round().unwrap() > 0);
-    wait_until("death", || cgroup.kill_round().unwrap() == 0);
+    assert!(cgroup.kill_round(&|_| true).unwrap() > 0);
+    wait_until("death", || cgroup.kill_round(&|_| true).unwrap() == 0);
     assert!(!cgroup.is_frozen().unwrap());
+}
+
+#[test]
+fn only_what_has_begun_since_is_killed_however_far_it_went() {
+    let mut scratch = Scratch::new();
+    let older = scratch.run("sleep 60; :");
+    let cgroup = Cgroup::of_process(older).unwrap();
+    wait_until("fork", || cgroup.pids().unwrap().len() == 2);
+    let before = cgroup.pids().unwrap();
+    // A tick that none of them began in.
+    let latest = before.iter().filter_map(|pid| Ticks::of_process(*pid)).max().unwrap();
+    wait_until("the next tick", || Ticks::now() > latest);
+    let moment = Ticks::now();
+    // Orphans in sessions of their own, which no parent leads to.
+    let newer = scratch.run("for i in 1 2 3; do (setsid sh -c 'sleep 60; :' &); done; sleep 60; :");
+    wait_until("forks", || cgroup.pids().unwrap().len() == before.len() + 8);
+    cgroup.kill_since(moment).unwrap();
+    assert_eq!(cgroup.pids().unwrap(), before, "{newer}");
+    assert!(!cgroup.is_frozen().unwrap());
+    cgroup.kill_all().unwrap();
+    scratch.reap();
+    cgroup.remove().unwrap();
+    cgroup.kill_since(moment).unwrap();
 }
 
 #[test]

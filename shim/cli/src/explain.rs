@@ -9,7 +9,7 @@ use similar::{ChangeTag, TextDiff};
 
 use crate::arguments::{ExplainArguments, ExplainFormat};
 use crate::error::CliError;
-use crate::report::{at, plain, text_at};
+use crate::report::{at, plain, text_at, write_json};
 use crate::{Verdict, policy};
 
 /// containerd's runtime v2 plugin; bundles are below it as `<namespace>/<id>`.
@@ -34,8 +34,7 @@ pub(crate) fn run(arguments: &ExplainArguments, out: &mut Vec<u8>) -> Result<Ver
     let (before, after) = (document(&bundle.join("config.json"))?, document(&hardened)?);
     match arguments.format {
         ExplainFormat::Patch => {
-            serde_json::to_writer_pretty(&mut *out, &json_patch::diff(&before, &after))?;
-            writeln!(out)?;
+            write_json(&serde_json::to_string_pretty(&json_patch::diff(&before, &after))?, out)?;
         }
         ExplainFormat::Diff => {
             reasons(&log_of(arguments)?, arguments, out)?;

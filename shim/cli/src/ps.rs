@@ -9,7 +9,7 @@ use crate::Verdict;
 use crate::arguments::{ListFormat, PsArguments};
 use crate::containers::{self, Container};
 use crate::error::CliError;
-use crate::report::plain;
+use crate::report::{plain, write_json};
 
 const HEAD: [&str; 9] = ["CONTAINER", "POD", "PROFILE", "USER", "CAPABILITIES", "FILTERS", "MEMORY", "PIDS", "VERDICT"];
 /// Of an id.
@@ -21,8 +21,7 @@ pub(crate) fn run(arguments: &PsArguments, out: &mut Vec<u8>) -> Result<Verdict,
         ListFormat::Text => table(found.iter().map(row).collect(), out)?,
         ListFormat::Json => {
             let all: Vec<_> = found.iter().map(object).collect();
-            serde_json::to_writer_pretty(&mut *out, &all)?;
-            writeln!(out)?;
+            write_json(&serde_json::to_string_pretty(&all)?, out)?;
         }
     }
     Ok(Verdict::Fine)

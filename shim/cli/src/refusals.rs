@@ -11,7 +11,7 @@ use crate::Verdict;
 use crate::arguments::{RefusalsArguments, RefusalsFormat};
 use crate::error::CliError;
 use crate::policy;
-use crate::report::{at, plain, text_at};
+use crate::report::{at, plain, text_at, write_json};
 
 /// Container and call; a later line about both has the larger count.
 type Key = (String, String);
@@ -24,8 +24,7 @@ pub(crate) fn run(arguments: &RefusalsArguments, out: &mut Vec<u8>) -> Result<Ve
     match arguments.format {
         RefusalsFormat::Text => last.values().try_for_each(|refusal| writeln!(out, "{}", line(refusal)))?,
         RefusalsFormat::Json => {
-            serde_json::to_writer_pretty(&mut *out, &last.into_values().collect::<Vec<_>>())?;
-            writeln!(out)?;
+            write_json(&serde_json::to_string_pretty(&last.into_values().collect::<Vec<_>>())?, out)?;
         }
     }
     Ok(Verdict::Fine)

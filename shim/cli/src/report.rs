@@ -44,9 +44,29 @@ pub(crate) fn text_at(record: &Value, pointer: &str) -> String {
     plain(at(record, pointer).as_str().unwrap_or_default())
 }
 
-/// A text without control characters.
+/// A text without characters that steer a terminal.
 pub(crate) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// Control characters, ESC and the one-byte CSI among them, and those that turn or hide what is beside them (Unicode's separators of
+/// lines and paragraphs, and the format characters that are no part of a word: UAX #9, UTS #39).
+fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// Writes a JSON text, and a newline. What [`plain`] takes out is escaped: the value is as it was, and a terminal sees none of it.
+pub(crate) fn write_json(text: &str, out: &mut Vec<u8>) -> Result<(), CliError> {
+    for c in text.chars() {
+        // Outside of strings there are only line feeds, and inside none.
+        if c != '\n' && steers(c) {
+            write!(out, "\\u{:04x}", u32::from(c))?;
+        } else {
+            out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+    }
+    Ok(writeln!(out)?)
 }
 
 pub(crate) fn json(checked: &[Checked], out: &mut Vec<u8>) -> Result<(), CliError> {
@@ -61,8 +81,7 @@ pub(crate) fn json(checked: &[Checked], out: &mut Vec<u8>) -> Result<(), CliErro
             })
         })
         .collect();
-    serde_json::to_writer_pretty(&mut *out, &all)?;
-    Ok(writeln!(out)?)
+    write_json(&serde_json::to_string_pretty(&all)?, out)
 }
 
 /// SARIF 2.1.0 (OASIS), as code scanning services take it.
@@ -83,8 +102,7 @@ pub(crate) fn sarif(checked: &[Checked], out: &mut Vec<u8>) -> Result<(), CliErr
             "results": results,
         }],
     });
-    serde_json::to_writer_pretty(&mut *out, &log)?;
-    Ok(writeln!(out)?)
+    write_json(&serde_json::to_string_pretty(&log)?, out)
 }
 
 fn result(one: &Checked, finding: &Finding) -> Value {

@@ -8,7 +8,7 @@ use crate::Verdict;
 use crate::arguments::{ListFormat, VerifyArguments};
 use crate::containers::{self, Container};
 use crate::error::CliError;
-use crate::report::plain;
+use crate::report::{plain, write_json};
 
 pub(crate) fn run(arguments: &VerifyArguments, out: &mut Vec<u8>) -> Result<Verdict, CliError> {
     let id = arguments.id.as_deref().unwrap_or_default();
@@ -20,8 +20,7 @@ pub(crate) fn run(arguments: &VerifyArguments, out: &mut Vec<u8>) -> Result<Verd
         ListFormat::Text => found.iter().try_for_each(|container| lines(container, out))?,
         ListFormat::Json => {
             let all: Vec<_> = found.iter().map(Container::json).collect();
-            serde_json::to_writer_pretty(&mut *out, &all)?;
-            writeln!(out)?;
+            write_json(&serde_json::to_string_pretty(&all)?, out)?;
         }
     }
     Ok(if found.iter().all(Container::is_fine) { Verdict::Fine } else { Verdict::Objections })

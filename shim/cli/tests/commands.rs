@@ -457,6 +457,26 @@ mod commands {
         }
     }
 
+    #[test]
+    fn a_processs_name_steers_no_terminal() {
+        let scratch = Scratch::new("names");
+        // ESC, the CSI of one character, DEL, and what turns the text beside it.
+        let name = "a\u{1b}[2J\u{9b}2J\u{7f}\u{202e}\u{2028}é\n\"";
+        let mut record = refused("one", &json!({}), 1);
+        record["refusals"][0]["command"] = json!(name);
+        record["identity"]["pod_name"] = json!("\u{85}one");
+        let log = scratch.write("log", &(record.to_string() + "\n"));
+        for format in ["text", "json"] {
+            let output = text(&scratch.run(&["refusals", "--log", &log, "--format", format]).stdout);
+            let steers = |c: char| c != '\n' && (c.is_control() || ['\u{202e}', '\u{2028}'].contains(&c));
+            assert!(!output.contains(steers), "{output:?}");
+            assert!(output.contains('é'), "{output}");
+        }
+        let output = json_of(&scratch.run(&["refusals", "--log", &log, "--format", "json"]));
+        assert_eq!(output[0]["command"], name, "as it was, for a program");
+        assert_eq!(output[0]["identity"]["pod_name"], "\u{85}one");
+    }
+
     fn record(container: &str, image: &str, calls: &Value) -> String {
         let identity = json!({
             "kind": "container", "sandbox_id": "s", "pod_namespace": "shop", "pod_name": "web", "pod_uid": "u",

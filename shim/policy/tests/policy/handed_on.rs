@@ -81,6 +81,19 @@ fn annotations_and_places_are_those_of_the_document() {
     assert_eq!(hardened.root(), Path::new(support::BUNDLE).join(support::id_of(&spec)).join("rootfs"));
 }
 
+/// A record of calls names it, so that what is learned is no looser.
+#[test]
+fn the_system_call_profile_is_the_documents() {
+    let mut spec = app();
+    let (hardened, _) = support::admitted(support::create(&spec, &Policy::builtin()));
+    let written = support::json(hardened.as_bytes())["linux"]["seccomp"].clone();
+    assert!(written["syscalls"].as_array().is_some_and(|calls| !calls.is_empty()), "{written}");
+    assert_eq!(json!(hardened.seccomp()), written);
+    let policy = Policy::from_toml("profile = \"privileged\"").unwrap();
+    spec["linux"]["seccomp"] = Value::Null;
+    assert_eq!(support::admitted(support::create(&spec, &policy)).0.seccomp(), None, "no profile");
+}
+
 /// The runtime gets the document with other paths, and nothing else in it is another.
 #[test]
 fn paths_are_exchanged_where_they_stand() {

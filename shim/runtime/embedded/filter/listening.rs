@@ -11,7 +11,7 @@
 //! Whatever fails on the way, the container is not left without its filter: it is loaded without a listener then, and the shim is told
 //! why. Source: seccomp_unotify(2).
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
@@ -133,7 +133,7 @@ impl Listener {
         let bytes = compiled.to_bytes();
         let slot = ListenerSlot::new();
         slot.load_filter(asking.load_flags(), program)?;
-        let sent = slot.take().is_some_and(|listener| send(&self.socket, &bytes, &listener).is_ok());
+        let sent = slot.take().is_some_and(|listener| send_or_tell(&self.socket, &bytes, listener));
         if !sent {
             load_on_top(compiled);
         }
@@ -159,10 +159,8 @@ impl Handover {
             }
             thread::sleep(LOOK);
         };
-        let sent = send(socket, bytes, &listener);
-        // Before anything is said: a call of this process that nobody answers would wait for good while a listener is open.
-        drop(listener);
-        self.state.store(if sent.is_ok() { SENT } else { FAILED }, Ordering::Release);
+        let sent = send_or_tell(socket, bytes, listener);
+        self.state.store(if sent { SENT } else { FAILED }, Ordering::Release);
     }
 
     /// Waits for the other thread, which takes [`SEND`] at most; whether it has sent.
@@ -204,6 +202,24 @@ impl Pause {
     }
 }
 
+/// Sends the listener, or the reason why that can't be, by the same call: another one might be asked about. Whether it was sent.
+fn send_or_tell(socket: &OwnedFd, bytes: &[u8], listener: OwnedFd) -> bool {
+    let sent = send(socket, bytes, &listener);
+    // Before anything is said: a call of this process that nobody answers would wait for good while a listener is open.
+    drop(listener);
+    let Err(error) = sent else { return true };
+    // In place: memory may take a call that the filter refuses.
+    let mut why = [0; 48];
+    let mut rest = why.as_mut_slice();
+    write!(rest, "send the listener: errno {}", error.raw_os_error().unwrap_or_default()).unwrap_or_default();
+    let unused = rest.len();
+    let (why, _) = why.split_at(why.len() - unused);
+    // A shim that has taken nothing for so long is not waited for again, and one that has gone needs no reason.
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    sendmsg(socket, &[IoSlice::new(why)], &mut SendAncillaryBuffer::default(), flags).unwrap_or_default();
+    false
+}
+
 fn send(socket: &OwnedFd, bytes: &[u8], listener: &OwnedFd) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -219,4 +235,26 @@ fn send(socket: &OwnedFd, bytes: &[u8], listener: &OwnedFd) -> io::Result<()> {
 fn runs_unasked(filter: &CompiledFilter, name: &str) -> bool {
     let answer = Call::native(name, [0; 6]).and_then(|call| filter.answer(&call));
     answer.is_some_and(|Answer { verdict, looked_at }| verdict == Verdict::Allow && looked_at == [false; 6])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::os::unix::net::UnixDatagram;
+
+    use super::*;
+
+    #[test]
+    fn a_listener_that_cannot_be_sent_is_told_of() {
+        let (ours, theirs) = UnixDatagram::pair().unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        let (mut read, listener) = io::pipe().unwrap();
+        // No socket takes that much at once.
+        assert!(!send_or_tell(&ours.into(), &vec![0; 64 << 20], listener.into()));
+        assert_eq!(read.read(&mut [0]).unwrap(), 0, "it is closed");
+        let mut said = [0; 200];
+        let length = theirs.recv(&mut said).unwrap();
+        let said = String::from_utf8_lossy(&said[..length]);
+        assert_eq!(said, format!("send the listener: errno {}", libc::EMSGSIZE));
+    }
 }
