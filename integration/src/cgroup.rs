@@ -71,6 +71,99 @@ impl Limits {
     }
 }
 
+/// The files of a process's cgroup, by controller.
+#[derive(Clone, Debug)]
+pub struct Files {
+    folders: BTreeMap<String, PathBuf>,
+}
+
+impl Files {
+    /// Of the cgroup that a process is in now.
+    ///
+    /// # Errors
+    /// The process is gone.
+    pub fn of(pid: u32) -> Result<Self, Failure> {
+        Ok(Self { folders: folders_of(pid)? })
+    }
+
+    /// The same, but for the cgroup above where the process is in one of this name: crun makes it below systemd's scope.
+    #[must_use]
+    pub fn without(self, name: &str) -> Self {
+        let up = |folder: PathBuf| match folder.parent() {
+            Some(parent) if folder.ends_with(name) => parent.to_owned(),
+            _ => folder,
+        };
+        Self { folders: self.folders.into_iter().map(|(controller, folder)| (controller, up(folder))).collect() }
+    }
+
+    /// The cgroup's folder of a controller.
+    ///
+    /// # Errors
+    /// The machine has no such controller.
+    pub fn folder(&self, controller: &str) -> Result<&Path, Failure> {
+        let key = if is_unified() { "" } else { controller };
+        let folder = self.folders.get(key).map(PathBuf::as_path);
+        folder.ok_or_else(|| Failure::unreadable("a cgroup", &format!("no {controller} controller")))
+    }
+
+    /// What a file says, `[v1's name, v2's]`; `None` where the kernel has no such file.
+    #[must_use]
+    pub fn text(&self, controller: &str, names: [&str; 2]) -> Option<String> {
+        read(self.folder(controller).ok()?, of_version(names)).ok()
+    }
+
+    /// The number of a line `key number`.
+    #[must_use]
+    pub fn counter(&self, controller: &str, names: [&str; 2], key: &str) -> Option<u64> {
+        let text = self.text(controller, names)?;
+        text.lines().find_map(|line| line.split_once(' ').filter(|(name, _)| *name == key))?.1.parse().ok()
+    }
+
+    /// CPU time that was used, in microseconds.
+    ///
+    /// # Errors
+    /// The cgroup is gone.
+    pub fn cpu_time(&self) -> Result<u64, Failure> {
+        let time = match is_unified() {
+            true => self.counter("cpu", ["", "cpu.stat"], "usage_usec"),
+            false => self.text("cpuacct", ["cpuacct.usage", ""]).and_then(|text| number(&text)).map(|time| time / 1000),
+        };
+        time.ok_or_else(|| Failure::unreadable("a cgroup", &"no CPU time"))
+    }
+}
+
+/// Whether runtimes are to ask systemd for cgroups in this run.
+#[must_use]
+pub fn by_systemd() -> bool {
+    std::env::var("PALISADE_TEST_SUBSET").is_ok_and(|subset| subset == "systemd")
+}
+
+/// Where systemd has a slice, below the root of a hierarchy: a dash is a level. Source: systemd.slice(5).
+#[must_use]
+pub fn slice_place(name: &str) -> String {
+    let dashes = name.match_indices('-').map(|(at, _)| at).chain([name.len()]);
+    dashes.map(|end| format!("/{}.slice", name.get(..end).unwrap_or_default())).collect()
+}
+
+/// Of v1's and v2's name, this machine's.
+#[must_use]
+pub fn of_version<T>([old, new]: [T; 2]) -> T {
+    if is_unified() { new } else { old }
+}
+
+/// Whether this kernel gives containers a controller.
+#[must_use]
+pub fn has_controller(name: &str) -> bool {
+    let list = if is_unified() { format!("{ROOT}/cgroup.controllers") } else { "/proc/self/cgroup".to_owned() };
+    let text = fs::read_to_string(list).unwrap_or_default();
+    match is_unified() {
+        true => text.split_whitespace().any(|controller| controller == name),
+        false => {
+            text.lines().any(|line| line.split(':').nth(1).is_some_and(|list| list.split(',').any(|one| one == name)))
+        }
+    }
+}
+
 /// Whether the cgroup of a process is frozen.
 ///
 /// # Errors

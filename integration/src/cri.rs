@@ -7,6 +7,7 @@ use k8s_cri::v1 as cri;
 use tokio::runtime::{Builder, Runtime as Executor};
 use tonic::{Response, Status};
 
+use crate::cgroup::{by_systemd, slice_place};
 use crate::containerd::{Containerd, Runtime};
 use crate::ctr::unique;
 use crate::{Failure, image, poll};
@@ -121,7 +122,7 @@ impl Cri {
             hostname: name.clone(),
             log_directory: format!("{}/{name}", self.logs),
             linux: Some(cri::LinuxPodSandboxConfig {
-                cgroup_parent: format!("/{}", self.tag),
+                cgroup_parent: if by_systemd() { slice_place(&self.tag) } else { format!("/{}", self.tag) },
                 security_context: Some(cri::LinuxSandboxSecurityContext::default()),
                 ..Default::default()
             }),

@@ -30,7 +30,7 @@ impl Leftovers {
         let (own, bundles) = (containerd.layout().base.clone(), containerd.layout().bundles());
         below(
             Path::new("/run"),
-            &|path| !path.starts_with(&own) && !path.starts_with(&bundles) && !path.is_dir(),
+            &|path| !path.starts_with(&own) && !path.starts_with(&bundles) && !path.is_dir() && !is_of_systemd(path),
             "file",
             &mut found,
         )?;
@@ -74,9 +74,16 @@ pub fn remove_parent_cgroups(tag: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A folder below the run's parent cgroup.
+/// A folder below the run's parent cgroup, or its slice.
 fn is_container_cgroup(path: &Path, tag: &str) -> bool {
-    path.is_dir() && path.parent().is_some_and(|parent| parent.components().any(|part| part.as_os_str() == tag))
+    let slice = format!("{tag}.slice");
+    let is_own = |part: &std::ffi::OsStr| part == tag || part == slice.as_str();
+    path.is_dir() && path.parent().is_some_and(|parent| parent.components().any(|part| is_own(part.as_os_str())))
+}
+
+/// What systemd keeps of itself, but for the units that a runtime has asked for.
+fn is_of_systemd(path: &Path) -> bool {
+    path.starts_with("/run/systemd") && !path.starts_with("/run/systemd/transient")
 }
 
 /// Processes that share this program's mount namespace, as shims do, or sit in one of the run's cgroups, as containers do.

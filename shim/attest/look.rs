@@ -9,7 +9,7 @@ use super::proc_dir::ProcDir;
 use super::seen::{Read, Seen, Unreadable};
 use super::status::Status;
 use super::{Stage, descriptors, rlimits};
-use crate::cgroup::{Cgroup, CgroupError, Standing};
+use crate::cgroup::{Cgroup, CgroupError, LimitDifference, Standing};
 
 impl Seen {
     /// Reads what the kernel shows of a process, as far as it counts at a stage. Every part that can't be read is kept as that.
@@ -64,7 +64,7 @@ impl Seen {
         let openings = own && stage.asks_for_openings();
         let cgroup = wanted(container, || held_to(expected, process));
         let of_cgroup = cgroup.as_ref().map_err(Clone::clone);
-        let limits = |cgroup: &Cgroup| cgroup.differences(&expected.resources).map_err(of_cgroup_error);
+        let limits = |cgroup: &Cgroup| limits(cgroup, process, expected).map_err(of_cgroup_error);
         let devices = |cgroup: &Cgroup| cgroup.device_filter().map_err(of_cgroup_error);
         Self {
             program: process.program(),
@@ -99,6 +99,21 @@ fn held_to(expected: &Expected, process: &ProcDir) -> Result<Cgroup, Unreadable>
         (path, _) => Cgroup::of_spec(path),
     };
     found.map_err(of_cgroup_error)
+}
+
+/// A process that is in two cgroups, one below the other, has the limits of both.
+fn limits(cgroup: &Cgroup, process: &ProcDir, expected: &Expected) -> Result<Vec<LimitDifference>, CgroupError> {
+    let mut differences = cgroup.differences(&expected.resources)?;
+    if differences.is_empty() {
+        return Ok(differences);
+    }
+    let pid = process.name().parse().ok();
+    let below = pid.map(|pid| Cgroup::below_scope(pid, &expected.cgroups_path)).transpose()?.flatten();
+    if let Some(below) = below {
+        let also = below.differences(&expected.resources)?;
+        differences.retain(|one| also.iter().any(|other| (&other.file, &other.decided) == (&one.file, &one.decided)));
+    }
+    Ok(differences)
 }
 
 fn of_cgroup_error(error: CgroupError) -> Unreadable {

@@ -8,7 +8,7 @@ mod v2;
 
 use std::collections::BTreeSet;
 
-use oci_spec::runtime::LinuxResources;
+use oci_spec::runtime::{LinuxHugepageLimit, LinuxResources, LinuxThrottleDevice};
 
 use super::directory::Directory;
 use super::{Cgroup, CgroupError, Version};
@@ -99,6 +99,10 @@ pub(super) enum Value {
     List(String),
     /// One of the lines.
     Line(String),
+    /// The first word of the only line.
+    First(String),
+    /// A word of the line that begins with a device's numbers.
+    OfDevice { device: String, word: String },
 }
 
 /// A limit, its controller by v1's name, and the file.
@@ -160,6 +164,11 @@ impl Value {
             Self::Words(wanted) => found.split_whitespace().eq(wanted.split_whitespace()),
             Self::List(wanted) => numbers(wanted).is_some_and(|wanted| numbers(found) == Some(wanted)),
             Self::Line(wanted) => found.lines().any(|line| line.split_whitespace().eq(wanted.split_whitespace())),
+            Self::First(wanted) => found.split_whitespace().next() == Some(wanted),
+            Self::OfDevice { device, word } => found.lines().any(|line| {
+                let mut words = line.split_whitespace();
+                words.next() == Some(device) && words.any(|one| one == word)
+            }),
         }
     }
 
@@ -168,7 +177,8 @@ impl Value {
             Self::Number(None) | Self::Bytes(None) => "no limit".into(),
             Self::Number(Some(number)) | Self::Bytes(Some(number)) => number.to_string(),
             Self::OneOf(numbers) => numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(" or "),
-            Self::Words(text) | Self::List(text) | Self::Line(text) => text.clone(),
+            Self::Words(text) | Self::List(text) | Self::Line(text) | Self::First(text) => text.clone(),
+            Self::OfDevice { device, word } => format!("{device} {word}"),
         }
     }
 }
@@ -193,9 +203,36 @@ fn has_swap() -> bool {
     std::fs::read_to_string("/proc/swaps").is_ok_and(|text| text.lines().count() > 1)
 }
 
-/// A hugetlb file.
-fn hugetlb(page_size: &str, suffix: &str) -> String {
-    format!("hugetlb.{page_size}.{suffix}")
+/// A limit of huge pages, which the kernel rounds down to whole ones.
+fn hugetlb(page: &LinuxHugepageLimit, suffix: &str) -> Limit {
+    let limit = match huge_page_bytes(page.page_size()) {
+        Some(bytes) if page.limit() > 0 => page.limit() - page.limit() % bytes,
+        _ => page.limit(),
+    };
+    Limit::new("hugetlb", format!("hugetlb.{}.{suffix}", page.page_size()), Value::bytes(limit))
+}
+
+/// `64KB`, `2MB`, `1GB`, as the kernel names its files.
+fn huge_page_bytes(name: &str) -> Option<i64> {
+    let (digits, unit) = name.split_at(name.find(|character: char| !character.is_ascii_digit())?);
+    let shift = match unit {
+        "KB" => 10,
+        "MB" => 20,
+        "GB" => 30,
+        _ => return None,
+    };
+    digits.parse::<i64>().ok().filter(|number| *number > 0)?.checked_mul(1 << shift)
+}
+
+/// The devices whose use is throttled, with the name of their v1 file, their v2 key and their rate. Zero is no limit, and the kernel lists
+/// none.
+fn throttles(resources: &LinuxResources) -> impl Iterator<Item = (&'static str, &'static str, &LinuxThrottleDevice)> {
+    super::apply::throttles(resources).filter(|(_, _, device)| device.rate() != 0)
+}
+
+/// A device's numbers as the kernel writes them.
+fn numbers_of(device: &LinuxThrottleDevice) -> String {
+    format!("{}:{}", device.major(), device.minor())
 }
 
 #[cfg(test)]
@@ -212,7 +249,12 @@ mod tests {
         assert!(Value::List("0-2".into()).is("0,1-2") && !Value::List("0".into()).is("0-1"));
         assert!(!Value::List("x".into()).is("x"));
         assert!(Value::Words("50000 100000".into()).is("50000 100000") && !Value::Words("max 1".into()).is("2 1"));
-        assert!(Value::Line("8:0 rbps=7".into()).is("7:0 rbps=1\n8:0 rbps=7"));
+        assert!(Value::Line("8:0 7".into()).is("7:0 1\n8:0 7"));
+        assert!(Value::First("5000".into()).is("5000 100000") && !Value::First("5000".into()).is("50000 5000"));
+        let rate = |device: &str, word: &str| Value::OfDevice { device: device.into(), word: word.into() };
+        let file = "7:0 rbps=9 wbps=max riops=max wiops=max\n8:0 rbps=7 wbps=max riops=max wiops=2";
+        assert!(rate("8:0", "rbps=7").is(file) && rate("8:0", "wiops=2").is(file));
+        assert!(!rate("7:0", "rbps=7").is(file) && !rate("8:1", "rbps=7").is(file) && !rate("8:0", "rbps=7").is(""));
     }
 
     #[test]
@@ -230,7 +272,9 @@ mod tests {
     }
 
     const RESOURCES: &str = r#"{"cpu":{"period":100000,"quota":50000,"shares":256,"cpus":"0-1"},
-        "memory":{"limit":8192,"swap":8192,"reservation":4096},"pids":{"limit":-1}}"#;
+        "memory":{"limit":8192,"swap":8192,"reservation":4096},"pids":{"limit":-1},
+        "hugepageLimits":[{"pageSize":"2MB","limit":3145728},{"pageSize":"1GB","limit":-1}],
+        "blockIO":{"throttleReadBpsDevice":[{"major":8,"minor":0,"rate":7}],"throttleWriteIOPSDevice":[{"major":8,"minor":0,"rate":0},{"major":9,"minor":1,"rate":2}]}}"#;
 
     #[test]
     fn every_limit_has_its_file_of_v1() {
@@ -243,6 +287,10 @@ mod tests {
             ("cpu.shares", "256"),
             ("cpuset.cpus", "0-1"),
             ("pids.max", "no limit"),
+            ("hugetlb.2MB.limit_in_bytes", "2097152"),
+            ("hugetlb.1GB.limit_in_bytes", "no limit"),
+            ("blkio.throttle.read_bps_device", "8:0 7"),
+            ("blkio.throttle.write_iops_device", "9:1 2"),
         ];
         assert_eq!(files(RESOURCES, v1::limits), expected.map(|(file, value)| (file.to_owned(), value.to_owned())));
     }
@@ -257,7 +305,54 @@ mod tests {
             ("cpu.weight", "10 or 35"),
             ("cpuset.cpus", "0-1"),
             ("pids.max", "no limit"),
+            ("hugetlb.2MB.max", "2097152"),
+            ("hugetlb.1GB.max", "no limit"),
+            ("io.max", "8:0 rbps=7"),
+            ("io.max", "9:1 wiops=2"),
         ];
         assert_eq!(files(RESOURCES, v2::limits), expected.map(|(file, value)| (file.to_owned(), value.to_owned())));
+    }
+
+    /// What `unified` says, and what the kernel's file has then.
+    const UNIFIED: [(&str, &str, &str); 10] = [
+        ("memory.zswap.writeback", "1", "1"),
+        ("memory.high", "4097", "4096"),
+        ("cpu.max", "50000", "50000 100000"),
+        ("cpu.max", "max", "max 100000"),
+        ("cpu.max", "max 50000", "max 50000"),
+        ("cpu.weight.nice", "-5", "-5"),
+        ("io.weight", "50", "default 50"),
+        ("io.max", "8:0 wiops=3 rbps=max", "8:0 rbps=max wbps=max riops=max wiops=3"),
+        ("cpuset.cpus", "0,1", "0-1"),
+        ("pids.max", "max", "max"),
+    ];
+
+    #[test]
+    fn what_unified_says_is_read_as_the_kernel_shows_it() {
+        for (file, written, shown) in UNIFIED {
+            let mut limits = Vec::new();
+            v2::limits(
+                &serde_json::from_value(serde_json::json!({ "unified": { file: written } })).unwrap(),
+                &mut limits,
+            );
+            assert!(!limits.is_empty(), "{file}");
+            for limit in limits {
+                assert_eq!(limit.difference(Some(shown.to_owned())), None, "{file} {written:?}");
+            }
+        }
+    }
+
+    /// The kubelet asks for it in every container.
+    #[test]
+    fn who_is_killed_is_no_limit() {
+        assert_eq!(files(r#"{"unified":{"memory.oom.group":"1"}}"#, v2::limits), []);
+    }
+
+    #[test]
+    fn what_unified_says_of_a_weight_takes_the_place_of_shares() {
+        for file in ["cpu.weight", "cpu.weight.nice", "cpu.idle"] {
+            let resources = format!(r#"{{"cpu":{{"shares":256}},"unified":{{"{file}":"1"}}}}"#);
+            assert_eq!(files(&resources, v2::limits), [(file.to_owned(), "1".to_owned())]);
+        }
     }
 }

@@ -13,6 +13,9 @@ pub enum Version {
     V2,
 }
 
+/// The cgroup below systemd's scope into which crun puts a container (`run.oci.systemd.subgroup`).
+pub(super) const BELOW_SCOPE: &str = "container";
+
 /// One line of `/proc/<pid>/cgroup`: the controllers of a hierarchy and the process's place in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Membership {
@@ -49,6 +52,14 @@ impl Membership {
 
     fn first_controller(&self) -> &str {
         self.controllers.split(',').next().unwrap_or_default()
+    }
+
+    /// This place, or where it is below `cgroup`, that one.
+    pub(super) fn up_to(self, cgroup: Option<&str>) -> Self {
+        match cgroup.filter(|cgroup| Path::new(&self.path).starts_with(cgroup)) {
+            Some(cgroup) => Self { path: cgroup.to_owned(), ..self },
+            None => self,
+        }
     }
 
     /// Whether this is the container's own cgroup, seen from the process `own`: not a root, and no cgroup that holds `own`.
@@ -252,6 +263,20 @@ mod tests {
         assert!(!apart("/pod/shim"));
         assert!(apart("/pod/shim/container"));
         assert!(apart("/pod/shim2"));
+    }
+
+    #[test]
+    fn what_is_below_the_decided_cgroup_belongs_to_it() {
+        let at = |path: &str| Membership { controllers: String::new(), path: path.into() };
+        for (path, decided, found) in [
+            ("/a.slice/x.scope/container", Some("/a.slice/x.scope"), "/a.slice/x.scope"),
+            ("/a.slice/x.scope", Some("/a.slice/x.scope"), "/a.slice/x.scope"),
+            ("/a.slice/x.scopes", Some("/a.slice/x.scope"), "/a.slice/x.scopes"),
+            ("/up/c", Some("/c"), "/up/c"),
+            ("/c/inner", None, "/c/inner"),
+        ] {
+            assert_eq!(at(path).up_to(decided), at(found), "{path} of {decided:?}");
+        }
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub(crate) use locate::unescape;
 use locate::{Membership, Mount};
 pub use oom::OomWatch;
 pub use standing::Standing;
-pub use usage::Usage;
+pub use usage::{Usage, has_swap_file};
 
 /// The cgroup of one container: a directory for each v1 hierarchy, or the one of the unified hierarchy.
 #[derive(Debug)]
@@ -70,18 +70,46 @@ impl Cgroup {
     /// [`CgroupError::NotOwn`] if no hierarchy is left, [`CgroupError::Gone`] if a cgroup was removed in between,
     /// and whatever of `/proc` cannot be read or understood.
     pub fn of_process(pid: u32) -> Result<Self, CgroupError> {
+        Self::of_container(pid, "")
+    }
+
+    /// The same, and where the process is below the cgroup that the spec's `linux.cgroupsPath` names, that one: crun puts it into
+    /// `container` below systemd's scope, which has the limits and may be given back only as a whole.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cgroup::of_process`].
+    pub fn of_container(pid: u32, cgroups_path: &str) -> Result<Self, CgroupError> {
         let memberships = Membership::parse(&proc_file(&format!("/proc/{pid}/cgroup"))?)?;
         let own = Membership::parse(&proc_file("/proc/self/cgroup")?)?;
         let mounts = mounted()?;
         let version = locate::version(&memberships);
+        let decided = (!cgroups_path.is_empty()).then(|| locate::spec_path(cgroups_path));
         let mut hierarchies = Vec::with_capacity(memberships.len());
-        for membership in memberships.into_iter().filter(|one| one.is_apart_from(&own)) {
+        let memberships = memberships.into_iter().map(|one| one.up_to(decided.as_deref()));
+        for membership in memberships.filter(|one| one.is_apart_from(&own)) {
             if let Some(path) = locate::directory(&membership, mounts)? {
                 let directory = Directory::open(path)?;
                 hierarchies.push(Hierarchy { controllers: membership.controllers, directory });
             }
         }
         Self::new(version, hierarchies, || format!("process {pid}"))
+    }
+
+    /// The cgroup below systemd's scope into which crun puts a container, with the limits once more and exactly, where the process is there;
+    /// `None` where it is not, or the path is not systemd's.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cgroup::of_process`].
+    pub fn below_scope(pid: u32, cgroups_path: &str) -> Result<Option<Self>, CgroupError> {
+        if !cgroups_path.contains(':') {
+            return Ok(None);
+        }
+        let place = format!("{}/{}", locate::spec_path(cgroups_path), locate::BELOW_SCOPE);
+        let memberships = Membership::parse(&proc_file(&format!("/proc/{pid}/cgroup"))?)?;
+        let is_there = memberships.iter().any(|one| one.controllers.is_empty() && one.path == place);
+        is_there.then(|| Self::of_process(pid)).transpose()
     }
 
     /// Finds and opens what exists of the cgroup that a spec's `linux.cgroupsPath` names, for cleaning up once no process is

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
@@ -25,6 +25,25 @@ pub struct OomWatch {
     cgroup: Arc<Cgroup>,
     notices: AsyncFd<OwnedFd>,
     reported: AtomicU64,
+    /// v2 only, where the cgroup above is limited as well.
+    above: Option<Above>,
+}
+
+/// The cgroup above, whose count of v2 has the kills of all below it and keeps those of cgroups that were removed.
+///
+/// systemd removes a scope as soon as it is empty: the last kill in it may be past reading when the shim comes to read, and the kernel gives no
+/// notice of it where it has given one within 10 ms (`CGROUP_FILE_NOTIFY_MIN_INTV`). Then the count above tells, if the container was at its
+/// limit before or its own count had changed, so that a neighbour's end is not taken for this one's. The count above is watched as well: a
+/// neighbour's kill is seen while the container's own count can still be read.
+#[derive(Debug)]
+struct Above {
+    directory: Directory,
+    /// Its count when the container's own was last read.
+    seen: AtomicU64,
+    /// Whether the container has met its limit by then, or its own count has changed since.
+    pressed: AtomicBool,
+    /// inotify's number of the container's own.
+    watch: i32,
 }
 
 impl OomWatch {
@@ -38,14 +57,18 @@ impl OomWatch {
     /// [`CgroupError::Gone`] after removal.
     pub fn start(cgroup: Arc<Cgroup>) -> Result<Self, CgroupError> {
         let directory = cgroup.required("memory")?;
-        let notices = match cgroup.version() {
-            Version::V1 => v1_notices(directory)?,
-            Version::V2 => v2_notices(directory)?,
+        let (notices, above) = match cgroup.version() {
+            Version::V1 => (v1_notices(directory)?, None),
+            Version::V2 => {
+                let (notices, watch) = v2_notices(directory)?;
+                let above = Above::of(directory, &notices, watch)?;
+                (notices, above)
+            }
         };
         let notices = async_fd(notices, Interest::READABLE)
             .map_err(|source| CgroupError::io("watch", directory.path(), source))?;
         let reported = AtomicU64::new(cgroup.oom_kills()?);
-        Ok(Self { cgroup, notices, reported })
+        Ok(Self { cgroup, notices, reported, above })
     }
 
     /// Waits for OOM kills and answers how many there were since the last report, at least 1; `None` once the cgroup is
@@ -78,9 +101,25 @@ impl OomWatch {
     ///
     /// [`CgroupError::Gone`] after removal, and what [`OomWatch::next`] fails with.
     pub fn unreported(&self) -> Result<u64, CgroupError> {
-        let kills = self.cgroup.oom_kills()?;
-        // A removed sub-cgroup takes its v1 count along, hence saturating.
-        Ok(kills.saturating_sub(self.reported.swap(kills, Ordering::Relaxed)))
+        // Before the own count: what comes in between is then reported by either rather than by none.
+        let above = self.above.as_ref().map(Above::count).transpose()?;
+        match self.cgroup.oom_kills() {
+            Ok(kills) => {
+                if let (Some(above), Some(count)) = (&self.above, above) {
+                    above.mark(count, self.cgroup.has_met_its_limit());
+                }
+                // A removed sub-cgroup takes its v1 count along, hence saturating.
+                Ok(kills.saturating_sub(self.reported.swap(kills, Ordering::Relaxed)))
+            }
+            Err(error) if error.is_gone() => {
+                self.take_notices()?;
+                match (&self.above, above) {
+                    (Some(above), Some(count)) => above.unreported(count).ok_or(error),
+                    _ => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// What `next` can answer without waiting.
@@ -108,19 +147,73 @@ impl OomWatch {
     async fn noticed(&self) -> Result<(), CgroupError> {
         let failed = |source: std::io::Error| CgroupError::io("watch", self.cgroup.path(), source);
         let mut guard = self.notices.readable().await.map_err(failed)?;
+        self.take_notices()?;
+        guard.clear_ready();
+        Ok(())
+    }
+
+    /// Reads what notices there are.
+    fn take_notices(&self) -> Result<(), CgroupError> {
         // Room for an eventfd's count and for several of inotify's nameless events of 16 bytes.
         let mut notices = [0; 256];
         loop {
             match rustix::io::read(self.notices.get_ref(), &mut notices) {
-                Ok(_) => {}
-                Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::AGAIN) => {
-                    guard.clear_ready();
-                    return Ok(());
+                Ok(length) => {
+                    if let Some(above) = &self.above {
+                        above.notice(notices.get(..length).unwrap_or_default());
+                    }
                 }
-                Err(errno) => return Err(failed(errno.into())),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => return Ok(()),
+                Err(errno) => return Err(CgroupError::io("watch", self.cgroup.path(), std::io::Error::from(errno))),
             }
         }
+    }
+}
+
+impl Above {
+    /// `None` below the root, which counts nothing.
+    fn of(directory: &Directory, notices: &OwnedFd, watch: i32) -> Result<Option<Self>, CgroupError> {
+        let Some(directory) = directory.parent()? else { return Ok(None) };
+        let Some(count) = oom_kills_in(&directory, "memory.events")? else { return Ok(None) };
+        watch_file(notices, &directory, "memory.events")?;
+        Ok(Some(Self { directory, seen: AtomicU64::new(count), pressed: AtomicBool::new(false), watch }))
+    }
+
+    /// Its count, or what was last seen once it is gone as well.
+    fn count(&self) -> Result<u64, CgroupError> {
+        match oom_kills_in(&self.directory, "memory.events") {
+            Ok(count) => Ok(count.unwrap_or_else(|| self.seen.load(Ordering::Relaxed))),
+            Err(error) if error.is_gone() => Ok(self.seen.load(Ordering::Relaxed)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The container's own count was read.
+    fn mark(&self, count: u64, pressed: bool) {
+        self.seen.store(count, Ordering::Relaxed);
+        self.pressed.store(pressed, Ordering::Relaxed);
+    }
+
+    /// Goes through events of inotify(7) without names: four numbers of 32 bits, of which the first is the watch's and the second says what
+    /// happened. The end of the file is told as well, and is no change.
+    fn notice(&self, events: &[u8]) {
+        let has_changed = |event: &[u8]| match event {
+            [a, b, c, d, e, f, g, h, ..] => {
+                let what = inotify::ReadFlags::from_bits_retain(u32::from_ne_bytes([*e, *f, *g, *h]));
+                i32::from_ne_bytes([*a, *b, *c, *d]) == self.watch && what.contains(inotify::ReadFlags::MODIFY)
+            }
+            _ => false,
+        };
+        if events.chunks_exact(16).any(has_changed) {
+            self.pressed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Kills of a container whose own count is gone, each once; `None` if there are none.
+    fn unreported(&self, count: u64) -> Option<u64> {
+        let more = count.saturating_sub(self.seen.swap(count, Ordering::Relaxed));
+        (self.pressed.swap(false, Ordering::Relaxed) && more > 0).then_some(more)
     }
 }
 
@@ -141,6 +234,14 @@ impl Cgroup {
             None if directory.is_gone()? => Err(CgroupError::Gone { path: directory.path().to_path_buf() }),
             None => Err(CgroupError::NoController { controller: "memory" }),
         }
+    }
+}
+
+impl Cgroup {
+    /// Whether v2 counts a time that memory was to go beyond the limit.
+    fn has_met_its_limit(&self) -> bool {
+        let read = || self.unified().ok()?.read("memory.events").ok()??.value("max").ok()?;
+        read().is_some_and(|times| times > 0)
     }
 }
 
@@ -179,16 +280,21 @@ fn v1_notices(directory: &Directory) -> Result<OwnedFd, CgroupError> {
     Ok(notices)
 }
 
-/// cgroup-v2.rst: both files generate a modified event when a value in them changes.
-fn v2_notices(directory: &Directory) -> Result<OwnedFd, CgroupError> {
+/// cgroup-v2.rst: both files generate a modified event when a value in them changes. The number is that of the count's watch.
+fn v2_notices(directory: &Directory) -> Result<(OwnedFd, i32), CgroupError> {
     let failed = |errno: rustix::io::Errno| CgroupError::io("watch", directory.path(), std::io::Error::from(errno));
     if !directory.has("memory.events") {
         return Err(CgroupError::NoController { controller: "memory" });
     }
     let notices = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).map_err(failed)?;
-    for name in ["memory.events", "cgroup.events"] {
-        let path = format!("/proc/self/fd/{}/{name}", directory.fd().as_raw_fd());
-        inotify::add_watch(notices.as_fd(), path, inotify::WatchFlags::MODIFY).map_err(failed)?;
-    }
-    Ok(notices)
+    let counted = watch_file(&notices, directory, "memory.events")?;
+    watch_file(&notices, directory, "cgroup.events")?;
+    Ok((notices, counted))
+}
+
+/// inotify's number of the watch.
+fn watch_file(notices: &OwnedFd, directory: &Directory, name: &str) -> Result<i32, CgroupError> {
+    let path = format!("/proc/self/fd/{}/{name}", directory.fd().as_raw_fd());
+    inotify::add_watch(notices.as_fd(), path, inotify::WatchFlags::MODIFY)
+        .map_err(|errno| CgroupError::io("watch", directory.path(), std::io::Error::from(errno)))
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::locate::{Membership, spec_path};
+use super::locate::{BELOW_SCOPE, Membership, spec_path};
 use super::{CgroupError, proc_file};
 
 /// A process's places in all hierarchies, and those of whoever looks.
@@ -31,7 +31,8 @@ impl Standing {
         }
     }
 
-    /// Where the process is and should not be. `below` also takes cgroups below its own, into which it may have moved itself.
+    /// Where the process is and should not be. `below` also takes cgroups below its own, into which it may have moved itself. Below a scope of
+    /// systemd's it may be in crun's `container`, where all limits of the scope hold.
     ///
     /// Hierarchies without a controller of their own (a named one, or the unified one beside v1) limit nothing: there it may also be where
     /// the shim is.
@@ -50,6 +51,7 @@ impl Standing {
         // A relative path is below a cgroup of the runtime's choice.
         let relative = !cgroups_path.starts_with('/') && !cgroups_path.contains(':');
         path == decided
+            || cgroups_path.contains(':') && path == decided.join(BELOW_SCOPE)
             || below && path.starts_with(decided)
             || relative && decided.strip_prefix("/").is_ok_and(|name| path.ends_with(name))
     }
@@ -87,5 +89,14 @@ mod tests {
         assert_eq!(standing("0::/pod/cc\n", "0::/\n").astray("/pod/c", true), [":/pod/cc"]);
         assert_eq!(standing("0::/a.slice/cri-x.scope\n", "0::/\n").astray("a.slice:cri:x", false), [""; 0]);
         assert_eq!(standing("0::/up/c\n", "0::/\n").astray("c", false), [""; 0]);
+    }
+
+    #[test]
+    fn a_runtime_may_put_a_container_of_systemd_below_its_scope() {
+        let astray = |place: &str| standing(&format!("0::{place}\n"), "0::/\n").astray("a.slice:cri:x", false);
+        assert_eq!(astray("/a.slice/cri-x.scope/container"), [""; 0]);
+        assert_eq!(astray("/a.slice/cri-y.scope/container"), [":/a.slice/cri-y.scope/container"]);
+        assert_eq!(astray("/a.slice/cri-x.scope/other"), [":/a.slice/cri-x.scope/other"]);
+        assert_eq!(astray("/a.slice"), [":/a.slice"]);
     }
 }

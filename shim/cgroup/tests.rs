@@ -3,6 +3,7 @@
 mod apply;
 mod counters;
 mod kernel;
+mod removed;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,8 @@
 //! What a cgroup uses of memory and processes, and how much it may.
 
-use super::{Cgroup, CgroupError, Version};
+use super::directory::Directory;
+use super::locate::{self, Membership};
+use super::{Cgroup, CgroupError, Version, mounted, proc_file};
 
 /// Of one resource; `None` where the kernel does not say, or there is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -9,6 +11,18 @@ pub struct Usage {
     pub used: Option<u64>,
     /// At most.
     pub limit: Option<u64>,
+}
+
+/// Whether cgroup v2 limits swap here, as the shim's own cgroup shows. What can't be looked at has no such file.
+#[must_use]
+pub fn has_swap_file() -> bool {
+    let looked = || -> Result<bool, CgroupError> {
+        let own = Membership::parse(&proc_file("/proc/self/cgroup")?)?;
+        let unified = own.iter().find(|one| one.controllers.is_empty() && locate::version(&own) == Version::V2);
+        let place = unified.map(|one| locate::directory(one, mounted()?)).transpose()?.flatten();
+        place.map_or(Ok(false), |place| Ok(Directory::open(place)?.has("memory.swap.max")))
+    };
+    looked().unwrap_or(false)
 }
 
 /// Above any memory: v1's way to say that there is no limit.

@@ -107,7 +107,8 @@ async fn make(
     // While the runtime is at work.
     let decided = async { attestation::expected_of(hardened, &files) };
     let (called, decided) = tokio::join!(run_create(asked, init.stdio(), pins), decided);
-    let held = called.and_then(|(pid, io)| hold(service.host(), &init, adoption.adopt(pid), io));
+    let held = called
+        .and_then(|(pid, io)| hold(service.host(), hardened.spec().cgroups_path(), &init, adoption.adopt(pid), io));
     let finished = match held.and_then(|(child, cgroup)| Ok((child, cgroup, Arc::new(decided?)))) {
         Ok((child, cgroup, expected)) => {
             let look = Look {
@@ -172,6 +173,7 @@ async fn remove_cgroup(service: &TaskService, cgroups_path: &str, id: &str) {
 /// From here on neither init nor its cgroup can be taken for another's.
 fn hold(
     host: &dyn Host,
+    cgroups_path: &str,
     init: &Process,
     child: Child,
     io: ProcessIo,
@@ -180,7 +182,7 @@ fn hold(
         return Err(TaskError::EndedEarly);
     }
     init.spawned(host, &child, io)?;
-    let cgroup = host.cgroup_of(child.pid())?;
+    let cgroup = host.cgroup_of(child.pid(), cgroups_path)?;
     Ok((child, cgroup))
 }
 

@@ -51,12 +51,13 @@ pub trait Host: Send + Sync {
     /// [`TaskError::Finished`] when it has ended and was waited for.
     fn signal_target(&self, pid: u32) -> Result<Box<dyn SignalTarget>, TaskError>;
 
-    /// The cgroup of a container whose init process is `pid` and waits for start. OOM kills are counted from here on.
+    /// The cgroup of a container whose init process is `pid` and waits for start: the one that its specification names, where the process
+    /// is in it or below. OOM kills are counted from here on.
     ///
     /// # Errors
     ///
     /// [`CgroupError`].
-    fn cgroup_of(&self, pid: u32) -> Result<Arc<dyn ContainerCgroup>, CgroupError>;
+    fn cgroup_of(&self, pid: u32, cgroups_path: &str) -> Result<Arc<dyn ContainerCgroup>, CgroupError>;
 
     /// What the kernel shows of a process, for a comparison with what was decided; `None` when it has ended and was waited for.
     /// Whose pid it is must be certain until the first `await`.

@@ -56,8 +56,8 @@ impl Host for Machine {
         Ok(Box::new(PidFd::open(pid)?))
     }
 
-    fn cgroup_of(&self, pid: u32) -> Result<Arc<dyn ContainerCgroup>, CgroupError> {
-        Ok(Arc::new(Watched::new(Cgroup::of_process(pid)?)?))
+    fn cgroup_of(&self, pid: u32, cgroups_path: &str) -> Result<Arc<dyn ContainerCgroup>, CgroupError> {
+        Ok(Arc::new(Watched::new(Cgroup::of_container(pid, cgroups_path)?)?))
     }
 
     async fn look(&self, pid: u32, expected: Arc<Expected>, stage: Stage) -> Result<Option<Seen>, TaskError> {

@@ -407,7 +407,7 @@ impl Host for StandIn {
         }
     }
 
-    fn cgroup_of(&self, pid: u32) -> Result<Arc<dyn ContainerCgroup>, CgroupError> {
+    fn cgroup_of(&self, pid: u32, _: &str) -> Result<Arc<dyn ContainerCgroup>, CgroupError> {
         let world = self.world();
         let proc = world.processes.get(&pid).filter(|proc| !matches!(proc.life, Life::Reaped(_)));
         let gone = || {

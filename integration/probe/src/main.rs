@@ -10,10 +10,11 @@ mod syscalls;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use palisade_probe::ProcessReport;
 
-const USAGE: &str = "usage: probe try [NAME...] | list | report | forks COUNT | refused THREADS COUNT | allowed COUNT | calls LIST | listen | hold MIB | sleep";
+const USAGE: &str = "usage: probe try [NAME...] | list | report | forks COUNT | refused THREADS COUNT | allowed COUNT | calls LIST | listen | hold MIB | burn SECONDS | sleep";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -41,6 +42,10 @@ fn run(words: &[&str]) -> io::Result<()> {
         ["allowed", count] => print(&flood::allowed(count.parse().map_err(io::Error::other)?)?),
         ["listen"] => print(&flood::listen()),
         ["hold", mebibytes] => hold(mebibytes.parse().map_err(io::Error::other)?),
+        ["burn", seconds] => {
+            burn(Duration::from_secs(seconds.parse().map_err(io::Error::other)?));
+            Ok(())
+        }
         ["sleep"] => syscalls::sleep_until_signalled(),
         _ => Err(io::Error::other(USAGE)),
     }
@@ -74,4 +79,14 @@ fn hold(mebibytes: usize) -> io::Result<()> {
     syscalls::sleep_until_signalled()?;
     drop(std::hint::black_box(memory));
     Ok(())
+}
+
+/// Uses all CPU time that one thread is given, for that long at most.
+fn burn(longest: Duration) {
+    let end = Instant::now() + longest;
+    while Instant::now() < end {
+        for turn in 0..1_000_000_u32 {
+            std::hint::black_box(turn);
+        }
+    }
 }

@@ -90,6 +90,21 @@ pub(crate) fn with_plugins_restricted(world: &'static World) -> Vec<Trial> {
     trials(world, RESTRICTED, is_restricted, plugins::SCENARIOS.iter()).collect()
 }
 
+/// What the kubelet asks for and reads of limits, under the profile `restricted` and by the handler by type, where the hierarchy or its driver
+/// is another one than the machine's.
+pub(crate) fn of_cgroups(world: &'static World) -> Vec<Trial> {
+    const WANTED: [&str; 5] = [
+        "limits of memory and processors, shares and OOM score",
+        "limits are changed while it runs",
+        "memory beyond the limit: OOMKilled",
+        "statistics of a container",
+        "statistics of a pod",
+    ];
+    let test: fn(&World, &Scenario) -> Check =
+        |world, scenario| is_restricted_under(world, Runtime::Palisade, scenario);
+    trials(world, RESTRICTED, test, scenarios().filter(|scenario| WANTED.contains(&scenario.what))).collect()
+}
+
 const PLUGINS: &str = "Plugins of NRI";
 const ALIKE: &str = "cri, as runc does";
 const RESTRICTED: &str = "cri, restricted";

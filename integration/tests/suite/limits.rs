@@ -2,12 +2,13 @@
 
 use libtest_mimic::{Failed, Trial};
 use palisade_integration::bundle_spec;
-use palisade_integration::cgroup::Limits;
+use palisade_integration::cgroup::{Files, Limits, is_unified};
 use palisade_integration::containerd::Runtime;
 use palisade_integration::ctr::{Run, unique};
 use palisade_integration::tasks::{CreateOptions, Tasks};
 use serde_json::{Value, json};
 
+use crate::in_force;
 use crate::support::{Check, World, trial_under};
 
 const GIB: u64 = 1 << 30;
@@ -40,16 +41,17 @@ pub(crate) fn under_palisade(world: &'static World) -> Vec<Trial> {
 }
 
 /// A started container that sleeps, with these `linux.resources` beside containerd's.
-struct Sleeper<'a> {
+pub(crate) struct Sleeper<'a> {
     tasks: &'a Tasks,
-    id: String,
-    pid: u32,
+    pub(crate) id: String,
+    pub(crate) pid: u32,
 }
 
 impl<'a> Sleeper<'a> {
-    fn start(world: &World, tasks: &'a Tasks, runtime: Runtime, resources: &Value) -> Result<Self, Failed> {
+    pub(crate) fn start(world: &World, tasks: &'a Tasks, runtime: Runtime, resources: &Value) -> Result<Self, Failed> {
         let id = unique("limits");
         let mut spec = bundle_spec::spec(world.containerd.tag(), &id, &["/probe", "sleep"]);
+        spec["linux"]["cgroupsPath"] = json!(in_force::cgroups_path(world, &id));
         if let (Some(all), Some(more)) = (spec["linux"]["resources"].as_object_mut(), resources.as_object()) {
             all.extend(more.clone());
         }
@@ -63,7 +65,7 @@ impl<'a> Sleeper<'a> {
         Ok(Limits::of(self.pid)?)
     }
 
-    fn end(self) -> Check {
+    pub(crate) fn end(self) -> Check {
         self.tasks.kill(&self.id, "", 9)?;
         self.tasks.wait(&self.id, "")?;
         self.tasks.delete(&self.id)?;
@@ -131,18 +133,27 @@ fn lowered(world: &World, runtime: Runtime) -> Check {
 }
 
 fn forks_end(world: &World, runtime: Runtime) -> Check {
-    let started = |pids: u64| -> Result<u64, Failed> {
+    // How many were started, and how often the kernel refused one.
+    let started = |pids: u64| -> Result<(u64, u64), Failed> {
         let tasks = world.tasks()?;
         let sleeper = Sleeper::start(world, &tasks, runtime, &json!({ "pids": { "limit": pids } }))?;
         let stdout = world.containerd.exec(&sleeper.id, &["/probe", "forks", "100"])?.success()?;
+        let refused = Files::of(sleeper.pid)?.counter("pids", ["pids.events"; 2], "max");
+        // What was refused is over, and the container goes on.
+        let again = world.containerd.exec(&sleeper.id, &["/probe", "forks", "5"])?.success()?;
+        expect_eq!(started_of(&again)?, 5, "forks afterwards");
         sleeper.end()?;
-        let forks: Value = serde_json::from_str(&stdout)?;
-        forks["started"].as_u64().ok_or_else(|| Failed::from(stdout))
+        Ok((started_of(&stdout)?, refused.ok_or("no pids.events")?))
     };
-    expect_eq!(started(500)?, 100, "control: forks under a high limit");
-    let few = started(40)?;
-    expect!((30..40).contains(&few), "{few} forks under a limit of 40");
+    expect_eq!(started(500)?, (100, 0), "control: forks under a high limit, and refusals");
+    let (few, refused) = started(40)?;
+    expect!((30..40).contains(&few) && refused > 0, "{few} forks under a limit of 40, {refused} refused");
     Ok(())
+}
+
+fn started_of(report: &str) -> Result<u64, Failed> {
+    let forks: Value = serde_json::from_str(report)?;
+    forks["started"].as_u64().ok_or_else(|| Failed::from(report.to_owned()))
 }
 
 fn memory_ends(world: &World, runtime: Runtime) -> Check {
@@ -171,7 +182,7 @@ fn update_cannot_raise(world: &World, runtime: Runtime) -> Check {
     let tasks = world.tasks()?;
     let sleeper =
         Sleeper::start(world, &tasks, runtime, &json!({ "memory": { "limit": 128 * MIB }, "pids": { "limit": 100 } }))?;
-    let requests = [
+    let mut requests = vec![
         json!({ "memory": { "limit": 1_u64 << 40, "swap": 2_u64 << 40 } }),
         json!({ "memory": { "limit": -1, "swap": -1 } }),
         json!({ "pids": { "limit": 1_000_000 } }),
@@ -179,6 +190,16 @@ fn update_cannot_raise(world: &World, runtime: Runtime) -> Check {
         json!({ "cpu": { "quota": -1, "period": 100_000 } }),
         json!({ "cpu": { "quota": 100_000_000, "period": 100_000 } }),
     ];
+    if is_unified() {
+        let files = [
+            ("memory.max", "max"),
+            ("memory.swap.max", "max"),
+            ("pids.max", "max"),
+            ("cpu.max", "max"),
+            ("cgroup.procs", "1"),
+        ];
+        requests.extend(files.map(|(file, value)| json!({ "unified": { file: value } })));
+    }
     for request in requests {
         // Refused or lowered, both are right; what counts is what the kernel has afterwards.
         let answer = tasks.update(&sleeper.id, &request);

@@ -22,11 +22,13 @@ mod denials;
 mod exchange;
 mod exec;
 mod faults;
+mod in_force;
 mod isolation;
 mod learning;
 mod lifecycle;
 mod limits;
 mod logger;
+mod metrics;
 mod mutations;
 mod per_rule;
 mod phases;
@@ -43,7 +45,7 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use palisade_integration::policy::PolicyFile;
-use palisade_integration::{Assets, Containerd, Enclosure, Failure, Leftovers, leftovers};
+use palisade_integration::{Assets, Containerd, Enclosure, Failure, Leftovers, cgroup, leftovers};
 
 use support::World;
 
@@ -64,7 +66,8 @@ fn run(mut arguments: Arguments) -> Result<u64, Failure> {
     // Containers are slow on two processors, and more of them at once only make deadlines pass.
     arguments.test_threads = Some(arguments.test_threads.unwrap_or(2));
     let assets = Assets::locate()?;
-    let enclosure = Enclosure::enter(&assets.busybox)?;
+    let kept: &[&str] = if cgroup::by_systemd() { &["systemd", "dbus"] } else { &[] };
+    let enclosure = Enclosure::enter_keeping(kept, &assets.busybox)?;
     let containerd = Containerd::start(&enclosure, assets, &PolicyFile::defaults())?;
     let before = Leftovers::count(&containerd)?;
     let world: &'static World = Box::leak(Box::new(World::new(containerd)));

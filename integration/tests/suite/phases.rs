@@ -14,8 +14,8 @@ use palisade_probe::Verdict;
 use crate::probes::ROWS;
 use crate::support::{Check, World, trial};
 use crate::{
-    audit, below, broken, cancellation, cri, denials, exchange, exec, faults, isolation, learning, lifecycle, limits,
-    logger, mutations, per_rule, pods, profiles, refusals, restart, selection, terminal,
+    audit, below, broken, cancellation, cri, denials, exchange, exec, faults, in_force, isolation, learning, lifecycle,
+    limits, logger, mutations, per_rule, pods, profiles, refusals, restart, selection, terminal,
 };
 
 /// Trials that share a policy file.
@@ -27,14 +27,16 @@ pub(crate) struct Phase {
     pub(crate) trials: Vec<Trial>,
 }
 
-/// The phases of this run, but for those that have nothing to do: all of them, or with `PALISADE_TEST_SUBSET=cgroups` what depends on the cgroup hierarchy and needs no network.
+/// The phases of this run, but for those that have nothing to do: all of them, or with `PALISADE_TEST_SUBSET=cgroups` what depends on the cgroup hierarchy and needs no network,
+/// with `systemd` what depends on systemd's cgroup driver.
 pub(crate) fn chosen(world: &'static World) -> Result<Vec<Phase>, Failure> {
     match std::env::var("PALISADE_TEST_SUBSET").as_deref() {
         Err(_) => Ok(all(world).into_iter().filter(|phase| !phase.trials.is_empty()).collect()),
         Ok("cgroups") => Ok(cgroups(world)),
+        Ok("systemd") => Ok(systemd(world)),
         Ok(other) => Err(Failure::Missing {
             what: format!("the subset {other}"),
-            mend: "PALISADE_TEST_SUBSET is unset or cgroups".to_owned(),
+            mend: "PALISADE_TEST_SUBSET is unset, cgroups or systemd".to_owned(),
         }),
     }
 }
@@ -43,6 +45,10 @@ fn cgroups(world: &'static World) -> Vec<Phase> {
     let phase = |name, policy: &str, runtimes: &[Runtime]| {
         let mut trials: Vec<Trial> = runtimes.iter().flat_map(|runtime| lifecycle::of(world, *runtime)).collect();
         trials.extend(limits::under_palisade(world));
+        trials.extend(once(world, in_force::trials));
+        // What the kubelet asks for is the same for every runtime.
+        let kubelet = if policy.is_empty() { once(world, cri::of_cgroups) } else { Vec::new() };
+        trials.extend(kubelet);
         Phase { name, policy: PolicyFile::of(policy), alone: false, trials }
     };
     let crun = &world.containerd.assets().crun;
@@ -56,6 +62,20 @@ fn cgroups(world: &'static World) -> Vec<Phase> {
             alone: true,
             trials: once(world, |world| per_rule::trials(world, &[("crun", Some(&world.containerd.assets().crun))])),
         },
+    ]
+}
+
+/// Where systemd is process 1 and makes the cgroups.
+fn systemd(world: &'static World) -> Vec<Phase> {
+    let phase = |name, policy: &str| {
+        let kubelet = if policy.is_empty() { cri::of_cgroups(world) } else { Vec::new() };
+        let trials = in_force::trials(world).into_iter().chain(kubelet).collect();
+        Phase { name, policy: PolicyFile::of(policy), alone: true, trials }
+    };
+    vec![
+        phase("systemd, embedded runtime", ""),
+        phase("systemd, runc as the runtime", &runc_policy(world)),
+        phase("systemd, crun as the runtime", &policy_with(&world.containerd.assets().crun)),
     ]
 }
 
@@ -143,6 +163,7 @@ fn everything(world: &'static World) -> Vec<Trial> {
         cancellation::trials,
         exec::trials,
         limits::trials,
+        |world| once(world, in_force::trials),
         pods::trials,
         audit::trials,
         crate::bypass::trials,
@@ -160,6 +181,7 @@ fn with_another_runtime(world: &'static World) -> Vec<Trial> {
     let mut trials = lifecycle::of(world, Runtime::Palisade);
     trials.extend(isolation::under_palisade(world));
     trials.extend(limits::under_palisade(world));
+    trials.extend(once(world, in_force::trials));
     trials
 }
 

@@ -168,7 +168,9 @@ fn rdma(directory: &Directory, resources: &LinuxResources) -> Result<(), CgroupE
 }
 
 /// The four kinds of throttled devices with the name of their v1 file and their v2 key.
-fn throttles(resources: &LinuxResources) -> impl Iterator<Item = (&'static str, &'static str, &LinuxThrottleDevice)> {
+pub(super) fn throttles(
+    resources: &LinuxResources,
+) -> impl Iterator<Item = (&'static str, &'static str, &LinuxThrottleDevice)> {
     let block_io = resources.block_io().as_ref();
     [
         ("read_bps_device", "rbps", block_io.and_then(|it| it.throttle_read_bps_device().as_ref())),

@@ -2,7 +2,7 @@
 
 use oci_spec::runtime::LinuxResources;
 
-use super::{Limit, Value, has_swap, hugetlb};
+use super::{Limit, Value, has_swap, hugetlb, numbers_of, throttles};
 
 pub(super) fn limits(resources: &LinuxResources, limits: &mut Vec<Limit>) {
     memory(resources, limits);
@@ -10,12 +10,10 @@ pub(super) fn limits(resources: &LinuxResources, limits: &mut Vec<Limit>) {
     if let Some(pids) = resources.pids().map(|pids| pids.limit()).filter(|limit| *limit != 0) {
         limits.push(Limit::new("pids", "pids.max", Value::number(pids)));
     }
-    for page in resources.hugepage_limits().iter().flatten() {
-        let file = hugetlb(page.page_size(), "limit_in_bytes");
-        limits.push(Limit::new("hugetlb", file, Value::bytes(page.limit())));
-    }
-    for (file, device) in throttles(resources) {
-        limits.push(Limit::new("blkio", format!("blkio.throttle.{file}"), Value::Line(device)));
+    limits.extend(resources.hugepage_limits().iter().flatten().map(|page| hugetlb(page, "limit_in_bytes")));
+    for (file, _, device) in throttles(resources) {
+        let line = format!("{} {}", numbers_of(device), device.rate());
+        limits.push(Limit::new("blkio", format!("blkio.throttle.{file}"), Value::Line(line)));
     }
 }
 
@@ -47,19 +45,4 @@ fn cpu(resources: &LinuxResources, limits: &mut Vec<Limit>) {
     let list = |list: &Option<String>| list.clone().filter(|list| !list.is_empty()).map(Value::List);
     push("cpuset", "cpuset.cpus", list(cpu.cpus()));
     push("cpuset", "cpuset.mems", list(cpu.mems()));
-}
-
-fn throttles(resources: &LinuxResources) -> impl Iterator<Item = (&'static str, String)> {
-    let block_io = resources.block_io().as_ref();
-    let lists = [
-        ("read_bps_device", block_io.and_then(|it| it.throttle_read_bps_device().as_ref())),
-        ("write_bps_device", block_io.and_then(|it| it.throttle_write_bps_device().as_ref())),
-        ("read_iops_device", block_io.and_then(|it| it.throttle_read_iops_device().as_ref())),
-        ("write_iops_device", block_io.and_then(|it| it.throttle_write_iops_device().as_ref())),
-    ];
-    lists.into_iter().flat_map(|(file, devices)| {
-        // Zero is no limit, and the kernel lists none.
-        let limited = devices.into_iter().flatten().filter(|device| device.rate() != 0);
-        limited.map(move |device| (file, format!("{}:{} {}", device.major(), device.minor(), device.rate())))
-    })
 }

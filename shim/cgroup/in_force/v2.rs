@@ -5,37 +5,73 @@ use std::collections::BTreeSet;
 use oci_spec::runtime::LinuxResources;
 
 use super::super::apply::weight_of_shares;
-use super::{Limit, Value, has_swap, hugetlb};
+use super::{Limit, Value, has_swap, hugetlb, numbers_of, throttles};
 
 pub(super) fn limits(resources: &LinuxResources, limits: &mut Vec<Limit>) {
-    let given = |name: &str| resources.unified().as_ref().is_some_and(|unified| unified.contains_key(name));
+    let has = |name: &str| resources.unified().as_ref().is_some_and(|unified| unified.contains_key(name));
+    // Three files are one weight.
+    let given = |name: &str| match name {
+        "cpu.weight" => ["cpu.weight", "cpu.weight.nice", "cpu.idle"].into_iter().any(has),
+        name => has(name),
+    };
     let mut all = Vec::new();
     memory(resources, &mut all);
     cpu(resources, &mut all);
     if let Some(pids) = resources.pids().map(|pids| pids.limit()).filter(|limit| *limit != 0) {
         all.push(Limit::new("pids", "pids.max", Value::number(pids)));
     }
-    for page in resources.hugepage_limits().iter().flatten() {
-        all.push(Limit::new("hugetlb", hugetlb(page.page_size(), "max"), Value::bytes(page.limit())));
+    all.extend(resources.hugepage_limits().iter().flatten().map(|page| hugetlb(page, "max")));
+    for (_, key, device) in throttles(resources) {
+        let value = Value::OfDevice { device: numbers_of(device), word: format!("{key}={}", device.rate()) };
+        all.push(Limit::new("io", "io.max", value));
     }
     // What `unified` says of a file is written last and counts.
     limits.extend(all.into_iter().filter(|limit| !given(&limit.file)));
-    let mut unified: Vec<_> = resources.unified().iter().flatten().collect();
+    let of_limits = |(file, _): &(&String, &String)| *file != WHO_IS_KILLED;
+    let mut unified: Vec<_> = resources.unified().iter().flatten().filter(of_limits).collect();
     unified.sort();
     for (file, text) in unified {
         let without_swap = file == "memory.swap.max" && !has_swap();
-        limits
-            .extend(text.lines().map(|line| Limit::new("unified", file, value(file, line)).optional_if(without_swap)));
+        let values = text.lines().flat_map(|line| values(file, line));
+        limits.extend(values.map(|value| Limit::new("unified", file, value).optional_if(without_swap)));
+    }
+}
+
+/// It limits nothing, and systemd writes its own over it whenever it changes or reads a unit (before version 253).
+const WHO_IS_KILLED: &str = "memory.oom.group";
+
+/// Files of `memory.` that hold bytes; what else begins so is numbers.
+const BYTES: [&str; 7] = [
+    "memory.max",
+    "memory.high",
+    "memory.low",
+    "memory.min",
+    "memory.swap.max",
+    "memory.swap.high",
+    "memory.zswap.max",
+];
+
+/// What a file shows once this line was written.
+fn values(file: &str, text: &str) -> Vec<Value> {
+    let mut words = text.split_whitespace();
+    match (file, words.next(), words.next()) {
+        // The period stays.
+        ("cpu.max", Some(quota), None) => vec![Value::First(quota.to_owned())],
+        ("io.max", Some(device), Some(_)) => {
+            let words = text.split_whitespace().skip(1);
+            words.map(|word| Value::OfDevice { device: device.to_owned(), word: word.to_owned() }).collect()
+        }
+        ("io.weight" | "io.bfq.weight", Some(weight), None) => vec![Value::Line(format!("default {weight}"))],
+        _ => vec![value(file, text)],
     }
 }
 
 fn value(file: &str, text: &str) -> Value {
     match text.trim().parse::<u64>() {
         _ if text.trim() == "max" => Value::Number(None),
-        Ok(number) if file.starts_with("memory.") => Value::Bytes(Some(number)),
+        Ok(number) if BYTES.contains(&file) => Value::Bytes(Some(number)),
         Ok(number) => Value::Number(Some(number)),
         Err(_) if file.starts_with("cpuset.") && file != "cpuset.cpus.partition" => Value::List(text.into()),
-        // `cpu.max` with one word keeps the period.
         Err(_) => Value::Line(text.into()),
     }
 }

@@ -447,6 +447,65 @@ fn an_oom_kill_is_reported_once_and_the_watch_ends_with_the_cgroup() {
     });
 }
 
+/// A cgroup of v2 beside v1, with a controller switched on in the root for as long as it lives.
+struct Beside {
+    root: PathBuf,
+    path: PathBuf,
+    /// What is to be switched off again.
+    switched_on: Option<&'static str>,
+}
+
+impl Beside {
+    /// `None` where the machine has no v2 beside v1, or it lacks the controller.
+    fn with(controller: &'static str) -> Option<Self> {
+        let root = PathBuf::from("/sys/fs/cgroup/unified");
+        let lists = |file: &str| fs::read_to_string(root.join(file)).unwrap_or_default();
+        let has = |file: &str| lists(file).split_whitespace().any(|one| one == controller);
+        if !has("cgroup.controllers") {
+            return None;
+        }
+        let switched_on = (!has("cgroup.subtree_control")).then_some(controller);
+        fs::write(root.join("cgroup.subtree_control"), format!("+{controller}")).unwrap();
+        let path = root.join(unique("beside"));
+        fs::create_dir(&path).unwrap();
+        Some(Self { root, path, switched_on })
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        fs::remove_dir(&self.path).unwrap();
+        if let Some(controller) = self.switched_on {
+            // Another test may need it by now, and is left to.
+            drop(fs::write(self.root.join("cgroup.subtree_control"), format!("-{controller}")));
+        }
+    }
+}
+
+/// User-Mode Linux, where v2 is tried as a whole, has neither.
+#[test]
+fn huge_pages_are_limited_and_pressure_is_told_on_v2() {
+    let Some(beside) = Beside::with("hugetlb") else {
+        println!("not tried: no hugetlb on a v2 hierarchy beside v1");
+        return;
+    };
+    let cgroup = super::opened(Version::V2, "", &beside.path);
+    let read = |name: &str| fs::read_to_string(beside.path.join(name)).unwrap().trim().to_owned();
+    for (asked, found) in [(3 << 20, "2097152"), (0, "0"), (-1, "max")] {
+        let resources = json!({"hugepageLimits": [{"pageSize": "2MB", "limit": asked}]});
+        apply(&cgroup, resources.clone()).unwrap();
+        assert_eq!((read("hugetlb.2MB.max"), read("hugetlb.2MB.rsvd.max")), (found.to_owned(), found.to_owned()));
+        assert_eq!(cgroup.differences(&serde_json::from_value(resources).unwrap()).unwrap(), []);
+    }
+    let other = json!({"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]});
+    let differences = cgroup.differences(&serde_json::from_value(other).unwrap()).unwrap();
+    assert_eq!(differences.iter().map(|one| one.file.as_str()).collect::<Vec<_>>(), ["hugetlb.2MB.max"]);
+    let metrics = v2::Metrics::parse_from_bytes(&cgroup.metrics().unwrap().value).unwrap();
+    assert_eq!(metrics.hugetlb.iter().find(|size| size.pagesize == "2MB").map(|size| size.max), Some(u64::MAX));
+    let pressure = fs::exists(beside.path.join("cpu.pressure")).unwrap();
+    assert_eq!(metrics.cpu.psi.some.is_some(), pressure, "pressure of the processor, where the kernel tells it");
+}
+
 #[test]
 fn at_the_victims_exit_its_kill_is_counted_already() {
     let mut scratch = Scratch::new();

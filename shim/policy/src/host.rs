@@ -22,6 +22,9 @@ pub struct HostFacts {
     /// refuses a child whose quota exceeds it (`cpu.cfs_quota_us`, kernel
     /// `Documentation/scheduler/sched-bwc.rst`). `None`: no ancestor has a quota.
     pub cpu_ceiling_millis: Option<u64>,
+    /// cgroup v2 has a file for swap, and systemd is to keep the limits. That there is no swap is then said by the file's name as well: runc
+    /// tells systemd nothing of a zero, and what it was not told systemd takes back when it reads its units again.
+    pub swap_by_name: bool,
     /// The cgroup path of the sandbox that this shim holds, as its specification has it.
     pub pod_cgroup: Option<String>,
     /// The user namespace that the specification joins was looked at, and maps nobody to the host's reserved
@@ -134,6 +137,7 @@ impl HostFacts {
             sources: spec.bind_sources().into_iter().map(source).collect(),
             hooks: spec.hook_paths().into_iter().map(hook).collect(),
             cpu_ceiling_millis: None,
+            swap_by_name: false,
             pod_cgroup: None,
             joined_users_are_remapped: true,
         }

@@ -113,6 +113,7 @@ fn create_under(court: &Court<'_>, spec: ParsedSpec, host: &HostFacts, task: &Ta
                     settings: &profile.settings,
                     fills_in: true,
                     cpu_ceiling: host.cpu_ceiling_millis.or_else(|| sandbox_ceiling(&identity, &draft)),
+                    swap_by_name: host.swap_by_name,
                     devices: &devices,
                 };
                 judge(&mut draft.linux.resources, &scope, sheet);
@@ -220,6 +221,7 @@ fn update_under(court: &Court<'_>, request: &UpdateRequest<'_>, grant: &Grant) -
                     settings: &profile.settings,
                     fills_in: false,
                     cpu_ceiling: None,
+                    swap_by_name: false,
                     devices: &grant.devices,
                 };
                 judge(&mut resources, &scope, sheet);

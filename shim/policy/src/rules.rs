@@ -256,6 +256,8 @@ pub(crate) struct ResourceScope<'a> {
     pub(crate) fills_in: bool,
     /// Thousandths of a CPU that the cgroups above allow.
     pub(crate) cpu_ceiling: Option<u64>,
+    /// No swap is said by the name of v2's file as well.
+    pub(crate) swap_by_name: bool,
     /// The container's own device nodes.
     pub(crate) devices: &'a [GrantedDevice],
 }

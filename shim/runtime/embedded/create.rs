@@ -21,7 +21,8 @@ use super::program::Program;
 use super::spec::{self, EnforceableSpec};
 use super::state::{Record, StateDir};
 use super::{
-    cgroup_mounts, clock, devices, execve, joined_pid_cgroup_mounts, mount_namespace, propagation, report, update,
+    cgroup_mounts, clock, devices, execve, joined_pid_cgroup_mounts, mount_namespace, propagation, report,
+    systemd_unit, update,
 };
 
 /// Longest wait for the processes of a failed create to die.
@@ -183,7 +184,10 @@ impl NewContainer {
         devices::limit(&self.cgroup, resources.devices().as_ref())?;
         // Network classes are set by libcontainer on v1, and do not exist on v2.
         resources.set_network(None).set_devices(None);
-        update::limit(init, &resources).map_err(RuntimeFailure::Limits)
+        if self.cgroup.is_systemd() {
+            systemd_unit::settle(self.cgroup.spec_path(), &self.request.id)?;
+        }
+        update::limit(init, self.cgroup.spec_path(), &resources).map_err(RuntimeFailure::Limits)
     }
 
     /// Removes what a failed create has made. What can't be removed is told beside the failure itself.
@@ -193,6 +197,7 @@ impl NewContainer {
                 report::note(&format!("after the failed create: {error}"));
             }
         }
+        systemd_unit::end(&self.cgroup, &self.request.id);
         if let Err(error) = state.remove() {
             report::note(&format!("after the failed create: {error}"));
         }

@@ -8,7 +8,7 @@ use super::error::RuntimeFailure;
 use super::id::ContainerId;
 use super::report;
 use super::state::{Record, StateDir, StateError, Status};
-use super::state_document;
+use super::{state_document, systemd_unit};
 
 /// Longest wait for killed processes to be gone.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -33,6 +33,7 @@ pub(super) fn delete(root: &Path, id: &ContainerId, force: bool) -> Result<(), R
         kill_all(&record)?;
     }
     record.cgroup.remove(LIMIT)?;
+    systemd_unit::end(&record.cgroup, id);
     let hooks = state_document::run_hooks(&state, &record, &record.poststop);
     state.remove()?;
     // The container is gone whether or not its hooks liked it; runc logs their failure and goes on.

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use libcgroups::systemd::manager::SystemdManagerError;
 use libcontainer::error::LibcontainerError;
 use thiserror::Error;
 
@@ -36,6 +37,9 @@ pub(super) enum RuntimeFailure {
     /// The limits.
     #[error("linux.resources")]
     Limits(#[source] crate::cgroup::CgroupError),
+    /// systemd.
+    #[error("set the limits of the systemd unit")]
+    SystemdUnit(#[source] Box<SystemdManagerError>),
     /// The device filter of cgroup v2.
     #[error(transparent)]
     Devices(#[from] DeviceFilterError),

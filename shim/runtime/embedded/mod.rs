@@ -46,6 +46,7 @@ mod spec;
 mod start;
 mod state;
 mod state_document;
+mod systemd_unit;
 mod update;
 
 use std::ffi::OsString;

@@ -3,11 +3,36 @@
 use oci_spec::runtime as oci;
 use serde_json::json;
 
+use crate::pointer;
 use crate::rules::ResourceScope;
 use crate::sheet::{Found, Sheet};
 
+const SWAP_FILE: &str = "memory.swap.max";
+
 /// CIS-D 5.11. A limit within the profile's maximum, no swap beyond it, and the OOM killer in force.
 pub(super) fn judge(resources: &mut oci::LinuxResources, scope: &ResourceScope<'_>, sheet: &mut Sheet) {
+    limits(resources, scope, sheet);
+    let has_no_swap =
+        resources.memory().is_some_and(|memory| memory.limit().is_some() && memory.swap() == memory.limit());
+    if scope.swap_by_name && has_no_swap {
+        name_swap(resources, sheet);
+    }
+}
+
+/// What `res.unified` finds in that file already it lowers itself.
+fn name_swap(resources: &mut oci::LinuxResources, sheet: &mut Sheet) {
+    let mut files = resources.unified().clone().unwrap_or_default();
+    if files.contains_key(SWAP_FILE) {
+        return;
+    }
+    let place = pointer::join("/linux/resources/unified", SWAP_FILE);
+    if sheet.mends(Found::new(place, json!(null), "systemd is not told that there is no swap"), "0") {
+        files.insert(SWAP_FILE.to_owned(), "0".to_owned());
+        resources.set_unified(Some(files));
+    }
+}
+
+fn limits(resources: &mut oci::LinuxResources, scope: &ResourceScope<'_>, sheet: &mut Sheet) {
     let asked = resources.memory().unwrap_or_default();
     let mut settled = asked;
     let limit = settle(&asked, scope).map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));

@@ -89,6 +89,24 @@ fn memory() {
     );
 }
 
+/// runc tells systemd nothing of swap that is zero.
+#[test]
+fn systemd_is_told_of_no_swap_by_the_name_of_the_file() {
+    let files = |by_name: bool, unified: Value| {
+        let mut spec = pod();
+        spec["root"]["path"] = json!("rootfs");
+        spec["linux"]["resources"]["unified"] = unified;
+        let facts = |host: &mut palisade_policy::HostFacts| host.swap_by_name = by_name;
+        let task = Task::of(&support::id_of(&spec));
+        let (hardened, _) = support::admitted(support::create_with(&spec, &task, &Policy::builtin(), facts));
+        support::json(hardened.as_bytes())["linux"]["resources"]["unified"].clone()
+    };
+    assert_eq!(files(true, json!({})), json!({"memory.swap.max": "0"}));
+    assert_eq!(files(true, json!({"memory.high": "1"})), json!({"memory.high": "1", "memory.swap.max": "0"}));
+    assert_eq!(files(true, json!({"memory.swap.max": "max"})), json!({"memory.swap.max": "0"}));
+    assert_eq!(files(false, json!({"memory.high": "1"})), json!({"memory.high": "1"}));
+}
+
 #[test]
 fn a_sandbox_without_a_quota_of_the_pod_has_the_profiles() {
     let quota = |quota: &str, period: &str| {

@@ -39,6 +39,7 @@ pub(crate) fn facts_of(spec: &ParsedSpec, policy: &Policy) -> HostFacts {
             .map(|(pointer, path)| HookFact { pointer, real_path: path.to_owned(), trusted: path.starts_with("/usr") })
             .collect(),
         cpu_ceiling_millis: None,
+        swap_by_name: false,
         pod_cgroup: None,
         joined_users_are_remapped: true,
     }
