@@ -175,6 +175,11 @@ impl ProfileFile {
         &self.name
     }
 
+    /// Whether what it lets run depends on this capability.
+    pub(super) fn asks_for(&self, capability: Capability) -> bool {
+        self.entries.iter().any(|entry| entry.names(capability))
+    }
+
     /// Whether it can be chosen, and is not only there to be included.
     pub(super) fn is_profile(&self) -> bool {
         self.default.is_some()
@@ -204,6 +209,10 @@ impl ProfileFile {
 }
 
 impl ReadEntry {
+    fn names(&self, capability: Capability) -> bool {
+        self.with.contains(&capability) || self.without.contains(&capability)
+    }
+
     /// The name of the file that it stands in.
     pub(crate) fn file(&self) -> &str {
         &self.file

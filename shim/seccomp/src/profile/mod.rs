@@ -235,13 +235,16 @@ pub(crate) fn filter_for(
     architectures: &[Architecture],
 ) -> Result<Arc<Filter<'static>>, ProfileError> {
     static LAST: Mutex<Option<Remembered>> = Mutex::new(None);
+    let file = profile.file()?;
+    // Others make no difference, and most containers differ in others alone.
+    let bounding = &bounding.iter().filter(|capability| file.asks_for(**capability)).copied().collect();
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((same, capabilities, others, filter)) = last.as_ref()
         && (*same, capabilities, others.as_slice()) == (profile, bounding, architectures)
     {
         return Ok(Arc::clone(filter));
     }
-    let filter = Arc::new(also_here(profile.file()?.resolve(bounding)?, architectures)?);
+    let filter = Arc::new(also_here(file.resolve(bounding)?, architectures)?);
     *last = Some((profile, bounding.clone(), architectures.to_vec(), Arc::clone(&filter)));
     Ok(filter)
 }

@@ -1,9 +1,9 @@
 use std::collections::BTreeSet;
 
-use oci_spec::runtime::Capabilities;
+use oci_spec::runtime::{Capabilities, Capability};
 
 use super::file::{ProfileFile, Reader};
-use super::{BuiltinProfile, FILES, KernelVersion, ProfileError, profile_for, shipped_text};
+use super::{BuiltinProfile, FILES, KernelVersion, ProfileError, filter_for, profile_for, shipped_text};
 
 const TOP: &str = r#""comment": "c", "defaultAction": "SCMP_ACT_ERRNO""#;
 
@@ -186,4 +186,24 @@ fn the_built_in_files_resolve() {
         let written = profile_for(profile, &Capabilities::new()).unwrap();
         assert!(written.syscalls().as_ref().is_some_and(|entries| entries.len() < 100));
     }
+}
+
+/// The last filter is kept for all containers that differ in other capabilities only.
+#[test]
+fn what_a_file_lets_run_depends_on_what_it_asks_for_alone() {
+    for profile in BuiltinProfile::ALL {
+        let (file, none) = (shipped(profile), Capabilities::new());
+        for capability in [Capability::SysChroot, Capability::NetBindService, Capability::SysTime, Capability::Chown] {
+            let with = Capabilities::from([capability]);
+            let same = file.resolve(&with).unwrap() == file.resolve(&none).unwrap();
+            assert_eq!(same, !file.asks_for(capability), "{profile:?} {capability:?}");
+            assert_eq!(
+                *filter_for(profile, &with, &[]).unwrap(),
+                file.resolve(&with).unwrap(),
+                "{profile:?} {capability:?}"
+            );
+        }
+    }
+    assert!(shipped(BuiltinProfile::Strict).asks_for(Capability::SysTime));
+    assert!(!shipped(BuiltinProfile::Strict).asks_for(Capability::NetBindService));
 }
