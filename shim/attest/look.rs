@@ -1,5 +1,7 @@
 //! Reading all of it.
 
+use std::borrow::Borrow;
+
 use rustix::fs::OFlags;
 
 use super::expected::Expected;
@@ -15,13 +17,30 @@ impl Seen {
     /// Reads what the kernel shows of a process, as far as it counts at a stage. Every part that can't be read is kept as that.
     #[must_use]
     pub fn of(process: &ProcDir, expected: &Expected, stage: Stage) -> Self {
-        Self::since(process, process.text("status"), expected, stage)
+        Self::complete(process, process.text("status"), expected, stage, &|| held_to(expected, process))
     }
 
-    /// The same with a status that was read when the process was certainly there: should it have ended since, that is what is left.
+    /// The same with a status that was read when the process was certainly there: should it have ended since, that is what is left. Limits
+    /// are those of `cgroup`, which is held open since the container was made; that the process is in it is looked at for itself.
     #[must_use]
-    pub fn since(process: &ProcDir, status: Result<String, Unreadable>, expected: &Expected, stage: Stage) -> Self {
-        let mut seen = Self::of_parts(process, status, expected, stage);
+    pub fn since(
+        process: &ProcDir,
+        status: Result<String, Unreadable>,
+        expected: &Expected,
+        stage: Stage,
+        cgroup: &Cgroup,
+    ) -> Self {
+        Self::complete(process, status, expected, stage, &|| Ok(cgroup))
+    }
+
+    fn complete<C: Borrow<Cgroup>>(
+        process: &ProcDir,
+        status: Result<String, Unreadable>,
+        expected: &Expected,
+        stage: Stage,
+        cgroup: &dyn Fn() -> Read<C>,
+    ) -> Self {
+        let mut seen = Self::of_parts(process, status, expected, stage, cgroup);
         let has_ended = |text: String| Status::parse(&text).is_ok_and(|now| now.ended);
         if let (Ok(status), true) = (&mut seen.status, process.text("status").map_or(true, has_ended)) {
             status.ended = true;
@@ -56,16 +75,22 @@ impl Seen {
         }
     }
 
-    fn of_parts(process: &ProcDir, status: Result<String, Unreadable>, expected: &Expected, stage: Stage) -> Self {
+    fn of_parts<C: Borrow<Cgroup>>(
+        process: &ProcDir,
+        status: Result<String, Unreadable>,
+        expected: &Expected,
+        stage: Stage,
+        cgroup: &dyn Fn() -> Read<C>,
+    ) -> Self {
         let mountinfo = process.text("mountinfo");
         let table = mountinfo.as_deref().ok().map(TableMark::of);
         let as_before = table.is_some() && table == stage.before();
         let (own, container) = (!as_before, stage.asks_for_container());
         let openings = own && stage.asks_for_openings();
-        let cgroup = wanted(container, || held_to(expected, process));
+        let cgroup = wanted(container, cgroup);
         let of_cgroup = cgroup.as_ref().map_err(Clone::clone);
-        let limits = |cgroup: &Cgroup| limits(cgroup, process, expected).map_err(of_cgroup_error);
-        let devices = |cgroup: &Cgroup| cgroup.device_filter().map_err(of_cgroup_error);
+        let limits = |cgroup: &C| limits(cgroup.borrow(), process, expected).map_err(of_cgroup_error);
+        let devices = |cgroup: &C| cgroup.borrow().device_filter().map_err(of_cgroup_error);
         Self {
             program: process.program(),
             status: status.and_then(|text| Status::parse(&text)),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::container::Created;
 use super::error::TaskError;
+use super::host::ContainerCgroup;
 use super::reaper::LastStatus;
 use super::service::TaskService;
 use crate::attest::{ATTESTED, Attested, Expected, Identities, NotAttested, Seen, Stage, TableMark, attest};
@@ -20,13 +21,14 @@ pub(super) struct Look<'a> {
     pub(super) exec_id: &'a str,
     pub(super) grant: &'a Grant,
     pub(super) stage: Stage,
+    pub(super) cgroup: &'a dyn ContainerCgroup,
 }
 
 impl Look<'_> {
     /// Compares a process with what was decided; `None` when it ended before anybody could look. The comparison's failure is on
     /// record when it comes back.
     pub(super) async fn at(&self, pid: u32, expected: &Arc<Expected>) -> Result<Option<(Attested, Seen)>, TaskError> {
-        let Some(seen) = self.service.host().look(pid, Arc::clone(expected), self.stage).await? else {
+        let Some(seen) = self.cgroup.look(pid, Arc::clone(expected), self.stage).await? else {
             return Ok(None);
         };
         match attest(expected, &seen, self.stage) {
@@ -42,7 +44,7 @@ impl Look<'_> {
     pub(super) async fn begun(&self, pid: u32, last: LastStatus, expected: &Arc<Expected>) -> Result<(), TaskError> {
         let seen = match last {
             Some(status) => Some(Seen::of_ended(status.as_deref().map_err(String::as_str))),
-            None => self.service.host().look(pid, Arc::clone(expected), self.stage).await?,
+            None => self.cgroup.look(pid, Arc::clone(expected), self.stage).await?,
         };
         // Nobody keeps what became of a process of a machine in memory.
         let Some(seen) = seen else { return Ok(()) };

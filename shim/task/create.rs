@@ -117,6 +117,7 @@ async fn make(
                 exec_id: "",
                 grant: hardened.grant(),
                 stage: attestation::created(&runtime, None),
+                cgroup: cgroup.as_ref(),
             };
             let attested = attest(&look, child.pid(), &expected).await;
             let finished = attested

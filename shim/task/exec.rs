@@ -162,8 +162,14 @@ async fn attest(
         .expected()
         .of_exec(&decided, container.init().pid())
         .map_err(|error| TaskError::Attestation(error.into()))?;
-    let look =
-        Look { service, id: &created.id, exec_id: process.exec_id(), grant: &created.grant, stage: Stage::Begun };
+    let look = Look {
+        service,
+        id: &created.id,
+        exec_id: process.exec_id(),
+        grant: &created.grant,
+        stage: Stage::Begun,
+        cgroup: created.cgroup.as_ref(),
+    };
     look.begun(child.pid(), child.last_status().clone(), &Arc::new(expected)).await
 }
 

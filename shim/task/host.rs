@@ -59,14 +59,6 @@ pub trait Host: Send + Sync {
     /// [`CgroupError`].
     fn cgroup_of(&self, pid: u32, cgroups_path: &str) -> Result<Arc<dyn ContainerCgroup>, CgroupError>;
 
-    /// What the kernel shows of a process, for a comparison with what was decided; `None` when it has ended and was waited for.
-    /// Whose pid it is must be certain until the first `await`.
-    ///
-    /// # Errors
-    ///
-    /// [`TaskError`] if it can't be looked at.
-    async fn look(&self, pid: u32, expected: Arc<Expected>, stage: Stage) -> Result<Option<Seen>, TaskError>;
-
     /// Empties and removes the cgroup at a specification's path, if there is one.
     ///
     /// # Errors
@@ -125,6 +117,14 @@ pub trait ContainerCgroup: Debug + Send + Sync {
     ///
     /// [`CgroupError`].
     fn metrics(&self) -> Result<Any, CgroupError>;
+
+    /// What the kernel shows of a process of the container and of this, for a comparison with what was decided; `None` when it has ended and was waited for.
+    /// Whose pid it is must be certain until the first `await`.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError`] if it can't be looked at.
+    async fn look(&self, pid: u32, expected: Arc<Expected>, stage: Stage) -> Result<Option<Seen>, TaskError>;
 
     /// Kills all processes and waits until none is left.
     ///

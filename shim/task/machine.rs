@@ -60,16 +60,6 @@ impl Host for Machine {
         Ok(Arc::new(Watched::new(Cgroup::of_container(pid, cgroups_path)?)?))
     }
 
-    async fn look(&self, pid: u32, expected: Arc<Expected>, stage: Stage) -> Result<Option<Seen>, TaskError> {
-        let process = match ProcDir::open(pid) {
-            Ok(process) => process,
-            Err(error) if error.is_gone() => return Ok(None),
-            Err(error) => return Ok(Some(Seen::of_ended(Err(&error.to_string())))),
-        };
-        let status = process.status();
-        in_time(off_loop("attest", move || Ok::<_, TaskError>(Seen::since(&process, status, &expected, stage)))).await
-    }
-
     async fn remove_cgroup_at(&self, cgroups_path: &str) -> Result<(), TaskError> {
         let path = cgroups_path.to_owned();
         off_loop("remove the cgroup", move || match Cgroup::of_spec(&path) {
@@ -135,6 +125,18 @@ impl ContainerCgroup for Watched {
 
     fn metrics(&self) -> Result<Any, CgroupError> {
         self.cgroup.metrics()
+    }
+
+    async fn look(&self, pid: u32, expected: Arc<Expected>, stage: Stage) -> Result<Option<Seen>, TaskError> {
+        let process = match ProcDir::open(pid) {
+            Ok(process) => process,
+            Err(error) if error.is_gone() => return Ok(None),
+            Err(error) => return Ok(Some(Seen::of_ended(Err(&error.to_string())))),
+        };
+        let status = process.status();
+        let cgroup = Arc::clone(&self.cgroup);
+        let look = move || Ok::<_, TaskError>(Seen::since(&process, status, &expected, stage, &cgroup));
+        in_time(off_loop("attest", look)).await
     }
 
     async fn kill_all(&self) -> Result<(), TaskError> {

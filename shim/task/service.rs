@@ -26,7 +26,7 @@ use super::reaper::{Reaper, Remembered};
 use super::signal::SignalNumber;
 use super::state::TaskState;
 use super::{create, exec};
-use crate::attest::{Attested, Expected, Seen, Stage};
+use crate::attest::{Attested, Seen, Stage};
 use crate::bootstrap::is_identifier;
 use crate::cgroup::CgroupError;
 use crate::gate::{Gate, PodFacts, UpdateTask};
@@ -216,6 +216,7 @@ impl TaskService {
             exec_id: "",
             grant: &created.grant,
             stage: attestation::created(&created.runtime, created.table),
+            cgroup: created.cgroup.as_ref(),
         };
         match look.at(init.pid(), &expected).await {
             Ok(Some((attested, seen))) if !seen.has_ended() => {
@@ -240,28 +241,22 @@ impl TaskService {
         let (init, created) = (container.init(), container.created());
         // The embedded runtime's start ends with the execve.
         if !created.runtime.is_embedded() {
-            self.gone_on(init.pid(), waiting, &created.expected()).await?;
+            gone_on(created, init.pid(), waiting).await?;
         }
-        let look = Look { service: self, id: &created.id, exec_id: "", grant: &created.grant, stage: Stage::Begun };
+        let look = Look {
+            service: self,
+            id: &created.id,
+            exec_id: "",
+            grant: &created.grant,
+            stage: Stage::Begun,
+            cgroup: created.cgroup.as_ref(),
+        };
         let looked = look.begun(init.pid(), remembered.last_status(), &created.expected()).await;
         if looked.is_err() {
             init.kill()?;
             created.cgroup.kill_all().await?;
         }
         looked
-    }
-
-    /// Waits for an execve that nobody tells of. Past the longest wait the process is looked at as it is.
-    async fn gone_on(&self, pid: u32, waiting: &Seen, expected: &Arc<Expected>) -> Result<(), TaskError> {
-        for pause in EXECVE_PAUSES {
-            match self.host.look(pid, Arc::clone(expected), Stage::Begun).await? {
-                Some(seen) if !seen.has_gone_on_from(waiting) => {
-                    tokio::time::sleep(Duration::from_millis(pause)).await;
-                }
-                _ => return Ok(()),
-            }
-        }
-        Ok(())
     }
 
     pub(super) async fn delete_process(&self, request: &DeleteRequest) -> Result<DeleteResponse, TaskError> {
@@ -537,4 +532,15 @@ fn process_details(exec_id: &str) -> Option<Any> {
     let details = ProcessDetails { exec_id: exec_id.into(), ..ProcessDetails::default() };
     let value = details.write_to_bytes().ok()?;
     Some(Any { type_url: PROCESS_DETAILS_TYPE.into(), value, ..Any::default() })
+}
+
+/// Waits for an execve that nobody tells of. Past the longest wait the process is looked at as it is.
+async fn gone_on(created: &Created, pid: u32, waiting: &Seen) -> Result<(), TaskError> {
+    for pause in EXECVE_PAUSES {
+        match created.cgroup.look(pid, created.expected(), Stage::Begun).await? {
+            Some(seen) if !seen.has_gone_on_from(waiting) => tokio::time::sleep(Duration::from_millis(pause)).await,
+            _ => return Ok(()),
+        }
+    }
+    Ok(())
 }

@@ -419,21 +419,6 @@ impl Host for StandIn {
         Ok(Arc::new(Group { world: Arc::clone(&self.world), oom: Arc::clone(&self.oom), container }))
     }
 
-    async fn look(&self, pid: u32, expected: Arc<Expected>, _: Stage) -> Result<Option<Seen>, TaskError> {
-        let world = self.world();
-        let gone = world.processes.get(&pid).is_none_or(|proc| matches!(proc.life, Life::Reaped(_)));
-        let waits = world.processes.get(&pid).is_some_and(|proc| proc.exec.is_empty() && !world.started.contains(&pid));
-        let lies = world.is_odd(Oddity::TooMuch) || !waits && world.is_odd(Oddity::TooMuchOnceBegun);
-        let other = expected
-            .of_exec(
-                br#"{"user":{"uid":0,"gid":0},"capabilities":{"bounding":["CAP_CHOWN"]},"cwd":"/","args":["x"]}"#,
-                pid,
-            )
-            .unwrap();
-        let shown = if lies { &other } else { &*expected };
-        Ok((!gone).then(|| Seen::exactly(shown, waits && expected.no_new_privs())))
-    }
-
     async fn remove_cgroup_at(&self, cgroups_path: &str) -> Result<(), TaskError> {
         let mut world = self.world();
         world.calls.push(format!("remove {cgroups_path}"));
@@ -510,6 +495,21 @@ impl ContainerCgroup for Group {
             return Err(self.gone());
         }
         Ok(Any { type_url: "io.containerd.cgroups.v2.Metrics".into(), ..Any::default() })
+    }
+
+    async fn look(&self, pid: u32, expected: Arc<Expected>, _: Stage) -> Result<Option<Seen>, TaskError> {
+        let world = self.world();
+        let gone = world.processes.get(&pid).is_none_or(|proc| matches!(proc.life, Life::Reaped(_)));
+        let waits = world.processes.get(&pid).is_some_and(|proc| proc.exec.is_empty() && !world.started.contains(&pid));
+        let lies = world.is_odd(Oddity::TooMuch) || !waits && world.is_odd(Oddity::TooMuchOnceBegun);
+        let other = expected
+            .of_exec(
+                br#"{"user":{"uid":0,"gid":0},"capabilities":{"bounding":["CAP_CHOWN"]},"cwd":"/","args":["x"]}"#,
+                pid,
+            )
+            .unwrap();
+        let shown = if lies { &other } else { &*expected };
+        Ok((!gone).then(|| Seen::exactly(shown, waits && expected.no_new_privs())))
     }
 
     async fn kill_all(&self) -> Result<(), TaskError> {
