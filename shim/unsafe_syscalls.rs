@@ -31,6 +31,19 @@ pub(crate) fn pidfd_send_signal(pidfd: impl AsFd, signal: i32) -> io::Result<()>
     if status == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// The child that the next wait(2) for any child would collect; `None` where none has ended. It stays to be collected: waitid(2) with WNOWAIT.
+pub(crate) fn first_ended_child() -> Option<libc::pid_t> {
+    // JUSTIFICATION: rustix does not tell whose end it is, and nix fails for an end by a signal without a name, such as SIGRTMIN.
+    // SAFETY: an all-zero siginfo_t is a valid value of that plain C structure, and the kernel writes it for the time of the call alone.
+    let (status, ended) = unsafe {
+        let mut ended: libc::siginfo_t = std::mem::zeroed();
+        (libc::waitid(libc::P_ALL, 0, &raw mut ended, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT), ended)
+    };
+    // SAFETY: waitid(2) fills in the fields of SIGCHLD, of which si_pid is one, or leaves them zero when no child has ended.
+    let pid = unsafe { ended.si_pid() };
+    (status == 0 && pid > 0).then_some(pid)
+}
+
 /// Registers a descriptor with tokio's event loop.
 ///
 /// # Errors

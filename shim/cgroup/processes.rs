@@ -128,7 +128,7 @@ impl Cgroup {
     ///
     /// As [`Cgroup::kill_all`].
     pub fn kill_since(&self, moment: Ticks) -> Result<(), CgroupError> {
-        let has_begun_since = |pid: u32| Ticks::of_process(pid).is_some_and(|begun| begun >= moment);
+        let has_begun_since = |pid: u32| has_begun_since(pid, moment);
         for pause in pauses() {
             match self.kill_round(&has_begun_since) {
                 Ok(0) => return Ok(()),
@@ -222,6 +222,24 @@ impl Cgroup {
     }
 }
 
+/// One that is gone since it was listed may have left a child: only where all stand still it counts for nothing.
+fn has_begun_since(pid: u32, moment: Ticks) -> bool {
+    Ticks::of_process(pid).is_none_or(|begun| begun >= moment)
+}
+
 fn kill_failed(pid: u32, errno: Errno) -> CgroupError {
     CgroupError::io("kill", format!("/proc/{pid}"), io::Error::from(errno))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_has_gone_meanwhile_counts_as_begun() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        assert!(has_begun_since(child.id(), Ticks::now()));
+        assert!(!has_begun_since(1, Ticks::now()));
+    }
 }

@@ -163,11 +163,7 @@ impl Drop for Remembered {
 
 /// The child that a wait would collect.
 fn first_to_collect() -> Option<u32> {
-    use nix::sys::wait::{Id, WaitPidFlag, waitid};
-    // rustix does not tell whose end it is.
-    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    let found = waitid(Id::All, look).ok()?.pid()?;
-    u32::try_from(found.as_raw()).ok()
+    u32::try_from(unsafe_syscalls::first_ended_child()?).ok()
 }
 
 fn last_status(pid: u32) -> Result<String, String> {

@@ -176,7 +176,9 @@ fn exec_is_caught(world: &World, edit: &str, check: &str) -> Check {
     fs::write(folder(world).join("exec-edit"), format!("{edit}\n"))?;
     // One that stays, one that has ended before anybody can look, and one that leaves others behind.
     let daemons = ["sh", "-c", "(setsid sleep 60 &); (setsid sleep 60 &)"];
-    for args in [&["/probe", "sleep"][..], &["true"], &daemons] {
+    // A signal without a name ends it, which is an end as well.
+    let real_time = ["sh", "-c", "kill -34 $$"];
+    for args in [&["/probe", "sleep"][..], &["true"], &real_time, &daemons] {
         let said = container.exec(&[], args)?.refusal()?;
         expect!(said.contains("palisade: attestation failed: "), "{args:?}: {said}");
         expect!(recorded(world, check)?, "{args:?}: no record of {check}, said: {said}");

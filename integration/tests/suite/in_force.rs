@@ -240,6 +240,7 @@ fn every_limit(world: &World, runtime: Runtime) -> Check {
             "raised beyond the ceiling",
         ),
         (LOWERED.resources(), LOWERED, "lowered again"),
+        (json!({ "cpu": { "shares": 512 } }), LOWERED, "with a share of the processor and nothing else"),
     ];
     for (asked, decided, when) in changes {
         tasks.update(&container.id, &asked)?;

@@ -46,6 +46,40 @@ impl Cgroup {
     }
 }
 
+impl Cgroup {
+    /// Refuses a memory limit below what is in use, where `memory.checkBeforeUpdate` asks for that. [`Cgroup::apply`] does it too; this is
+    /// for whoever has somebody else write limits before.
+    ///
+    /// # Errors
+    ///
+    /// [`CgroupError::Refused`], and what can't be read.
+    pub fn refuse_below_usage(&self, resources: &LinuxResources) -> Result<(), CgroupError> {
+        let Some(memory) = resources.memory() else { return Ok(()) };
+        match self.version() {
+            Version::V1 => check_usage(self.required("memory")?, memory, "memory.usage_in_bytes"),
+            Version::V2 => check_usage(self.unified()?, memory, "memory.current"),
+        }
+    }
+
+    /// The CPU quota and its period in microseconds; `None` without a quota, or on v1.
+    ///
+    /// # Errors
+    ///
+    /// What can't be read or understood.
+    pub fn cpu_quota(&self) -> Result<Option<(i64, u64)>, CgroupError> {
+        let file = match self.version() {
+            Version::V1 => None,
+            Version::V2 => self.unified()?.read("cpu.max")?,
+        };
+        let Some(file) = file else { return Ok(None) };
+        match file.text().split_once(' ') {
+            Some(("max", _)) => Ok(None),
+            Some((quota, period)) => Ok(Some((file.parsed(quota, file.text())?, file.parsed(period, file.text())?))),
+            None => Err(file.malformed(file.text())),
+        }
+    }
+}
+
 /// A file and the text to write into it.
 type Setting = (String, String);
 

@@ -81,7 +81,23 @@ fn check_before_update_refuses_a_limit_below_the_usage() {
         let resources = |limit: i64| json!({"memory": {"limit": limit, "checkBeforeUpdate": true}});
         assert_eq!(refused(version, resources(400), &files), "memory.limit");
         assert_eq!(written(version, resources(600), &files).read(limit), "600");
+        // As asked before somebody else writes.
+        let fixture = Fixture::new(&files);
+        let asked =
+            |limit| fixture.cgroup(version).refuse_below_usage(&serde_json::from_value(resources(limit)).unwrap());
+        assert!(matches!(asked(400), Err(CgroupError::Refused { field: "memory.limit", .. })));
+        asked(600).unwrap();
+        assert_eq!(fixture.read(limit), "", "nothing is written");
     }
+}
+
+#[test]
+fn the_quota_in_force_is_read_with_its_period() {
+    let quota = |text: &str| Fixture::new(&[("cpu.max", text)]).cgroup(Version::V2).cpu_quota();
+    assert_eq!(quota("20000 100000\n").unwrap(), Some((20_000, 100_000)));
+    assert_eq!(quota("max 100000\n").unwrap(), None);
+    assert!(quota("20000\n").is_err() && quota("x 1\n").is_err());
+    assert_eq!(Fixture::new(&[]).cgroup(Version::V2).cpu_quota().unwrap(), None);
 }
 
 #[test]

@@ -3,6 +3,9 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use palisade::attest::{Finding, Summary, Verified, verify};
 use palisade::bundle::PrivateDirError;
@@ -22,7 +25,30 @@ pub(crate) struct Container {
     pub(crate) namespace: String,
     pub(crate) id: String,
     /// Or why nothing is known of it.
-    pub(crate) verified: Result<Verified, PrivateDirError>,
+    pub(crate) verified: Result<Verified, Untold>,
+}
+
+/// Why nothing is known of a container.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Untold {
+    #[error(transparent)]
+    Unreadable(#[from] PrivateDirError),
+    #[error("no answer within {LOOK:?}: a volume's file server may hang")]
+    NoAnswer,
+}
+
+/// Longest look at one container.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// The look, on a thread of its own: one that hangs in the kernel keeps no other container from being told of.
+fn in_time<T: Send + 'static>(
+    longest: Duration,
+    look: impl FnOnce() -> Result<T, PrivateDirError> + Send + 'static,
+) -> Result<T, Untold> {
+    let (sender, seen) = mpsc::channel();
+    // Whoever asked may have stopped waiting.
+    thread::spawn(move || drop(sender.send(look())));
+    seen.recv_timeout(longest).map_err(|_| Untold::NoAnswer)?.map_err(Untold::from)
 }
 
 /// Those whose ids begin like that, in the order of namespace and id. One that is removed meanwhile is left out.
@@ -46,7 +72,8 @@ fn one(tasks: &Path, namespace: &str, id: &str) -> Result<Option<Container>, Cli
     if !bundle.join(PRIVATE).join("grant.json").exists() {
         return Ok(None);
     }
-    match verify(&bundle) {
+    let looked_at = bundle.clone();
+    match in_time(LOOK, move || verify(&looked_at)) {
         Err(_) if !bundle.exists() => Ok(None),
         // Others are told all the same.
         verified => Ok(Some(Container { namespace: namespace.into(), id: id.into(), verified })),
@@ -114,5 +141,18 @@ impl Container {
             "mismatches": mismatches,
             "error": self.error(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_that_hangs_is_told_and_waited_for_no_longer() {
+        let (_hanging, never) = mpsc::channel::<()>();
+        let looked = in_time(Duration::from_millis(20), move || Ok(never.recv()));
+        assert!(matches!(looked, Err(Untold::NoAnswer)), "{looked:?}");
+        assert_eq!(in_time(LOOK, || Ok(1)).unwrap(), 1);
     }
 }

@@ -49,6 +49,11 @@ impl Sheet {
         self
     }
 
+    /// Whether the rule has its way here: it is neither only watched nor exempted from.
+    pub(crate) fn enforces(&self) -> bool {
+        matches!(self.action, Action::Deny | Action::Mutate) && self.exempt.is_none()
+    }
+
     /// Writes down a finding that a change to `after` mends. True: the rule makes that change now.
     #[must_use]
     pub(crate) fn mends(&mut self, found: Found, after: impl Into<Value>) -> bool {

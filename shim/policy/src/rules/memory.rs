@@ -3,7 +3,6 @@
 use oci_spec::runtime as oci;
 use serde_json::json;
 
-use crate::pointer;
 use crate::rules::ResourceScope;
 use crate::sheet::{Found, Sheet};
 
@@ -14,22 +13,20 @@ pub(super) fn judge(resources: &mut oci::LinuxResources, scope: &ResourceScope<'
     limits(resources, scope, sheet);
     let has_no_swap =
         resources.memory().is_some_and(|memory| memory.limit().is_some() && memory.swap() == memory.limit());
-    if scope.swap_by_name && has_no_swap {
-        name_swap(resources, sheet);
+    if scope.swap_by_name && has_no_swap && sheet.enforces() {
+        name_swap(resources);
     }
 }
 
-/// What `res.unified` finds in that file already it lowers itself.
-fn name_swap(resources: &mut oci::LinuxResources, sheet: &mut Sheet) {
+/// Says once more, in the form that systemd is told, what the limits say: no finding. What `res.unified` finds in that file already it lowers
+/// itself.
+fn name_swap(resources: &mut oci::LinuxResources) {
     let mut files = resources.unified().clone().unwrap_or_default();
     if files.contains_key(SWAP_FILE) {
         return;
     }
-    let place = pointer::join("/linux/resources/unified", SWAP_FILE);
-    if sheet.mends(Found::new(place, json!(null), "systemd is not told that there is no swap"), "0") {
-        files.insert(SWAP_FILE.to_owned(), "0".to_owned());
-        resources.set_unified(Some(files));
-    }
+    files.insert(SWAP_FILE.to_owned(), "0".to_owned());
+    resources.set_unified(Some(files));
 }
 
 fn limits(resources: &mut oci::LinuxResources, scope: &ResourceScope<'_>, sheet: &mut Sheet) {

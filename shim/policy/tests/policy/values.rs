@@ -107,6 +107,21 @@ fn systemd_is_told_of_no_swap_by_the_name_of_the_file() {
     assert_eq!(files(false, json!({"memory.high": "1"})), json!({"memory.high": "1"}));
 }
 
+/// It says nothing that the limits do not say, so it is no finding: an admin who refuses what `res.memory` finds refuses nothing here.
+#[test]
+fn what_systemd_is_told_is_no_finding() {
+    let policy = Policy::from_toml("[profiles.restricted.rules.\"res.memory\"]\naction = \"deny\"\n").unwrap();
+    let mut spec = pod();
+    spec["root"]["path"] = json!("rootfs");
+    spec["linux"]["resources"]["memory"] = json!({ "limit": 100 << 20, "swap": 100 << 20 });
+    let task = Task::of(&support::id_of(&spec));
+    let (hardened, record) =
+        support::admitted(support::create_with(&spec, &task, &policy, |host| host.swap_by_name = true));
+    let unified = &support::json(hardened.as_bytes())["linux"]["resources"]["unified"];
+    assert_eq!(unified["memory.swap.max"], "0");
+    assert!(!format!("{record:?}").contains("memory.swap.max"), "{record:?}");
+}
+
 #[test]
 fn a_sandbox_without_a_quota_of_the_pod_has_the_profiles() {
     let quota = |quota: &str, period: &str| {
