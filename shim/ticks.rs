@@ -1,21 +1,23 @@
 //! When processes began, in the kernel's clock ticks since boot. Source: proc_pid_stat(5), field 22.
 
-use rustix::time::{ClockId, clock_gettime};
-
 /// A moment, hundredths of a second apart on every machine in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticks(u64);
 
 impl Ticks {
-    /// The tick that is running: a process that is made from now on began in it, or later.
+    /// The tick that is running: a process that is made from now on began in it, or later. Where it can't be read it is the first one, since which
+    /// everything has begun.
+    ///
+    /// Source: proc_uptime(5), whose hundredths of a second are clock ticks. rustix's clock ends the process in User-Mode Linux.
     #[must_use]
     pub fn now() -> Self {
-        let now = clock_gettime(ClockId::Boottime);
-        let (seconds, nanoseconds) = (now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs());
-        let of_a_second = rustix::param::clock_ticks_per_second();
-        Self(
-            seconds.saturating_mul(of_a_second).saturating_add(nanoseconds.saturating_mul(of_a_second) / 1_000_000_000),
-        )
+        std::fs::read_to_string("/proc/uptime").ok().and_then(|text| Self::of_uptime(&text)).unwrap_or(Self(0))
+    }
+
+    fn of_uptime(text: &str) -> Option<Self> {
+        let (seconds, hundredths) = text.split(' ').next()?.split_once('.')?;
+        let (seconds, hundredths): (u64, u64) = (seconds.parse().ok()?, hundredths.parse().ok()?);
+        seconds.checked_mul(100)?.checked_add(hundredths).filter(|_| hundredths < 100).map(Self)
     }
 
     /// When a process began; `None` when there is none.
@@ -38,6 +40,15 @@ impl Ticks {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_time_since_boot_is_in_ticks() {
+        assert_eq!(Ticks::of_uptime("12345.67 23456.78\n"), Some(Ticks(1_234_567)));
+        assert_eq!(Ticks::of_uptime("0.05 0.00\n"), Some(Ticks(5)));
+        for odd in ["", "1", "1.x 2", "-1.00 2", "1.234 5"] {
+            assert_eq!(Ticks::of_uptime(odd), None, "{odd}");
+        }
+    }
 
     #[test]
     fn a_process_began_after_what_came_before_it() {

@@ -14,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::exit::Exit;
+use crate::unsafe_syscalls;
 
 /// Waits for all children. Cloning shares it.
 #[derive(Debug, Clone, Default)]

@@ -47,8 +47,9 @@ fn with_quota(resources: &LinuxResources, present: Option<(i64, u64)>) -> LinuxR
     if let (Some(cpu), Some((quota, period))) = (resources.cpu(), present)
         && cpu.quota().is_none()
     {
+        let period = cpu.period().unwrap_or(period);
         let mut cpu = cpu.clone();
-        cpu.set_quota(Some(quota)).set_period(cpu.period().or(Some(period)));
+        cpu.set_quota(Some(quota)).set_period(Some(period));
         told.set_cpu(Some(cpu));
     }
     told
