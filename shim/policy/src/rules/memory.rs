@@ -11,8 +11,7 @@ const SWAP_FILE: &str = "memory.swap.max";
 /// CIS-D 5.11. A limit within the profile's maximum, no swap beyond it, and the OOM killer in force.
 pub(super) fn judge(resources: &mut oci::LinuxResources, scope: &ResourceScope<'_>, sheet: &mut Sheet) {
     limits(resources, scope, sheet);
-    let has_no_swap =
-        resources.memory().is_some_and(|memory| memory.limit().is_some() && memory.swap() == memory.limit());
+    let has_no_swap = resources.memory().is_some_and(|memory| memory.swap() == memory.limit());
     if scope.swap_by_name && has_no_swap && sheet.enforces() {
         name_swap(resources);
     }

@@ -113,12 +113,18 @@ fn what_systemd_is_told_is_no_finding() {
     let policy = Policy::from_toml("[profiles.restricted.rules.\"res.memory\"]\naction = \"deny\"\n").unwrap();
     let mut spec = pod();
     spec["root"]["path"] = json!("rootfs");
+    spec["linux"]["resources"]["unified"] = json!({});
     spec["linux"]["resources"]["memory"] = json!({ "limit": 100 << 20, "swap": 100 << 20 });
     let task = Task::of(&support::id_of(&spec));
     let (hardened, record) =
         support::admitted(support::create_with(&spec, &task, &policy, |host| host.swap_by_name = true));
     let unified = &support::json(hardened.as_bytes())["linux"]["resources"]["unified"];
     assert_eq!(unified["memory.swap.max"], "0");
+    // A rule that only watches changes nothing.
+    let watching = Policy::from_toml("[profiles.restricted.rules.\"res.memory\"]\naction = \"audit\"\n").unwrap();
+    let (watched, _) =
+        support::admitted(support::create_with(&spec, &task, &watching, |host| host.swap_by_name = true));
+    assert!(!String::from_utf8_lossy(watched.as_bytes()).contains("memory.swap.max"));
     assert!(!format!("{record:?}").contains("memory.swap.max"), "{record:?}");
 }
 
