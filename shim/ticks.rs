@@ -8,7 +8,8 @@ impl Ticks {
     /// The tick that is running: a process that is made from now on began in it, or later. Where it can't be read it is the first one, since which
     /// everything has begun.
     ///
-    /// Source: proc_uptime(5), whose hundredths of a second are clock ticks. rustix's clock ends the process in User-Mode Linux.
+    /// Source: proc_uptime(5), whose hundredths of a second are clock ticks (USER_HZ is 100). With rustix's clock and tick rate in place of it
+    /// the shim died at each exec in User-Mode Linux.
     #[must_use]
     pub fn now() -> Self {
         std::fs::read_to_string("/proc/uptime").ok().and_then(|text| Self::of_uptime(&text)).unwrap_or(Self(0))

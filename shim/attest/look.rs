@@ -17,7 +17,8 @@ impl Seen {
     /// Reads what the kernel shows of a process, as far as it counts at a stage. Every part that can't be read is kept as that.
     #[must_use]
     pub fn of(process: &ProcDir, expected: &Expected, stage: Stage) -> Self {
-        Self::complete(process, process.text("status"), expected, stage, &|| held_to(expected, process))
+        Self::of_parts(process, process.text("status"), expected, stage, &|| held_to(expected, process))
+            .up_to_now(process)
     }
 
     /// The same with a status that was read when the process was certainly there: should it have ended since, that is what is left. Limits
@@ -30,22 +31,16 @@ impl Seen {
         stage: Stage,
         cgroup: &Cgroup,
     ) -> Self {
-        Self::complete(process, status, expected, stage, &|| Ok(cgroup))
+        Self::of_parts(process, status, expected, stage, &|| Ok(cgroup)).up_to_now(process)
     }
 
-    fn complete<C: Borrow<Cgroup>>(
-        process: &ProcDir,
-        status: Result<String, Unreadable>,
-        expected: &Expected,
-        stage: Stage,
-        cgroup: &dyn Fn() -> Read<C>,
-    ) -> Self {
-        let mut seen = Self::of_parts(process, status, expected, stage, cgroup);
+    /// Whether the process has ended while the parts were read.
+    fn up_to_now(mut self, process: &ProcDir) -> Self {
         let has_ended = |text: String| Status::parse(&text).is_ok_and(|now| now.ended);
-        if let (Ok(status), true) = (&mut seen.status, process.text("status").map_or(true, has_ended)) {
+        if let (Ok(status), true) = (&mut self.status, process.text("status").map_or(true, has_ended)) {
             status.ended = true;
         }
-        seen
+        self
     }
 
     /// What is left of a process that has ended: the status that it had.

@@ -123,6 +123,7 @@ impl Cgroup {
     }
 
     /// Kills what has begun in the container since a moment, and returns once none of that is left. A cgroup that is gone has none.
+    /// As in [`Cgroup::kill_all`], rounds with pauses: a killed process is listed until it has ended, and others may be forked meanwhile.
     ///
     /// # Errors
     ///

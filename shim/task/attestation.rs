@@ -1,6 +1,7 @@
 //! Looking at a container's processes: nothing is started that is not what was decided, and nothing that is not goes on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::container::Created;
 use super::error::TaskError;
@@ -12,6 +13,9 @@ use crate::bundle::{HardenedBundle, PrivateDir};
 use crate::gate::{Attestation, Pins};
 use crate::runtime::OciRuntime;
 use palisade_policy::Grant;
+
+/// Between looks for an execve, in milliseconds: 8 seconds together.
+const EXECVE_PAUSES: [u64; 12] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 500, 2000, 5000];
 
 /// A look at a process: of whom it is told, and when it is.
 pub(super) struct Look<'a> {
@@ -106,4 +110,16 @@ impl Created {
         *self.expected.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(expected);
         Ok(())
     }
+}
+
+/// Waits for crun's execve, of which the kernel tells nobody who does not trace the process: so it is looked at again and again. Past the
+/// longest wait it is looked at as it is.
+pub(super) async fn gone_on(created: &Created, pid: u32, waiting: &Seen) -> Result<(), TaskError> {
+    for pause in EXECVE_PAUSES {
+        match created.cgroup.look(pid, created.expected(), Stage::Begun).await? {
+            Some(seen) if !seen.has_gone_on_from(waiting) => tokio::time::sleep(Duration::from_millis(pause)).await,
+            _ => return Ok(()),
+        }
+    }
+    Ok(())
 }

@@ -37,8 +37,6 @@ use palisade_policy::{ContainerKind, Identity};
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long Delete waits for an init process that was never started to die.
 const KILL_WAIT: Duration = Duration::from_secs(10);
-/// Between looks for an execve, in milliseconds: 8 seconds together.
-const EXECVE_PAUSES: [u64; 12] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 500, 2000, 5000];
 /// Type under which clients decode the exec id in `Pids`.
 const PROCESS_DETAILS_TYPE: &str = "containerd.runc.v1.ProcessDetails";
 
@@ -241,7 +239,7 @@ impl TaskService {
         let (init, created) = (container.init(), container.created());
         // The embedded runtime's start ends with the execve.
         if !created.runtime.is_embedded() {
-            gone_on(created, init.pid(), waiting).await?;
+            attestation::gone_on(created, init.pid(), waiting).await?;
         }
         let look = Look {
             service: self,
@@ -532,15 +530,4 @@ fn process_details(exec_id: &str) -> Option<Any> {
     let details = ProcessDetails { exec_id: exec_id.into(), ..ProcessDetails::default() };
     let value = details.write_to_bytes().ok()?;
     Some(Any { type_url: PROCESS_DETAILS_TYPE.into(), value, ..Any::default() })
-}
-
-/// Waits for an execve that nobody tells of. Past the longest wait the process is looked at as it is.
-async fn gone_on(created: &Created, pid: u32, waiting: &Seen) -> Result<(), TaskError> {
-    for pause in EXECVE_PAUSES {
-        match created.cgroup.look(pid, created.expected(), Stage::Begun).await? {
-            Some(seen) if !seen.has_gone_on_from(waiting) => tokio::time::sleep(Duration::from_millis(pause)).await,
-            _ => return Ok(()),
-        }
-    }
-    Ok(())
 }

@@ -35,6 +35,8 @@ pub(crate) enum Untold {
     Unreadable(#[from] PrivateDirError),
     #[error("no answer within {LOOK:?}: a volume's file server may hang")]
     NoAnswer,
+    #[error("there is no thread to look with")]
+    NoThread(#[source] io::Error),
 }
 
 /// Longest look at one container.
@@ -47,7 +49,7 @@ fn in_time<T: Send + 'static>(
 ) -> Result<T, Untold> {
     let (sender, seen) = mpsc::channel();
     // Whoever asked may have stopped waiting.
-    thread::spawn(move || drop(sender.send(look())));
+    thread::Builder::new().spawn(move || drop(sender.send(look()))).map_err(Untold::NoThread)?;
     seen.recv_timeout(longest).map_err(|_| Untold::NoAnswer)?.map_err(Untold::from)
 }
 
