@@ -262,6 +262,7 @@ fn hardened(mut draft: Draft, grant: Grant, root: PathBuf) -> Result<HardenedSpe
     let bytes = with_profile(&draft.write(&root)?, profile.as_ref())?;
     Ok(HardenedSpec {
         bytes,
+        seccomp: profile,
         grant,
         terminal,
         cgroups_path,

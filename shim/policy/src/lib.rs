@@ -63,7 +63,7 @@ pub use day::Day;
 pub use decision::{Decision, Denial, Finding, MAX_VALUE_BYTES, Operation, Outcome, Record, Taken};
 pub use exemption::ExemptionUse;
 pub use grant::Grant;
-pub use hardened::{HardenedProcess, HardenedResources, HardenedSpec};
+pub use hardened::{HardenedProcess, HardenedResources, HardenedSpec, ProfilePlace};
 pub use host::{HookFact, HostFacts, MountBelow, NamespaceFact, NamespaceSharing, SourceFact, SourceKind};
 pub use identity::{ContainerKind, Identity};
 pub use judge::{judge_create, judge_exec, judge_rootfs, judge_unreadable, judge_update};
