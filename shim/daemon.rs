@@ -18,6 +18,7 @@ use ttrpc::asynchronous::transport::Listener;
 
 use crate::bootstrap::{Flags, SOCKET_VARIABLE, SocketAddress, TTRPC_VARIABLE};
 use crate::callers::Callers;
+use crate::cgroup::expect_attach;
 use crate::gate::{Gate, PolicySource};
 use crate::task::{EventQueue, Machine, Publisher, Reaper, TaskApi, TaskService};
 use crate::trusted::is_trusted;
@@ -59,6 +60,7 @@ pub fn run(flags: &Flags) -> Result<(), DaemonError> {
     close_inherited().map_err(DaemonError::Descriptors)?;
     let listener = take_listener()?;
     redirect_descriptors().map_err(DaemonError::Descriptors)?;
+    expect_attach();
     set_child_subreaper(Some(getpid())).map_err(|errno| DaemonError::Subreaper(errno.into()))?;
     let event_loop =
         tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().map_err(DaemonError::Loop)?;

@@ -11,6 +11,7 @@
 //! blocking thread.
 
 mod apply;
+mod attach;
 mod ceiling;
 mod directory;
 mod error;
@@ -32,6 +33,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+pub use attach::expect_attach;
 pub use ceiling::cpu_ceiling_millis;
 use directory::Directory;
 pub use error::CgroupError;

@@ -167,6 +167,10 @@ impl TaskService {
 
     pub(super) async fn create_task(&self, request: CreateTaskRequest) -> Result<CreateTaskResponse, TaskError> {
         let reservation = self.reserve(&request.id)?;
+        // The daemon has done it for the first one.
+        if !self.containers().present.is_empty() {
+            self.host.expect_attach();
+        }
         let container = create::create(self, &request).await?;
         let pid = container.init().pid();
         self.containers().present.insert(request.id, container);
