@@ -41,7 +41,7 @@ pub(crate) use locate::unescape;
 use locate::{Membership, Mount};
 pub use oom::OomWatch;
 pub use standing::Standing;
-pub use usage::{Usage, has_swap_file};
+pub use usage::{Usage, has_swap_file, huge_page_sizes, is_unified};
 
 /// The cgroup of one container: a directory for each v1 hierarchy, or the one of the unified hierarchy.
 #[derive(Debug)]

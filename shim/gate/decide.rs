@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use oci_spec::runtime::LinuxResources;
 use palisade_policy::{
     CreateRequest, Day, Decision, Denial, ExecRequest, Grant, HardenedProcess, HardenedResources, HardenedSpec,
     Identity, Mode, Outcome, ParsedSpec, Record, TaskFacts, UpdateRequest, judge_create, judge_exec, judge_rootfs,
@@ -76,6 +77,8 @@ pub struct UpdateTask<'a> {
     pub annotations: &'a BTreeMap<String, String>,
     /// What the container was given.
     pub grant: &'a Grant,
+    /// The limits that it is held to now.
+    pub in_force: &'a LinuxResources,
 }
 
 /// A look at a process.
@@ -214,7 +217,12 @@ impl Gate {
     pub fn update(&self, update: UpdateTask<'_>) -> Result<HardenedResources, GateError> {
         let policy = self.source.load()?;
         let begun = Instant::now();
-        let request = UpdateRequest { resources: update.resources, annotations: update.annotations, today: today() };
+        let request = UpdateRequest {
+            resources: update.resources,
+            annotations: update.annotations,
+            in_force: Some(update.in_force),
+            today: today(),
+        };
         let decision = judge_update(request, update.grant, policy.policy());
         let subject = Subject {
             namespace: update.namespace,

@@ -397,6 +397,7 @@ impl TaskService {
             resources: &request.resources.value,
             annotations: &annotations,
             grant: &created.grant,
+            in_force: created.expected().resources(),
         })?;
         created.dir.remove(RESOURCES_FILE)?;
         let resources = created.dir.write_new(RESOURCES_FILE, hardened.as_bytes())?;

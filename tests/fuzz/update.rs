@@ -14,7 +14,8 @@ use serde_json::Value;
 /// When they are not: that is the finding.
 pub(crate) fn update_within(bytes: &[u8], grant: &Grant) -> bool {
     let (policy, annotations) = (Policy::builtin(), BTreeMap::new());
-    let request = UpdateRequest { resources: bytes, annotations: &annotations, today: crate::create::today() };
+    let request =
+        UpdateRequest { resources: bytes, annotations: &annotations, in_force: None, today: crate::create::today() };
     let Outcome::Admit(admitted) = judge_update(request, grant, &policy).outcome else { return false };
     let limits: Value = serde_json::from_slice(admitted.as_bytes()).unwrap();
     for (pointer, max) in [("/memory/limit", 64_i64 << 30), ("/memory/swap", 64 << 30), ("/pids/limit", 4096)] {
