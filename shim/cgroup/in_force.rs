@@ -52,7 +52,7 @@ impl Cgroup {
                 self.controller(limit.controller).ok_or(CgroupError::NoController { controller: limit.controller });
             // The controller is missing where its file is.
             let limit = match directory {
-                Ok(directory) => limit.as_there(directory)?,
+                Ok(directory) => limit.where_it_is(directory)?,
                 Err(_) => limit,
             };
             let found = directory.ok().map(|directory| limit.text(directory)).transpose()?.flatten();
@@ -145,7 +145,7 @@ impl Limit {
         Self { instead: Some(Box::new(other)), ..self }
     }
 
-    fn as_there(self, directory: &Directory) -> Result<Self, CgroupError> {
+    fn where_it_is(self, directory: &Directory) -> Result<Self, CgroupError> {
         match self.instead {
             Some(other) if directory.read(&self.file)?.is_none() => Ok(*other),
             instead => Ok(Self { instead, ..self }),

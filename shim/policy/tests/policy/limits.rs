@@ -62,7 +62,7 @@ fn table(rule: &str, policy: &Policy, at: &str, rows: &[Row]) {
     for Row(asked, verdict, at_create, at_update) in rows {
         let (created, record) = created(asked, policy, of_v2);
         assert_eq!(verdict_of(rule, &record), *verdict, "{asked}");
-        let got = created.map_or(json!("refused"), |(_, got)| got.pointer(at).cloned().unwrap_or_default());
+        let got = created.map_or_else(|| json!("refused"), |(_, got)| got.pointer(at).cloned().unwrap_or_default());
         assert_eq!(got, *at_create, "create with {asked}");
         let (given, _) = self::created(&json!({}), policy, of_v2);
         let (grant, now) = given.unwrap();
@@ -306,7 +306,7 @@ fn disks_by_the_names_of_files_are_held_to_the_same() {
         for (policy, wanted) in [(&limited, by_limits), (&free, by_nobody)] {
             let asked = json!({"unified": {file: asked}});
             let (created, _) = created(&asked, policy, of_v2);
-            let got = created.map_or(refused.clone(), |(_, got)| got["unified"][file].clone());
+            let got = created.map_or_else(|| refused.clone(), |(_, got)| got["unified"][file].clone());
             assert_eq!(got, wanted, "{asked}");
         }
     }
