@@ -17,6 +17,7 @@ mod error;
 mod in_force;
 mod locate;
 mod metrics;
+mod notices;
 mod oom;
 mod processes;
 mod removal;

@@ -13,6 +13,7 @@ mod error;
 mod events;
 mod exec;
 mod exit;
+mod held_up;
 mod host;
 mod io;
 mod machine;

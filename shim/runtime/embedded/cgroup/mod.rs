@@ -235,8 +235,11 @@ impl ContainerCgroup {
         loop {
             // v1 can stay FREEZING when a task forks meanwhile; writing again takes the new task along.
             fs::write(&file, value).map_err(io_error("write", &file))?;
-            if self.has_become(freezer, frozen)? {
-                return Ok(());
+            match self.has_become(freezer, frozen) {
+                Ok(true) => return Ok(()),
+                // What can't be looked at is not left standing still.
+                Err(error) => return if frozen { self.freeze(false).and(Err(error)) } else { Err(error) },
+                Ok(false) => {}
             }
             if started.elapsed() > FREEZE_LIMIT {
                 if frozen {
