@@ -20,6 +20,7 @@ use super::source::{LoadedPolicy, PolicyFileError, PolicySource};
 use crate::attest::{Mismatch, NotAttested, Stage};
 use crate::audit::{self, AuditError, ContainerSubject, Subject};
 use crate::bundle::{BundleError, OciBundle};
+use crate::cgroup::LimitHits;
 
 /// Why a request doesn't go on.
 #[derive(Debug, Error)]
@@ -251,6 +252,18 @@ impl Gate {
         };
         let told = Told { exec: about.exec_id, stage: about.stage, mismatches: found.mismatches() };
         Ok(audit::append_event(policy.policy().audit(), &subject, "attestation", &told)?)
+    }
+
+    /// Puts on record how often a container met its limits.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError`].
+    pub fn limits_met(&self, namespace: &str, id: &str, grant: &Grant, hits: &LimitHits) -> Result<(), GateError> {
+        let policy = self.source.load()?;
+        let (identity, profile) = (grant.identity(), grant.profile());
+        let subject = ContainerSubject { namespace, id, identity, policy: policy.sha256(), profile };
+        Ok(audit::append_event(policy.policy().audit(), &subject, "limits", hits)?)
     }
 
     /// The policy file, for messages.

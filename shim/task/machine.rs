@@ -16,7 +16,7 @@ use super::reaper::Reaper;
 use super::signal::PidFd;
 use crate::attest::{Expected, ProcDir, Seen, Stage};
 use crate::bundle::PrivateDir;
-use crate::cgroup::{Cgroup, CgroupError, OomWatch};
+use crate::cgroup::{Cgroup, CgroupError, LimitHits, OomWatch};
 use crate::runtime::{Call, RuntimeError};
 use crate::ticks::Ticks;
 use crate::watch::{Kind, Subject, Watch};
@@ -152,6 +152,10 @@ impl ContainerCgroup for Watched {
 
     async fn remove(&self) -> Result<(), TaskError> {
         self.off_loop("remove the cgroup", Cgroup::remove).await
+    }
+
+    fn limit_hits(&self) -> Result<LimitHits, CgroupError> {
+        self.cgroup.limit_hits()
     }
 
     fn untold_oom_kills(&self) -> Result<u64, CgroupError> {

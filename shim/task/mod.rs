@@ -16,6 +16,7 @@ mod exit;
 mod held_up;
 mod host;
 mod io;
+mod limit_hits;
 mod machine;
 pub mod mount;
 mod off_loop;

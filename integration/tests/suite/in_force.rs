@@ -17,7 +17,7 @@ use palisade_integration::events::{Recorder, What};
 use palisade_integration::tasks::{CreateOptions, Tasks};
 use serde_json::{Value, json};
 
-use crate::limits::Sleeper;
+use crate::limits::{Sleeper, told_hits};
 use crate::metrics;
 use crate::support::{Check, World, trial_under};
 
@@ -282,7 +282,13 @@ fn every_limit(world: &World, runtime: Runtime) -> Check {
         expect_in_force(&container, LOWERED, &offer, "after systemd read its units again")?;
         expect_devices(&container)?;
     }
-    container.end()
+    let id = container.id.clone();
+    container.end()?;
+    // The process that never slept was held to its quota; systemd takes the cgroup away with its last process.
+    let hits = told_hits(world, &id)?.unwrap_or_default();
+    let throttled = hits["cpu_throttled_periods"].as_u64() > Some(0) && hits["cpu_throttled_us"].as_u64() > Some(0);
+    expect!(throttled || by_systemd(), "{hits}");
+    Ok(())
 }
 
 /// In every hierarchy that limits, exactly where the policy has it.
@@ -387,5 +393,27 @@ fn out_of_memory(world: &World, runtime: Runtime) -> Check {
     let told = events.until(&id, 20, |events| events.iter().any(|event| event.what == What::Delete))?;
     let told: Vec<_> = told.into_iter().map(|event| event.what).collect();
     expect_eq!(told, [What::Create, What::Start, What::Oom, What::Exit(137), What::Delete], "what was told");
+    let hits = told_hits(world, &id)?.unwrap_or_default();
+    let killed = hits["oom_kills"].as_u64() == Some(1) && hits["memory_max"].as_u64() > Some(0);
+    expect!(killed || by_systemd(), "{hits}");
     Ok(tasks.remove_container(&id)?)
+}
+
+/// A neighbour whose user is the host's root may have used up what root has of inotify. Only in a guest of its own, where nobody else needs any.
+pub(crate) fn without_inotify(world: &'static World) -> Vec<Trial> {
+    let name = "given limits: memory beyond the limit is told where there is no inotify";
+    if is_unified() {
+        vec![trial_under(world, Runtime::Palisade, name, out_of_memory_without_inotify)]
+    } else {
+        Vec::new()
+    }
+}
+
+fn out_of_memory_without_inotify(world: &World, runtime: Runtime) -> Check {
+    let setting = "/proc/sys/fs/inotify/max_user_instances";
+    let before = fs::read_to_string(setting)?;
+    fs::write(setting, "0")?;
+    let told = out_of_memory(world, runtime);
+    fs::write(setting, before.trim())?;
+    told
 }

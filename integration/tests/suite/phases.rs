@@ -92,7 +92,9 @@ fn systemd(world: &'static World) -> Vec<Phase> {
 /// Limits that only an admin gives.
 fn given_limits(world: &'static World, name: &'static str, runtime: &str) -> Phase {
     let policy = PolicyFile::of(&format!("{runtime}{}", given::policy()));
-    Phase { name, policy, alone: false, trials: once(world, given::trials) }
+    let of_notices = if runtime.is_empty() { once(world, in_force::without_inotify) } else { Vec::new() };
+    let trials = once(world, given::trials).into_iter().chain(of_notices).collect();
+    Phase { name, policy, alone: false, trials }
 }
 
 fn runc_policy(world: &World) -> String {
