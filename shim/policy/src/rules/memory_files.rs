@@ -22,7 +22,11 @@ pub(super) fn high(resources: &mut oci::LinuxResources, scope: &ResourceScope<'_
         None => Some(most),
     };
     let Some(settled) = settled else { return };
-    if asked.as_deref().is_some_and(|text| unified::lowered(text, u64::MAX) == Some(settled)) {
+    let stands = match &asked {
+        Some(text) => unified::lowered(text, u64::MAX),
+        None => high_now(scope),
+    };
+    if stands == Some(settled) {
         return;
     }
     let reason =
@@ -43,12 +47,16 @@ fn most(resources: &oci::LinuxResources, scope: &ResourceScope<'_>, is_asked: bo
         return Some(high.of(new.or(now).unwrap_or(highest)));
     }
     let most = high.of(new?);
-    let high_now = scope.in_force.and_then(|now| unified::lowered(&file(now, HIGH)?, u64::MAX));
-    match (high_now, now) {
+    match (high_now(scope), now) {
         // The container's own wish, not what the profile made of the limit: it stays where it can.
         (Some(high_now), Some(now)) if high_now != high.of(now) => Some(high_now.min(most)),
         _ => Some(most),
     }
+}
+
+/// In bytes, of a container that is to be updated.
+fn high_now(scope: &ResourceScope<'_>) -> Option<u64> {
+    unified::lowered(&file(scope.in_force?, HIGH)?, u64::MAX)
 }
 
 /// `memory.oom.group`: whether the OOM killer ends all of the container or one process.
