@@ -401,7 +401,7 @@ fn out_of_memory(world: &World, runtime: Runtime) -> Check {
 
 /// A neighbour whose user is the host's root may have used up what root has of inotify. Only in a guest of its own, where nobody else needs any.
 pub(crate) fn without_inotify(world: &'static World) -> Vec<Trial> {
-    let name = "given limits: memory beyond the limit is told where there is no inotify";
+    let name = "in force: memory beyond the limit is told where there is no inotify";
     if is_unified() {
         vec![trial_under(world, Runtime::Palisade, name, out_of_memory_without_inotify)]
     } else {

@@ -60,6 +60,12 @@ fn cgroups(world: &'static World) -> Vec<Phase> {
         given_limits(world, "given limits, runc as the runtime", &runc_policy(world)),
         given_limits(world, "given limits, crun as the runtime", &policy_with(crun)),
         Phase {
+            name: "without inotify",
+            policy: PolicyFile::of(""),
+            alone: true,
+            trials: once(world, in_force::without_inotify),
+        },
+        Phase {
             name: "profiles, rule by rule, with crun",
             policy: PolicyFile::of(""),
             alone: true,
@@ -92,9 +98,7 @@ fn systemd(world: &'static World) -> Vec<Phase> {
 /// Limits that only an admin gives.
 fn given_limits(world: &'static World, name: &'static str, runtime: &str) -> Phase {
     let policy = PolicyFile::of(&format!("{runtime}{}", given::policy()));
-    let of_notices = if runtime.is_empty() { once(world, in_force::without_inotify) } else { Vec::new() };
-    let trials = once(world, given::trials).into_iter().chain(of_notices).collect();
-    Phase { name, policy, alone: false, trials }
+    Phase { name, policy, alone: false, trials: once(world, given::trials) }
 }
 
 fn runc_policy(world: &World) -> String {
