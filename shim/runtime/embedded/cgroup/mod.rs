@@ -297,3 +297,30 @@ impl ContainerCgroup {
         self.directories.iter().try_for_each(|directory| removal::remove_tree(directory, until))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether it stands still can't be told, and it is not left so.
+    #[test]
+    fn a_cgroup_that_can_not_be_looked_at_is_not_left_frozen() {
+        let directory = std::env::temp_dir().join(format!("palisade-freeze-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("cgroup.freeze"), "0").unwrap();
+        let cgroup = ContainerCgroup {
+            version: Version::V2,
+            spec_path: "/x".into(),
+            systemd: false,
+            directories: vec![directory.clone()],
+            freezer: Some(directory.clone()),
+            devices: None,
+            bare: Vec::new(),
+        };
+        let frozen = cgroup.freeze(true);
+        let state = fs::read_to_string(directory.join("cgroup.freeze")).unwrap();
+        fs::remove_dir_all(&directory).unwrap();
+        assert!(matches!(&frozen, Err(CgroupError::Io { doing: "read", .. })), "{frozen:?}");
+        assert_eq!(state, "0");
+    }
+}
