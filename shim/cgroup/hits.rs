@@ -82,7 +82,9 @@ impl Cgroup {
     }
 }
 
-/// cgroup-v1/memory.rst, 2.1: how often usage has met the limit.
+/// How often usage has met the limit of memory, or that of memory and swap: the kernel tries the latter first, and where both are the same it
+/// alone counts. Source: mm/memcontrol.c, `try_charge_memcg`.
 fn failures(directory: &Directory) -> Result<u64, CgroupError> {
-    Ok(directory.number("memory.failcnt")?.unwrap_or_default())
+    let of = |file: &str| Ok(directory.number(file)?.unwrap_or_default());
+    Ok(of("memory.failcnt")? + of("memory.memsw.failcnt")?)
 }

@@ -219,7 +219,8 @@ fn what_met_a_limit_is_counted_under_both_versions() {
     let v1 = Fixture::new(&[
         ("pids.events", "max 4\n"),
         ("cpu.stat", "nr_periods 9\nnr_throttled 3\nthrottled_time 7000999\n"),
-        ("memory.failcnt", "5\n"),
+        ("memory.failcnt", "1\n"),
+        ("memory.memsw.failcnt", "4\n"),
         ("memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n"),
     ]);
     let v2 = Fixture::new(&[
