@@ -1,5 +1,7 @@
 //! When processes began, in the kernel's clock ticks since boot. Source: proc_pid_stat(5), field 22.
 
+use std::io;
+
 /// A moment, hundredths of a second apart on every machine in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticks(u64);
@@ -24,11 +26,7 @@ impl Ticks {
     /// When a process began; `None` when there is none.
     #[must_use]
     pub fn of_process(pid: u32) -> Option<Self> {
-        let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-        let stat = String::from_utf8_lossy(&stat);
-        // The command name is in parentheses and can hold any byte, spaces and parentheses among them.
-        let (_, fields) = stat.rsplit_once(") ")?;
-        fields.split(' ').nth(19)?.parse().ok().map(Self)
+        Stat::of_process(pid).ok().map(|stat| stat.began)
     }
 
     /// As the kernel has it.
@@ -38,9 +36,48 @@ impl Ticks {
     }
 }
 
+/// What `/proc/<pid>/stat` says. Source: proc_pid_stat(5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stat {
+    /// `R`, `S`, `Z`, …
+    pub(crate) state: char,
+    /// Field 22.
+    pub(crate) began: Ticks,
+}
+
+impl Stat {
+    /// Of the process that has this pid now.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's, if there is none.
+    pub(crate) fn of_process(pid: u32) -> io::Result<Self> {
+        // The process's own name is in it, and can hold any byte.
+        let text = std::fs::read(format!("/proc/{pid}/stat"))?;
+        Self::parse(&String::from_utf8_lossy(&text)).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        // The name is in parentheses, and parentheses and spaces can be in it too.
+        let (_, fields) = text.rsplit_once(") ")?;
+        let mut fields = fields.split(' ');
+        let state = fields.next()?.chars().next()?;
+        let began = Ticks(fields.nth(18)?.parse().ok()?);
+        Some(Self { state, began })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_does_not_shift_the_fields() {
+        let text = "7 (a) S 1) R 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4242 1 2";
+        assert_eq!(Stat::parse(text), Some(Stat { state: 'R', began: Ticks(4242) }));
+        assert_eq!(Stat::parse("7 (a"), None);
+        assert_eq!(Stat::parse("7 (a) R 1"), None);
+    }
 
     #[test]
     fn the_time_since_boot_is_in_ticks() {

@@ -188,6 +188,12 @@ impl Expected {
         Ok(self)
     }
 
+    /// The limits.
+    #[must_use]
+    pub fn resources(&self) -> &LinuxResources {
+        &self.resources
+    }
+
     /// Every place that has to be looked at.
     pub(super) fn places(&self) -> impl Iterator<Item = &Path> {
         let mounts = self.mounts.iter().map(|mount| mount.destination.as_path());
@@ -209,7 +215,24 @@ fn merge(all: &mut serde_json::Value, new: serde_json::Value) {
                 merge(all.entry(key).or_insert(serde_json::Value::Null), value);
             }
         }
+        // Each item of these is a limit of its own, and the others stay.
+        (serde_json::Value::Array(all), serde_json::Value::Array(new))
+            if new.iter().all(|item| whose(item).is_some()) =>
+        {
+            all.retain(|item| !new.iter().any(|other| whose(other) == whose(item)));
+            all.extend(new);
+        }
+        // An empty list of CPUs or memory nodes leaves the kernel's as it is.
+        (_, serde_json::Value::String(new)) if new.is_empty() => {}
         (all, new) => *all = new,
+    }
+}
+
+/// The size of page or the disk that a limit is about.
+fn whose(item: &serde_json::Value) -> Option<[&serde_json::Value; 2]> {
+    match item.get("pageSize") {
+        Some(size) => Some([size, size]),
+        None => Some([item.get("major")?, item.get("minor")?]),
     }
 }
 

@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStringExt as _;
 
 use super::mounts::Place;
 use super::seen::Unreadable;
+use crate::ticks::Stat;
 
 /// Most bytes of one file that are read.
 const MAX_TEXT: u64 = 4 << 20;
@@ -56,12 +57,10 @@ impl ProcDir {
         Ok(Self { directory, name })
     }
 
-    /// Field 22 of `stat`. Source: proc_pid_stat(5).
+    /// In clock ticks since boot.
     fn start_time(&self) -> Result<u64, Unreadable> {
-        let text = self.text("stat")?;
-        let fields = text.rsplit_once(") ").map(|(_, fields)| fields);
-        let field = fields.and_then(|fields| fields.split(' ').nth(19)?.parse().ok());
-        field.ok_or_else(|| self.unreadable("stat")("has no start time"))
+        let stat = Stat::parse(&self.text("stat")?);
+        stat.map(|stat| stat.began.since_boot()).ok_or_else(|| self.unreadable("stat")("has no start time"))
     }
 
     pub(super) fn unreadable<E: std::fmt::Display>(&self, file: &str) -> impl FnOnce(E) -> Unreadable {

@@ -234,6 +234,17 @@ fn new_limits_take_the_place_of_old_ones() {
     assert_eq!(updated.resources.pids().unwrap().limit(), 7);
     let memory = updated.resources.memory().unwrap();
     assert_eq!((memory.limit(), memory.swap()), (Some(4096), Some(268_435_456)), "what an update does not say stays");
+    let updated = updated
+        .updated(
+            br#"{"hugepageLimits":[{"pageSize":"2MB","limit":4},{"pageSize":"1GB","limit":0}],"cpu":{"cpus":"0"}}"#,
+        )
+        .unwrap();
+    let updated = updated.updated(br#"{"hugepageLimits":[{"pageSize":"2MB","limit":2}],"cpu":{"cpus":""}}"#).unwrap();
+    let pages = updated.resources.hugepage_limits().clone().unwrap();
+    let mut pages: Vec<_> = pages.iter().map(|page| (page.page_size().as_str(), page.limit())).collect();
+    pages.sort_unstable();
+    assert_eq!(pages, [("1GB", 0), ("2MB", 2)], "a limit of one size is none of another");
+    assert_eq!(updated.resources.cpu().as_ref().unwrap().cpus().as_deref(), Some("0"), "an empty list says nothing");
 }
 
 #[test]

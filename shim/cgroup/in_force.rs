@@ -44,19 +44,28 @@ impl Cgroup {
         let mut limits = Vec::new();
         match self.version {
             Version::V1 => v1::limits(resources, &mut limits),
-            Version::V2 => v2::limits(resources, &mut limits),
+            Version::V2 => v2::limits(resources, self.is_systemds(), &mut limits),
         }
         let mut differences = Vec::new();
         for limit in limits {
             let directory =
                 self.controller(limit.controller).ok_or(CgroupError::NoController { controller: limit.controller });
             // The controller is missing where its file is.
+            let limit = match directory {
+                Ok(directory) => limit.where_it_is(directory)?,
+                Err(_) => limit,
+            };
             let found = directory.ok().map(|directory| limit.text(directory)).transpose()?.flatten();
             if let Some(difference) = limit.difference(found) {
                 differences.push(difference);
             }
         }
         Ok(differences)
+    }
+
+    /// Whether systemd keeps it, or one above it: a unit that takes processes which others have made.
+    fn is_systemds(&self) -> bool {
+        self.path().components().any(|one| one.as_os_str().as_encoded_bytes().ends_with(b".scope"))
     }
 
     /// What the kernel filters devices by.
@@ -113,19 +122,34 @@ pub(super) struct Limit {
     value: Value,
     /// No difference where the kernel has no such file.
     optional: bool,
+    /// What counts where the kernel has no such file.
+    instead: Option<Box<Limit>>,
 }
 
-/// Where v1 keeps "no limit" of bytes: above any memory. Source: the kernel's `PAGE_COUNTER_MAX`.
-const UNLIMITED_BYTES: u64 = i64::MAX.unsigned_abs() & !0xfffff;
+/// Where v1 keeps "no limit" of bytes: above any memory. It is the kernel's `PAGE_COUNTER_MAX`, of huge pages rounded down to whole ones,
+/// which are 16 GiB at most.
+const UNLIMITED_BYTES: u64 = i64::MAX.unsigned_abs() & !((1 << 34) - 1);
 
 impl Limit {
     pub(super) fn new(controller: &'static str, file: impl Into<String>, value: Value) -> Self {
-        Self { controller, file: file.into(), value, optional: false }
+        Self { controller, file: file.into(), value, optional: false, instead: None }
     }
 
     /// Nothing is limited less where the kernel lacks it.
     pub(super) fn optional_if(self, optional: bool) -> Self {
         Self { optional, ..self }
+    }
+
+    /// Where the kernel has no such file, `other` counts.
+    pub(super) fn or(self, other: Self) -> Self {
+        Self { instead: Some(Box::new(other)), ..self }
+    }
+
+    fn where_it_is(self, directory: &Directory) -> Result<Self, CgroupError> {
+        match self.instead {
+            Some(other) if directory.read(&self.file)?.is_none() => Ok(*other),
+            instead => Ok(Self { instead, ..self }),
+        }
     }
 
     fn text(&self, directory: &Directory) -> Result<Option<String>, CgroupError> {
@@ -235,6 +259,21 @@ fn numbers_of(device: &LinuxThrottleDevice) -> String {
     format!("{}:{}", device.major(), device.minor())
 }
 
+/// The weight of all disks, where there is one.
+fn weight_of_all(resources: &LinuxResources) -> Option<u64> {
+    let weight = resources.block_io().as_ref()?.weight();
+    weight.filter(|weight| *weight != 0).map(u64::from)
+}
+
+/// The disks with a weight of their own, as the kernel writes such a line.
+fn weights_of_disks(resources: &LinuxResources) -> impl Iterator<Item = Value> {
+    let devices = resources.block_io().as_ref().and_then(|block_io| block_io.weight_device().as_ref());
+    devices.into_iter().flatten().filter_map(|device| {
+        let weight = device.weight().filter(|weight| *weight != 0)?;
+        Some(Value::Line(format!("{}:{} {weight}", device.major(), device.minor())))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,7 +282,11 @@ mod tests {
     fn values_are_compared_as_the_kernel_rounds_them() {
         assert!(Value::bytes(4097).is("4096") && !Value::bytes(8192).is("4096"));
         assert!(
-            Value::bytes(-1).is("9223372036854771712") && Value::number(-1).is("max") && Value::number(-1).is("-1")
+            Value::bytes(-1).is("9223372036854771712")
+                && Value::bytes(-1).is("9223372036852678656")
+                && Value::bytes(-1).is("9223372035781033984")
+                && Value::number(-1).is("max")
+                && Value::number(-1).is("-1")
         );
         assert!(!Value::bytes(4096).is("max") && !Value::number(7).is("max"));
         assert!(Value::List("0-2".into()).is("0,1-2") && !Value::List("0".into()).is("0-1"));
@@ -265,6 +308,10 @@ mod tests {
         assert_eq!(limit().optional_if(true).difference(Some("8192".into())).unwrap().found, "8192");
     }
 
+    fn of_v2(resources: &LinuxResources, limits: &mut Vec<Limit>) {
+        v2::limits(resources, false, limits);
+    }
+
     fn files(resources: &str, limits: fn(&LinuxResources, &mut Vec<Limit>)) -> Vec<(String, String)> {
         let mut all = Vec::new();
         limits(&serde_json::from_str(resources).unwrap(), &mut all);
@@ -274,7 +321,7 @@ mod tests {
     const RESOURCES: &str = r#"{"cpu":{"period":100000,"quota":50000,"shares":256,"cpus":"0-1"},
         "memory":{"limit":8192,"swap":8192,"reservation":4096},"pids":{"limit":-1},
         "hugepageLimits":[{"pageSize":"2MB","limit":3145728},{"pageSize":"1GB","limit":-1}],
-        "blockIO":{"throttleReadBpsDevice":[{"major":8,"minor":0,"rate":7}],"throttleWriteIOPSDevice":[{"major":8,"minor":0,"rate":0},{"major":9,"minor":1,"rate":2}]}}"#;
+        "blockIO":{"weight":300,"weightDevice":[{"major":8,"minor":16,"weight":50}],"throttleReadBpsDevice":[{"major":8,"minor":0,"rate":7}],"throttleWriteIOPSDevice":[{"major":8,"minor":0,"rate":0},{"major":9,"minor":1,"rate":2}]}}"#;
 
     #[test]
     fn every_limit_has_its_file_of_v1() {
@@ -289,6 +336,8 @@ mod tests {
             ("pids.max", "no limit"),
             ("hugetlb.2MB.limit_in_bytes", "2097152"),
             ("hugetlb.1GB.limit_in_bytes", "no limit"),
+            ("blkio.bfq.weight", "300"),
+            ("blkio.bfq.weight_device", "8:16 50"),
             ("blkio.throttle.read_bps_device", "8:0 7"),
             ("blkio.throttle.write_iops_device", "9:1 2"),
         ];
@@ -307,10 +356,12 @@ mod tests {
             ("pids.max", "no limit"),
             ("hugetlb.2MB.max", "2097152"),
             ("hugetlb.1GB.max", "no limit"),
+            ("io.bfq.weight", "default 300"),
+            ("io.bfq.weight", "8:16 50"),
             ("io.max", "8:0 rbps=7"),
             ("io.max", "9:1 wiops=2"),
         ];
-        assert_eq!(files(RESOURCES, v2::limits), expected.map(|(file, value)| (file.to_owned(), value.to_owned())));
+        assert_eq!(files(RESOURCES, of_v2), expected.map(|(file, value)| (file.to_owned(), value.to_owned())));
     }
 
     /// What `unified` says, and what the kernel's file has then.
@@ -331,10 +382,8 @@ mod tests {
     fn what_unified_says_is_read_as_the_kernel_shows_it() {
         for (file, written, shown) in UNIFIED {
             let mut limits = Vec::new();
-            v2::limits(
-                &serde_json::from_value(serde_json::json!({ "unified": { file: written } })).unwrap(),
-                &mut limits,
-            );
+            let resources = serde_json::json!({ "unified": { file: written } });
+            v2::limits(&serde_json::from_value(resources).unwrap(), false, &mut limits);
             assert!(!limits.is_empty(), "{file}");
             for limit in limits {
                 assert_eq!(limit.difference(Some(shown.to_owned())), None, "{file} {written:?}");
@@ -342,17 +391,38 @@ mod tests {
         }
     }
 
-    /// The kubelet asks for it in every container.
+    /// systemd before version 253 writes its own over it.
     #[test]
-    fn who_is_killed_is_no_limit() {
-        assert_eq!(files(r#"{"unified":{"memory.oom.group":"1"}}"#, v2::limits), []);
+    fn who_is_killed_counts_where_systemd_keeps_nothing() {
+        let resources = r#"{"unified":{"memory.oom.group":"1"}}"#;
+        assert_eq!(files(resources, of_v2), [("memory.oom.group".to_owned(), "1".to_owned())]);
+        assert_eq!(files(resources, |resources, limits| v2::limits(resources, true, limits)), []);
+    }
+
+    #[test]
+    fn what_unified_says_of_one_rate_of_a_disk_takes_the_place_of_that_one() {
+        let resources = r#"{"blockIO":{"throttleReadBpsDevice":[{"major":8,"minor":0,"rate":7},{"major":9,"minor":0,"rate":6}],
+            "throttleWriteBpsDevice":[{"major":8,"minor":0,"rate":5}]},"unified":{"io.max":"8:0 rbps=3"}}"#;
+        let expected = ["9:0 rbps=6", "8:0 wbps=5", "8:0 rbps=3"];
+        assert_eq!(files(resources, of_v2), expected.map(|value| ("io.max".to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn the_weight_of_the_other_scheduler_counts_where_the_first_has_no_file() {
+        let mut limits = Vec::new();
+        let resources = serde_json::json!({ "blockIO": { "weight": 500 } });
+        v2::limits(&serde_json::from_value(resources).unwrap(), false, &mut limits);
+        let [limit] = <[Limit; 1]>::try_from(limits).unwrap();
+        let other = limit.instead.unwrap();
+        assert_eq!((other.file.as_str(), &other.value), ("io.weight", &Value::Line("default 4950".into())));
+        assert!(other.value.is("default 4950\n8:0 7") && !other.value.is("default 100"));
     }
 
     #[test]
     fn what_unified_says_of_a_weight_takes_the_place_of_shares() {
         for file in ["cpu.weight", "cpu.weight.nice", "cpu.idle"] {
             let resources = format!(r#"{{"cpu":{{"shares":256}},"unified":{{"{file}":"1"}}}}"#);
-            assert_eq!(files(&resources, v2::limits), [(file.to_owned(), "1".to_owned())]);
+            assert_eq!(files(&resources, of_v2), [(file.to_owned(), "1".to_owned())]);
         }
     }
 }

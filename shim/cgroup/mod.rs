@@ -15,9 +15,11 @@ mod attach;
 mod ceiling;
 mod directory;
 mod error;
+mod hits;
 mod in_force;
 mod locate;
 mod metrics;
+mod notices;
 mod oom;
 mod processes;
 mod removal;
@@ -37,13 +39,14 @@ pub use attach::expect_attach;
 pub use ceiling::cpu_ceiling_millis;
 use directory::Directory;
 pub use error::CgroupError;
+pub use hits::LimitHits;
 pub use in_force::{DeviceFilter, LimitDifference};
 pub use locate::Version;
 pub(crate) use locate::unescape;
 use locate::{Membership, Mount};
 pub use oom::OomWatch;
 pub use standing::Standing;
-pub use usage::{Usage, has_swap_file};
+pub use usage::{Usage, has_swap_file, huge_page_sizes, is_unified};
 
 /// The cgroup of one container: a directory for each v1 hierarchy, or the one of the unified hierarchy.
 #[derive(Debug)]

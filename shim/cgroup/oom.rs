@@ -1,29 +1,22 @@
 //! Learning that the kernel killed a process of the container for want of memory.
 
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
-use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::inotify;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 use super::directory::Directory;
+use super::notices::{MakeInotify, Notices, make_inotify};
 use super::{Cgroup, CgroupError, Version, pauses};
-use crate::unsafe_syscalls::async_fd;
 
-/// Watches a container's cgroup for OOM kills: one fd (an eventfd on v1, inotify on v2) and no thread.
+/// Watches a container's cgroup for OOM kills: a descriptor or two ([`Notices`]) and no thread.
 ///
 /// It counts kills (`oom_kill`), not the times that the limit was hit (`oom`), which reclaim or a failed allocation may
 /// have answered. Reporting is exactly once: [`OomWatch::next`] and [`OomWatch::unreported`] share one mark.
 #[derive(Debug)]
 pub struct OomWatch {
     cgroup: Arc<Cgroup>,
-    notices: AsyncFd<OwnedFd>,
+    notices: Notices,
     reported: AtomicU64,
     /// v2 only, where the cgroup above is limited as well.
     above: Option<Above>,
@@ -42,8 +35,8 @@ struct Above {
     seen: AtomicU64,
     /// Whether the container has met its limit by then, or its own count has changed since.
     pressed: AtomicBool,
-    /// inotify's number of the container's own.
-    watch: i32,
+    /// inotify's number of the container's own, where inotify tells.
+    watch: Option<i32>,
 }
 
 impl OomWatch {
@@ -56,23 +49,25 @@ impl OomWatch {
     /// [`CgroupError::NoController`] where the memory controller is off: no container limit can then be hit.
     /// [`CgroupError::Gone`] after removal.
     pub fn start(cgroup: Arc<Cgroup>) -> Result<Self, CgroupError> {
+        Self::start_by(cgroup, make_inotify)
+    }
+
+    pub(super) fn start_by(cgroup: Arc<Cgroup>, make: MakeInotify) -> Result<Self, CgroupError> {
         let directory = cgroup.required("memory")?;
         let (notices, above) = match cgroup.version() {
-            Version::V1 => (v1_notices(directory)?, None),
+            Version::V1 => (Notices::of_v1(directory)?, None),
             Version::V2 => {
-                let (notices, watch) = v2_notices(directory)?;
-                let above = Above::of(directory, &notices, watch)?;
-                (notices, above)
+                let above = Above::of(directory)?;
+                let (notices, watch) = Notices::of_v2(directory, above.as_ref().map(|above| &above.directory), make)?;
+                (notices, above.map(|above| Above { watch, ..above }))
             }
         };
-        let notices = async_fd(notices, Interest::READABLE)
-            .map_err(|source| CgroupError::io("watch", directory.path(), source))?;
         let reported = AtomicU64::new(cgroup.oom_kills()?);
         Ok(Self { cgroup, notices, reported, above })
     }
 
     /// Waits for OOM kills and answers how many there were since the last report, at least 1; `None` once the cgroup is
-    /// removed or (v2) no process is left in it. Cancel safe: a kill that was not answered is answered next time.
+    /// removed or (v2) no process is left in it, or where nobody tells of any. Cancel safe: a kill that was not answered is answered next time.
     ///
     /// # Errors
     ///
@@ -82,7 +77,10 @@ impl OomWatch {
             if let Some(answer) = self.answer()? {
                 return Ok(answer);
             }
-            self.noticed().await?;
+            if matches!(self.notices, Notices::Nowhere) {
+                return Ok(None);
+            }
+            self.notices.noticed(|| self.take_notices()).await?;
             // v1 gives notice before it picks the victim, so the counter follows a moment later.
             for pause in pauses().filter(|_| self.cgroup.version() == Version::V1) {
                 if let Some(answer) = self.answer()? {
@@ -143,21 +141,13 @@ impl OomWatch {
         Ok(populated != Some(1))
     }
 
-    /// Waits for a notice and empties the fd, so that the next wait is for a new one.
-    async fn noticed(&self) -> Result<(), CgroupError> {
-        let failed = |source: std::io::Error| CgroupError::io("watch", self.cgroup.path(), source);
-        let mut guard = self.notices.readable().await.map_err(failed)?;
-        self.take_notices()?;
-        guard.clear_ready();
-        Ok(())
-    }
-
-    /// Reads what notices there are.
+    /// Reads what notices there are, so that the next wait is for a new one.
     fn take_notices(&self) -> Result<(), CgroupError> {
+        let Notices::Descriptor(descriptor) = &self.notices else { return Ok(()) };
         // Room for an eventfd's count and for several of inotify's nameless events of 16 bytes.
         let mut notices = [0; 256];
         loop {
-            match rustix::io::read(self.notices.get_ref(), &mut notices) {
+            match rustix::io::read(descriptor.get_ref(), &mut notices) {
                 Ok(length) => {
                     if let Some(above) = &self.above {
                         above.notice(notices.get(..length).unwrap_or_default());
@@ -173,11 +163,10 @@ impl OomWatch {
 
 impl Above {
     /// `None` below the root, which counts nothing.
-    fn of(directory: &Directory, notices: &OwnedFd, watch: i32) -> Result<Option<Self>, CgroupError> {
+    fn of(directory: &Directory) -> Result<Option<Self>, CgroupError> {
         let Some(directory) = directory.parent()? else { return Ok(None) };
         let Some(count) = oom_kills_in(&directory, "memory.events")? else { return Ok(None) };
-        watch_file(notices, &directory, "memory.events")?;
-        Ok(Some(Self { directory, seen: AtomicU64::new(count), pressed: AtomicBool::new(false), watch }))
+        Ok(Some(Self { directory, seen: AtomicU64::new(count), pressed: AtomicBool::new(false), watch: None }))
     }
 
     /// Its count, or what was last seen once it is gone as well.
@@ -201,7 +190,7 @@ impl Above {
         let has_changed = |event: &[u8]| match event {
             [a, b, c, d, e, f, g, h, ..] => {
                 let what = inotify::ReadFlags::from_bits_retain(u32::from_ne_bytes([*e, *f, *g, *h]));
-                i32::from_ne_bytes([*a, *b, *c, *d]) == self.watch && what.contains(inotify::ReadFlags::MODIFY)
+                Some(i32::from_ne_bytes([*a, *b, *c, *d])) == self.watch && what.contains(inotify::ReadFlags::MODIFY)
             }
             _ => false,
         };
@@ -263,38 +252,4 @@ fn oom_kills_in(directory: &Directory, name: &str) -> Result<Option<u64>, Cgroup
     };
     // Kernels before 4.13 do not count kills, and zero would be a guess.
     file.value("oom_kill")?.map(Some).ok_or_else(|| file.malformed("no oom_kill"))
-}
-
-/// cgroup-v1/memory.rst, 10. OOM Control: the notice also comes when the cgroup is removed.
-fn v1_notices(directory: &Directory) -> Result<OwnedFd, CgroupError> {
-    let failed = |source: std::io::Error| CgroupError::io("watch", directory.path(), source);
-    let notices = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|errno| failed(errno.into()))?;
-    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-    let control = match openat(directory.fd(), "memory.oom_control", flags, Mode::empty()) {
-        Err(Errno::ENOENT) if directory.is_gone()? => {
-            return Err(CgroupError::Gone { path: directory.path().to_path_buf() });
-        }
-        opened => opened.map_err(|errno| failed(errno.into()))?,
-    };
-    directory.write("cgroup.event_control", &format!("{} {}", notices.as_raw_fd(), control.as_raw_fd()))?;
-    Ok(notices)
-}
-
-/// cgroup-v2.rst: both files generate a modified event when a value in them changes. The number is that of the count's watch.
-fn v2_notices(directory: &Directory) -> Result<(OwnedFd, i32), CgroupError> {
-    let failed = |errno: rustix::io::Errno| CgroupError::io("watch", directory.path(), std::io::Error::from(errno));
-    if !directory.has("memory.events") {
-        return Err(CgroupError::NoController { controller: "memory" });
-    }
-    let notices = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).map_err(failed)?;
-    let counted = watch_file(&notices, directory, "memory.events")?;
-    watch_file(&notices, directory, "cgroup.events")?;
-    Ok((notices, counted))
-}
-
-/// inotify's number of the watch.
-fn watch_file(notices: &OwnedFd, directory: &Directory, name: &str) -> Result<i32, CgroupError> {
-    let path = format!("/proc/self/fd/{}/{name}", directory.fd().as_raw_fd());
-    inotify::add_watch(notices.as_fd(), path, inotify::WatchFlags::MODIFY)
-        .map_err(|errno| CgroupError::io("watch", directory.path(), std::io::Error::from(errno)))
 }

@@ -48,12 +48,19 @@ impl Cgroup {
     ///
     /// # Errors
     ///
-    /// [`CgroupError::NoController`] on v1 without a freezer; [`CgroupError::NotSettled`] after half a second, with the
-    /// container thawed again.
+    /// [`CgroupError::NoController`] on v1 without a freezer; [`CgroupError::NotSettled`] after half a second. After any error
+    /// the container is told to go on again.
     pub fn freeze(&self) -> Result<(), CgroupError> {
         match self.settle_freezer(true) {
             Err(error @ CgroupError::NotSettled { .. }) => self.settle_freezer(false).and(Err(error)),
-            settled => settled,
+            // Whether it stands still can't be told, so that it goes on can't be waited for.
+            Err(error) => {
+                if let Err(other) = self.tell_freezer(false) {
+                    crate::warn!("{} may be frozen: {}", self.path().display(), crate::log::chain(&other));
+                }
+                Err(error)
+            }
+            Ok(()) => Ok(()),
         }
     }
 
@@ -201,25 +208,28 @@ impl Cgroup {
         Ok(targets.len())
     }
 
-    fn settle_freezer(&self, frozen: bool) -> Result<(), CgroupError> {
-        let directory = self.required("freezer")?;
+    fn tell_freezer(&self, frozen: bool) -> Result<(), CgroupError> {
         let (name, value) = match (self.version(), frozen) {
             (Version::V1, true) => ("freezer.state", "FROZEN"),
             (Version::V1, false) => ("freezer.state", "THAWED"),
             (Version::V2, true) => ("cgroup.freeze", "1"),
             (Version::V2, false) => ("cgroup.freeze", "0"),
         };
-        directory.write(name, value)?;
+        self.required("freezer")?.write(name, value)
+    }
+
+    fn settle_freezer(&self, frozen: bool) -> Result<(), CgroupError> {
+        self.tell_freezer(frozen)?;
         for pause in pauses() {
             if self.is_frozen()? == frozen {
                 return Ok(());
             }
             thread::sleep(pause);
             // v1 forgets a process that was forked while it froze the others, unless it is told again.
-            directory.write(name, value)?;
+            self.tell_freezer(frozen)?;
         }
         let wanted = if frozen { "frozen" } else { "thawed" };
-        Err(CgroupError::NotSettled { path: directory.path().to_path_buf(), wanted })
+        Err(CgroupError::NotSettled { path: self.required("freezer")?.path().to_path_buf(), wanted })
     }
 }
 

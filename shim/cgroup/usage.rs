@@ -1,5 +1,8 @@
 //! What a cgroup uses of memory and processes, and how much it may.
 
+use std::fs;
+use std::sync::OnceLock;
+
 use super::directory::Directory;
 use super::locate::{self, Membership};
 use super::{Cgroup, CgroupError, Version, mounted, proc_file};
@@ -23,6 +26,43 @@ pub fn has_swap_file() -> bool {
         place.map_or(Ok(false), |place| Ok(Directory::open(place)?.has("memory.swap.max")))
     };
     looked().unwrap_or(false)
+}
+
+/// Whether cgroup v2 has the limits here, as the shim's own cgroup shows. It stays so as long as the machine runs.
+#[must_use]
+pub fn is_unified() -> bool {
+    static UNIFIED: OnceLock<bool> = OnceLock::new();
+    let looked = || -> Result<bool, CgroupError> {
+        let own = Membership::parse(&proc_file("/proc/self/cgroup")?)?;
+        Ok(locate::version(&own) == Version::V2)
+    };
+    *UNIFIED.get_or_init(|| looked().unwrap_or(false))
+}
+
+/// The sizes of huge pages that the kernel has, as OCI and the controller's files name them: `2MB`, `1GB`. They are settled at boot.
+#[must_use]
+pub fn huge_page_sizes() -> &'static [String] {
+    static SIZES: OnceLock<Vec<String>> = OnceLock::new();
+    SIZES.get_or_init(|| {
+        let entries = fs::read_dir("/sys/kernel/mm/hugepages").into_iter().flatten().flatten();
+        let mut sizes: Vec<u64> = entries.filter_map(|entry| kibibytes(entry.file_name().to_str()?)).collect();
+        sizes.sort_unstable();
+        sizes.into_iter().map(size_name).collect()
+    })
+}
+
+/// Of `hugepages-2048kB`. Source: kernel `Documentation/ABI/testing/sysfs-kernel-mm-hugepages`.
+fn kibibytes(name: &str) -> Option<u64> {
+    name.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok()
+}
+
+/// As the kernel's `mem_fmt` in mm/hugetlb_cgroup.c.
+fn size_name(kibibytes: u64) -> String {
+    match kibibytes {
+        0x10_0000.. => format!("{}GB", kibibytes >> 20),
+        0x400.. => format!("{}MB", kibibytes >> 10),
+        _ => format!("{kibibytes}KB"),
+    }
 }
 
 /// Above any memory: v1's way to say that there is no limit.
@@ -54,5 +94,20 @@ impl Cgroup {
         let Some(directory) = self.controller(controller) else { return Ok(Usage::default()) };
         let limit = directory.limit(limit, u64::MAX)?.filter(|limit| *limit < UNLIMITED);
         Ok(Usage { used: directory.number(used)?, limit })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_named_as_the_kernel_names_its_files() {
+        let name = |entry: &str| kibibytes(entry).map(size_name);
+        assert_eq!(name("hugepages-64kB").as_deref(), Some("64KB"));
+        assert_eq!(name("hugepages-2048kB").as_deref(), Some("2MB"));
+        assert_eq!(name("hugepages-524288kB").as_deref(), Some("512MB"));
+        assert_eq!(name("hugepages-1048576kB").as_deref(), Some("1GB"));
+        assert_eq!(name("hugepages-xkB"), None);
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use oci_spec::runtime::LinuxResources;
 use palisade_policy::{
     CreateRequest, Day, Decision, Denial, ExecRequest, Grant, HardenedProcess, HardenedResources, HardenedSpec,
     Identity, Mode, Outcome, ParsedSpec, Record, TaskFacts, UpdateRequest, judge_create, judge_exec, judge_rootfs,
@@ -19,6 +20,7 @@ use super::source::{LoadedPolicy, PolicyFileError, PolicySource};
 use crate::attest::{Mismatch, NotAttested, Stage};
 use crate::audit::{self, AuditError, ContainerSubject, Subject};
 use crate::bundle::{BundleError, OciBundle};
+use crate::cgroup::LimitHits;
 
 /// Why a request doesn't go on.
 #[derive(Debug, Error)]
@@ -76,6 +78,8 @@ pub struct UpdateTask<'a> {
     pub annotations: &'a BTreeMap<String, String>,
     /// What the container was given.
     pub grant: &'a Grant,
+    /// The limits that it is held to now.
+    pub in_force: &'a LinuxResources,
 }
 
 /// A look at a process.
@@ -214,7 +218,12 @@ impl Gate {
     pub fn update(&self, update: UpdateTask<'_>) -> Result<HardenedResources, GateError> {
         let policy = self.source.load()?;
         let begun = Instant::now();
-        let request = UpdateRequest { resources: update.resources, annotations: update.annotations, today: today() };
+        let request = UpdateRequest {
+            resources: update.resources,
+            annotations: update.annotations,
+            in_force: Some(update.in_force),
+            today: today(),
+        };
         let decision = judge_update(request, update.grant, policy.policy());
         let subject = Subject {
             namespace: update.namespace,
@@ -243,6 +252,18 @@ impl Gate {
         };
         let told = Told { exec: about.exec_id, stage: about.stage, mismatches: found.mismatches() };
         Ok(audit::append_event(policy.policy().audit(), &subject, "attestation", &told)?)
+    }
+
+    /// Puts on record how often a container met its limits.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError`].
+    pub fn limits_met(&self, namespace: &str, id: &str, grant: &Grant, hits: &LimitHits) -> Result<(), GateError> {
+        let policy = self.source.load()?;
+        let (identity, profile) = (grant.identity(), grant.profile());
+        let subject = ContainerSubject { namespace, id, identity, policy: policy.sha256(), profile };
+        Ok(audit::append_event(policy.policy().audit(), &subject, "limits", hits)?)
     }
 
     /// The policy file, for messages.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::mount_table::MountTable;
 use super::pins::Pins;
-use crate::cgroup::{cpu_ceiling_millis, has_swap_file};
+use crate::cgroup::{cpu_ceiling_millis, has_swap_file, huge_page_sizes, is_unified};
 use oci_spec::runtime::LinuxNamespaceType;
 use palisade_policy::{
     HookFact, HostFacts, MountBelow, NamespaceFact, NamespaceSharing, ParsedSpec, Policy, SourceFact, SourceKind,
@@ -61,6 +61,8 @@ pub(super) fn look_at(spec: &ParsedSpec, policy: &Policy, pod: Option<&PodFacts>
         hooks,
         cpu_ceiling_millis: cpu_ceiling(spec),
         swap_by_name: spec.cgroups_path().to_string_lossy().contains(':') && has_swap_file(),
+        cgroup_v2: is_unified(),
+        huge_page_sizes: huge_page_sizes().to_vec(),
         joined_users_are_remapped: joined_users_are_remapped(spec),
         namespaces,
         sources,

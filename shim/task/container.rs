@@ -13,6 +13,7 @@ use super::error::TaskError;
 use super::events::EventQueue;
 use super::exit::{Exit, timestamp};
 use super::host::ContainerCgroup;
+use super::limit_hits::HitsRecorder;
 use super::process::Process;
 use super::reaper::Child;
 use super::state::TaskState;
@@ -172,7 +173,7 @@ impl Container {
 
     /// Waits for the end of init and reports it, once no exec runs and no verb of init is under way: containerd takes
     /// init's exit for the container's.
-    pub(super) fn watch_init(self: &Arc<Self>, child: Child) {
+    pub(super) fn watch_init(self: &Arc<Self>, child: Child, hits: HitsRecorder) {
         let container = Arc::clone(self);
         tokio::spawn(async move {
             let exit = child.exit().await;
@@ -182,6 +183,7 @@ impl Container {
             drop(container.running.subscribe().wait_for(|running| *running == 0).await);
             let order = container.init.in_order().await;
             container.report_oom();
+            hits.record(&container.created);
             container.publish(&container.init, exit);
             container.give_up_execs();
             drop(order);

@@ -143,7 +143,7 @@ async fn make(
     };
     let container = Container::new(created, Arc::clone(&init), service.events().clone(), watch);
     let order = init.in_order().await;
-    container.watch_init(child);
+    container.watch_init(child, service.hits_recorder());
     container.watch_oom();
     service.events().send(&created_event(request, init.pid()));
     drop(order);

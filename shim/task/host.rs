@@ -17,7 +17,7 @@ use super::mount::RootfsMount;
 use super::signal::SignalNumber;
 use crate::attest::{Expected, Seen, Stage};
 use crate::bundle::PrivateDir;
-use crate::cgroup::CgroupError;
+use crate::cgroup::{CgroupError, LimitHits};
 use crate::runtime::{Call, RuntimeError, read_pid};
 use crate::ticks::Ticks;
 use crate::watch::{Kind, Subject, Watch};
@@ -163,6 +163,13 @@ pub trait ContainerCgroup: Debug + Send + Sync {
     ///
     /// [`TaskError`].
     async fn remove(&self) -> Result<(), TaskError>;
+
+    /// How often it met its limits.
+    ///
+    /// # Errors
+    ///
+    /// [`CgroupError`].
+    fn limit_hits(&self) -> Result<LimitHits, CgroupError>;
 
     /// OOM kills that were not told of yet; they count as told from now on.
     ///

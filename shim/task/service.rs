@@ -21,6 +21,7 @@ use super::error::TaskError;
 use super::events::EventQueue;
 use super::exit::timestamp;
 use super::host::Host;
+use super::limit_hits::HitsRecorder;
 use super::process::Process;
 use super::reaper::{Reaper, Remembered};
 use super::signal::SignalNumber;
@@ -44,7 +45,7 @@ const PROCESS_DETAILS_TYPE: &str = "containerd.runc.v1.ProcessDetails";
 pub struct TaskService {
     namespace: String,
     socket: String,
-    gate: Gate,
+    gate: Arc<Gate>,
     host: Arc<dyn Host>,
     reaper: Reaper,
     events: EventQueue,
@@ -76,7 +77,7 @@ impl TaskService {
         Arc::new(Self {
             namespace: namespace.into(),
             socket: socket.into(),
-            gate,
+            gate: Arc::new(gate),
             host,
             reaper,
             events,
@@ -101,6 +102,11 @@ impl TaskService {
 
     pub(crate) fn gate(&self) -> &Gate {
         &self.gate
+    }
+
+    /// Who tells of a container's limits when it has ended, which may be after the service is gone.
+    pub(super) fn hits_recorder(&self) -> HitsRecorder {
+        HitsRecorder { gate: Arc::clone(&self.gate), namespace: self.namespace.clone() }
     }
 
     pub(super) fn host(&self) -> &dyn Host {
@@ -401,6 +407,7 @@ impl TaskService {
             resources: &request.resources.value,
             annotations: &annotations,
             grant: &created.grant,
+            in_force: created.expected().resources(),
         })?;
         created.dir.remove(RESOURCES_FILE)?;
         let resources = created.dir.write_new(RESOURCES_FILE, hardened.as_bytes())?;

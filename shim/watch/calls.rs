@@ -55,13 +55,15 @@ impl Calls {
         self.changed |= self.seen.add(call);
     }
 
-    /// Writes the record, if it has changed, as a whole; otherwise it says with the file's time that the container is still there.
+    /// Writes the record, if it has changed or is gone, as a whole; otherwise it says with the file's time that the container is still there.
     pub(super) fn write(&mut self, subject: &Subject) -> io::Result<()> {
         if self.refused {
             return Ok(());
         }
-        if !self.changed {
-            return touch(&path(&subject.records, &subject.namespace, &subject.id));
+        let is_there = || touch(&path(&subject.records, &subject.namespace, &subject.id));
+        // A container that has called nothing yet has no record; another that has none has made room for others, or somebody removed it.
+        if !self.changed && (is_there()? || self.seen.is_empty()) {
+            return Ok(());
         }
         let record = CallRecord {
             version: VERSION,
@@ -85,11 +87,11 @@ fn path(directory: &Path, namespace: &str, container: &str) -> PathBuf {
     directory.join(format!("{namespace}:{container}.json"))
 }
 
-/// There is no file of a container that has called nothing yet, or whose record somebody removed.
-fn touch(record: &Path) -> io::Result<()> {
+/// Whether there is such a file.
+fn touch(record: &Path) -> io::Result<bool> {
     match File::open(record) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        file => file?.set_modified(SystemTime::now()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        file => file?.set_modified(SystemTime::now()).map(|()| true),
     }
 }
 
@@ -221,5 +223,18 @@ mod tests {
         calls.write(&scratch.subject("runs")).unwrap();
         let age = SystemTime::now().duration_since(fs::metadata(record).unwrap().modified().unwrap()).unwrap();
         assert!(age < Duration::from_secs(60), "{age:?} old");
+    }
+
+    #[test]
+    fn a_record_that_made_room_is_written_again() {
+        let scratch = Scratch::new("again");
+        let mut calls = Calls::default();
+        call(&mut calls, "mkdir");
+        calls.write(&scratch.subject("runs")).unwrap();
+        let record = scratch.0.join("k8s.io:runs.json");
+        let before = fs::read(&record).unwrap();
+        fs::remove_file(&record).unwrap();
+        calls.write(&scratch.subject("runs")).unwrap();
+        assert_eq!(fs::read(&record).unwrap(), before);
     }
 }

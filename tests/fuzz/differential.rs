@@ -75,7 +75,12 @@ pub(crate) fn process(bytes: &[u8], grant: &Grant) -> Vec<Vec<u8>> {
 pub(crate) fn resources(bytes: &[u8], grant: &Grant) -> Vec<Vec<u8>> {
     let annotations = std::collections::BTreeMap::new();
     let judged = POLICIES.iter().map(|policy| {
-        let request = UpdateRequest { resources: bytes, annotations: &annotations, today: crate::create::today() };
+        let request = UpdateRequest {
+            resources: bytes,
+            annotations: &annotations,
+            in_force: None,
+            today: crate::create::today(),
+        };
         judge_update(request, grant, policy).outcome
     });
     let admitted = judged.filter_map(|outcome| match outcome {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use palisade::attest::{Expected, Seen, Stage};
-use palisade::cgroup::CgroupError;
+use palisade::cgroup::{CgroupError, LimitHits};
 use palisade::runtime::{Call, ChildStdio, RuntimeError};
 use palisade::task::mount::RootfsMount;
 use palisade::task::{ContainerCgroup, Exit, Host, Reaper, SignalNumber, SignalTarget, TaskError};
@@ -83,6 +83,8 @@ pub(crate) enum Oddity {
     TooMuch,
     /// They are once their program has begun.
     TooMuchOnceBegun,
+    /// The kernel has refused it three tasks.
+    TasksAreRefused,
 }
 
 #[derive(Debug, Default)]
@@ -544,6 +546,15 @@ impl ContainerCgroup for Group {
 
     async fn remove(&self) -> Result<(), TaskError> {
         Ok(())
+    }
+
+    fn limit_hits(&self) -> Result<LimitHits, CgroupError> {
+        let world = self.world();
+        if world.is_odd(Oddity::CgroupIsGone) {
+            return Err(self.gone());
+        }
+        let pids_refused = if world.is_odd(Oddity::TasksAreRefused) { 3 } else { 0 };
+        Ok(LimitHits { pids_refused, ..LimitHits::default() })
     }
 
     fn untold_oom_kills(&self) -> Result<u64, CgroupError> {

@@ -305,6 +305,32 @@ fn is_recorded(pod: &Pod, stage: &str) -> bool {
         == (Some("attestation"), Some(stage), Some("capabilities.bounding"))
 }
 
+/// Once, when it ends, and before anybody is told of that; nothing of one that met none, or whose cgroup is gone.
+#[test]
+fn how_often_a_container_met_its_limits_is_recorded_at_its_end() {
+    for (oddities, refused) in [
+        (&[Oddity::TasksAreRefused][..], Some(3)),
+        (&[], None),
+        (&[Oddity::TasksAreRefused, Oddity::CgroupIsGone], None),
+    ] {
+        block_on(async {
+            let pod = Pod::new();
+            let client = Served::new(&pod).await.client(V3).await;
+            let pid = create(&pod, &client, "c").await;
+            client.call::<StartResponse>("Start", &request!(StartRequest, "c")).await.unwrap();
+            oddities.iter().for_each(|oddity| pod.host.be_odd(*oddity));
+            pod.host.end(pid, 1);
+            client.call::<WaitResponse>("Wait", &request!(WaitRequest, "c")).await.unwrap();
+            let log = fs::read_to_string(pod.scratch.path().join("audit.jsonl")).unwrap();
+            let lines = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+            let told: Vec<_> = lines.filter(|line| line["event"] == "limits").collect();
+            let counts: Vec<_> = told.iter().map(|line| line["pids_refused"].as_u64()).collect();
+            assert_eq!(counts, refused.map(Some).into_iter().collect::<Vec<_>>(), "{oddities:?}");
+            assert!(told.iter().all(|line| line["container"] == "c" && line.get("oom_kills").is_none()), "{told:?}");
+        });
+    }
+}
+
 #[test]
 fn a_container_that_is_not_what_was_decided_is_not_created() {
     block_on(async {

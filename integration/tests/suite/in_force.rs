@@ -2,7 +2,9 @@
 //! told of it. Under cgroup v1, v2, and systemd's driver.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,13 +17,15 @@ use palisade_integration::events::{Recorder, What};
 use palisade_integration::tasks::{CreateOptions, Tasks};
 use serde_json::{Value, json};
 
-use crate::limits::Sleeper;
+use crate::limits::{Sleeper, told_hits};
 use crate::metrics;
 use crate::support::{Check, World, trial_under};
 
 const MIB: u64 = 1 << 20;
 /// Bytes per second that the container may read from the machine's first disk.
 const READ_RATE: u64 = MIB;
+/// The share of disks, on OCI's scale.
+const WEIGHT: u64 = 200;
 /// How long the processor time of one measurement is counted.
 const WINDOW: Duration = Duration::from_secs(2);
 
@@ -53,21 +57,24 @@ fn place(world: &World, id: &str) -> String {
 }
 
 /// What of the kernel's limits can be tried here.
-struct Offer {
-    cpuset: bool,
-    huge_pages: bool,
+pub(crate) struct Offer {
+    pub(crate) cpuset: bool,
+    pub(crate) huge_pages: bool,
     /// The number of a disk, `major:minor`.
-    disk: Option<[u64; 2]>,
+    pub(crate) disk: Option<[u64; 2]>,
+    /// The file of a share of disks.
+    pub(crate) weight: Option<&'static str>,
     pressure: bool,
 }
 
 impl Offer {
-    fn of_kernel() -> Self {
+    pub(crate) fn of_kernel() -> Self {
         let throttles = has_controller(of_version(["blkio", "io"]));
         Self {
             cpuset: has_controller("cpuset"),
             huge_pages: has_controller("hugetlb"),
             disk: disk().filter(|_| throttles),
+            weight: weight_file(),
             pressure: is_unified() && fs::exists("/proc/pressure/cpu").unwrap_or(false),
         }
     }
@@ -78,10 +85,25 @@ impl Offer {
             ("cpuset", self.cpuset),
             ("huge pages", self.huge_pages),
             ("a disk to throttle", self.disk.is_some()),
+            ("shares of disks", self.weight.is_some()),
             ("pressure", v2_only),
         ];
         all.into_iter().filter(|(_, there)| !there).map(|(name, _)| name).collect()
     }
+}
+
+/// The root has no such file, so it is looked for in a cgroup that is made for it.
+fn weight_file() -> Option<&'static str> {
+    static FILE: OnceLock<Option<&'static str>> = OnceLock::new();
+    *FILE.get_or_init(|| {
+        let root = Path::new("/sys/fs/cgroup").join(of_version(["blkio", ""]));
+        let place = root.join(unique("weight"));
+        fs::create_dir(&place).ok()?;
+        let files = of_version([["blkio.bfq.weight", "blkio.weight"], ["io.bfq.weight", "io.weight"]]);
+        let found = files.into_iter().find(|file| place.join(file).exists());
+        fs::remove_dir(&place).ok()?;
+        found
+    })
 }
 
 /// The first disk that is no part of memory.
@@ -134,6 +156,9 @@ impl Decided {
         if let Some([major, minor]) = offer.disk {
             let device = json!([{ "major": major, "minor": minor, "rate": READ_RATE }]);
             resources["blockIO"] = json!({ "throttleReadBpsDevice": device });
+            if offer.weight.is_some() {
+                resources["blockIO"]["weight"] = json!(WEIGHT);
+            }
         }
         if is_unified() {
             // As the kubelet asks for with MemoryQoS, and always for the group.
@@ -177,14 +202,20 @@ impl Decided {
                 format!("{major}:{minor} {READ_RATE}"),
                 format!("{major}:{minor} rbps={READ_RATE} wbps=max riops=max wiops=max"),
             ];
-            rows.push(Row::of(of_version(["blkio", "io"]), ["blkio.throttle.read_bps_device", "io.max"], lines));
+            let controller = of_version(["blkio", "io"]);
+            rows.push(Row::of(controller, ["blkio.throttle.read_bps_device", "io.max"], lines));
+            if let Some(file) = offer.weight {
+                let cost_model = 1 + (WEIGHT - 10) * 9_999 / 990;
+                let weight = if file == "io.weight" { cost_model } else { WEIGHT };
+                rows.push(Row::of(controller, [file; 2], [weight.to_string(), format!("default {weight}")]));
+            }
         }
         rows
     }
 }
 
 /// A file of v1 and of v2.
-struct Row {
+pub(crate) struct Row {
     controller: &'static str,
     files: [&'static str; 2],
     wanted: [String; 2],
@@ -192,7 +223,7 @@ struct Row {
 }
 
 impl Row {
-    fn of(controller: &'static str, files: [&'static str; 2], wanted: [String; 2]) -> Self {
+    pub(crate) fn of(controller: &'static str, files: [&'static str; 2], wanted: [String; 2]) -> Self {
         Self { controller, files, wanted, may_lack: false }
     }
 
@@ -201,7 +232,7 @@ impl Row {
         Self { may_lack: true, ..self }
     }
 
-    fn fault(&self, files: &Files) -> Option<String> {
+    pub(crate) fn fault(&self, files: &Files) -> Option<String> {
         let wanted = of_version(self.wanted.each_ref());
         let found = files.text(self.controller, self.files);
         let holds = found.as_ref().map_or(self.may_lack, |found| {
@@ -251,7 +282,13 @@ fn every_limit(world: &World, runtime: Runtime) -> Check {
         expect_in_force(&container, LOWERED, &offer, "after systemd read its units again")?;
         expect_devices(&container)?;
     }
-    container.end()
+    let id = container.id.clone();
+    container.end()?;
+    // The process that never slept was held to its quota; systemd takes the cgroup away with its last process.
+    let hits = told_hits(world, &id)?.unwrap_or_default();
+    let throttled = hits["cpu_throttled_periods"].as_u64() > Some(0) && hits["cpu_throttled_us"].as_u64() > Some(0);
+    expect!(throttled || by_systemd(), "{hits}");
+    Ok(())
 }
 
 /// In every hierarchy that limits, exactly where the policy has it.
@@ -356,5 +393,27 @@ fn out_of_memory(world: &World, runtime: Runtime) -> Check {
     let told = events.until(&id, 20, |events| events.iter().any(|event| event.what == What::Delete))?;
     let told: Vec<_> = told.into_iter().map(|event| event.what).collect();
     expect_eq!(told, [What::Create, What::Start, What::Oom, What::Exit(137), What::Delete], "what was told");
+    let hits = told_hits(world, &id)?.unwrap_or_default();
+    let killed = hits["oom_kills"].as_u64() == Some(1) && hits["memory_max"].as_u64() > Some(0);
+    expect!(killed || by_systemd(), "{hits}");
     Ok(tasks.remove_container(&id)?)
+}
+
+/// A neighbour whose user is the host's root may have used up what root has of inotify. Only in a guest of its own, where nobody else needs any.
+pub(crate) fn without_inotify(world: &'static World) -> Vec<Trial> {
+    let name = "in force: memory beyond the limit is told where there is no inotify";
+    if is_unified() {
+        vec![trial_under(world, Runtime::Palisade, name, out_of_memory_without_inotify)]
+    } else {
+        Vec::new()
+    }
+}
+
+fn out_of_memory_without_inotify(world: &World, runtime: Runtime) -> Check {
+    let setting = "/proc/sys/fs/inotify/max_user_instances";
+    let before = fs::read_to_string(setting)?;
+    fs::write(setting, "0")?;
+    let told = out_of_memory(world, runtime);
+    fs::write(setting, before.trim())?;
+    told
 }

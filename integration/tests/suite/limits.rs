@@ -2,12 +2,13 @@
 
 use libtest_mimic::{Failed, Trial};
 use palisade_integration::bundle_spec;
-use palisade_integration::cgroup::{Files, Limits, is_unified};
+use palisade_integration::cgroup::{Files, Limits, by_systemd, is_unified};
 use palisade_integration::containerd::Runtime;
 use palisade_integration::ctr::{Run, unique};
 use palisade_integration::tasks::{CreateOptions, Tasks};
 use serde_json::{Value, json};
 
+use crate::audit;
 use crate::in_force;
 use crate::support::{Check, World, trial_under};
 
@@ -142,13 +143,25 @@ fn forks_end(world: &World, runtime: Runtime) -> Check {
         // What was refused is over, and the container goes on.
         let again = world.containerd.exec(&sleeper.id, &["/probe", "forks", "5"])?.success()?;
         expect_eq!(started_of(&again)?, 5, "forks afterwards");
+        let id = sleeper.id.clone();
         sleeper.end()?;
-        Ok((started_of(&stdout)?, refused.ok_or("no pids.events")?))
+        let refused = refused.ok_or("no pids.events")?;
+        let told = told_hits(world, &id)?.map_or(0, |hits| hits["pids_refused"].as_u64().unwrap_or(0));
+        // systemd takes the cgroup away with its last process.
+        expect!(by_systemd() || told == refused, "{told} refusals on record of {refused}");
+        Ok((started_of(&stdout)?, refused))
     };
     expect_eq!(started(500)?, (100, 0), "control: forks under a high limit, and refusals");
     let (few, refused) = started(40)?;
     expect!((30..40).contains(&few) && refused > 0, "{few} forks under a limit of 40, {refused} refused");
     Ok(())
+}
+
+/// What is on record of a container's limits once it has ended.
+pub(crate) fn told_hits(world: &World, id: &str) -> Result<Option<Value>, Failed> {
+    let mut told = audit::events(world, id, "limits")?;
+    expect!(told.len() <= 1, "{told:?}");
+    Ok(told.pop())
 }
 
 fn started_of(report: &str) -> Result<u64, Failed> {

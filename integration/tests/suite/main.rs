@@ -22,6 +22,7 @@ mod denials;
 mod exchange;
 mod exec;
 mod faults;
+mod given;
 mod in_force;
 mod isolation;
 mod learning;

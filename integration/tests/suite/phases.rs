@@ -14,8 +14,8 @@ use palisade_probe::Verdict;
 use crate::probes::ROWS;
 use crate::support::{Check, World, trial};
 use crate::{
-    audit, below, broken, cancellation, cri, denials, exchange, exec, faults, in_force, isolation, learning, lifecycle,
-    limits, logger, mutations, per_rule, pods, profiles, refusals, restart, selection, terminal,
+    audit, below, broken, cancellation, cri, denials, exchange, exec, faults, given, in_force, isolation, learning,
+    lifecycle, limits, logger, mutations, per_rule, pods, profiles, refusals, restart, selection, terminal,
 };
 
 /// Trials that share a policy file.
@@ -56,6 +56,15 @@ fn cgroups(world: &'static World) -> Vec<Phase> {
         phase("cgroups, embedded runtime", "", &[Runtime::Runc, Runtime::Palisade]),
         phase("cgroups, runc as the runtime", &runc_policy(world), &[Runtime::Palisade]),
         phase("cgroups, crun as the runtime", &policy_with(crun), &[Runtime::Palisade]),
+        given_limits(world, "given limits, embedded runtime", ""),
+        given_limits(world, "given limits, runc as the runtime", &runc_policy(world)),
+        given_limits(world, "given limits, crun as the runtime", &policy_with(crun)),
+        Phase {
+            name: "without inotify",
+            policy: PolicyFile::of(""),
+            alone: true,
+            trials: once(world, in_force::without_inotify),
+        },
         Phase {
             name: "profiles, rule by rule, with crun",
             policy: PolicyFile::of(""),
@@ -76,7 +85,20 @@ fn systemd(world: &'static World) -> Vec<Phase> {
         phase("systemd, embedded runtime", ""),
         phase("systemd, runc as the runtime", &runc_policy(world)),
         phase("systemd, crun as the runtime", &policy_with(&world.containerd.assets().crun)),
+        given_limits(world, "given limits by systemd, embedded runtime", ""),
+        given_limits(world, "given limits by systemd, runc as the runtime", &runc_policy(world)),
+        given_limits(
+            world,
+            "given limits by systemd, crun as the runtime",
+            &policy_with(&world.containerd.assets().crun),
+        ),
     ]
+}
+
+/// Limits that only an admin gives.
+fn given_limits(world: &'static World, name: &'static str, runtime: &str) -> Phase {
+    let policy = PolicyFile::of(&format!("{runtime}{}", given::policy()));
+    Phase { name, policy, alone: false, trials: once(world, given::trials) }
 }
 
 fn runc_policy(world: &World) -> String {
@@ -116,6 +138,8 @@ fn all(world: &'static World) -> Vec<Phase> {
             )
         },
         phase("restricted, runc as the runtime", &runc_policy(world), with_another_runtime(world)),
+        given_limits(world, "given limits, embedded runtime", ""),
+        given_limits(world, "given limits, runc as the runtime", &runc_policy(world)),
         phase("cri, all allowed", "profile = \"privileged\"\n", once(world, cri::alike)),
         Phase {
             alone: true,

@@ -7,7 +7,7 @@
 
 mod v1;
 mod v2;
-pub(super) use v2::weight_of_shares;
+pub(super) use v2::{io_weight, weight_of_shares};
 
 use oci_spec::runtime::{LinuxMemory, LinuxResources, LinuxThrottleDevice};
 

@@ -135,7 +135,7 @@ fn apply_block_io(directory: &Directory, resources: &LinuxResources) -> Result<(
         if directory.has("io.bfq.weight") {
             directory.write("io.bfq.weight", &weight.to_string())?;
         } else {
-            directory.write("io.weight", &format!("default {}", io_weight(weight)))?;
+            directory.write("io.weight", &format!("default {}", io_weight(weight.into())))?;
         }
     }
     for device in block_io.and_then(|it| it.weight_device().as_ref()).into_iter().flatten() {
@@ -153,8 +153,8 @@ fn apply_block_io(directory: &Directory, resources: &LinuxResources) -> Result<(
 }
 
 /// `io.weight` (1 to 10000) for the spec's 10 to 1000.
-fn io_weight(weight: u16) -> u32 {
-    1 + u32::from(weight.clamp(10, 1000) - 10) * 9999 / 990
+pub(in crate::cgroup) fn io_weight(weight: u64) -> u64 {
+    1 + (weight.clamp(10, 1000) - 10) * 9999 / 990
 }
 
 fn apply_unified(directory: &Directory, resources: &LinuxResources) -> Result<(), CgroupError> {

@@ -2,7 +2,7 @@
 
 use oci_spec::runtime::LinuxResources;
 
-use super::{Limit, Value, has_swap, hugetlb, numbers_of, throttles};
+use super::{Limit, Value, has_swap, hugetlb, numbers_of, throttles, weight_of_all, weights_of_disks};
 
 pub(super) fn limits(resources: &LinuxResources, limits: &mut Vec<Limit>) {
     memory(resources, limits);
@@ -11,6 +11,12 @@ pub(super) fn limits(resources: &LinuxResources, limits: &mut Vec<Limit>) {
         limits.push(Limit::new("pids", "pids.max", Value::number(pids)));
     }
     limits.extend(resources.hugepage_limits().iter().flatten().map(|page| hugetlb(page, "limit_in_bytes")));
+    if let Some(weight) = weight_of_all(resources) {
+        let of = |file: &str| Limit::new("blkio", file, Value::Number(Some(weight)));
+        limits.push(of("blkio.bfq.weight").or(of("blkio.weight")));
+    }
+    let disks = weights_of_disks(resources).map(|line| Limit::new("blkio", "blkio.bfq.weight_device", line));
+    limits.extend(disks);
     for (file, _, device) in throttles(resources) {
         let line = format!("{} {}", numbers_of(device), device.rate());
         limits.push(Limit::new("blkio", format!("blkio.throttle.{file}"), Value::Line(line)));

@@ -4,14 +4,17 @@ use std::collections::BTreeSet;
 
 use oci_spec::runtime::LinuxResources;
 
-use super::super::apply::weight_of_shares;
-use super::{Limit, Value, has_swap, hugetlb, numbers_of, throttles};
+use super::super::apply::{io_weight, weight_of_shares};
+use super::{Limit, Value, has_swap, hugetlb, numbers_of, throttles, weight_of_all, weights_of_disks};
 
-pub(super) fn limits(resources: &LinuxResources, limits: &mut Vec<Limit>) {
+/// `systemds`: systemd has a hand in the cgroup.
+pub(super) fn limits(resources: &LinuxResources, systemds: bool, limits: &mut Vec<Limit>) {
     let has = |name: &str| resources.unified().as_ref().is_some_and(|unified| unified.contains_key(name));
     // Three files are one weight.
     let given = |name: &str| match name {
         "cpu.weight" => ["cpu.weight", "cpu.weight.nice", "cpu.idle"].into_iter().any(has),
+        // A line changes the rates that it names.
+        "io.max" => false,
         name => has(name),
     };
     let mut all = Vec::new();
@@ -21,13 +24,19 @@ pub(super) fn limits(resources: &LinuxResources, limits: &mut Vec<Limit>) {
         all.push(Limit::new("pids", "pids.max", Value::number(pids)));
     }
     all.extend(resources.hugepage_limits().iter().flatten().map(|page| hugetlb(page, "max")));
+    weights(resources, &mut all);
+    let rates = rates_of_unified(resources);
     for (_, key, device) in throttles(resources) {
+        let device_and_key = format!("{} {key}", numbers_of(device));
+        if rates.contains(&device_and_key) {
+            continue;
+        }
         let value = Value::OfDevice { device: numbers_of(device), word: format!("{key}={}", device.rate()) };
         all.push(Limit::new("io", "io.max", value));
     }
     // What `unified` says of a file is written last and counts.
     limits.extend(all.into_iter().filter(|limit| !given(&limit.file)));
-    let of_limits = |(file, _): &(&String, &String)| *file != WHO_IS_KILLED;
+    let of_limits = |(file, _): &(&String, &String)| !systemds || *file != WHO_IS_KILLED;
     let mut unified: Vec<_> = resources.unified().iter().flatten().filter(of_limits).collect();
     unified.sort();
     for (file, text) in unified {
@@ -37,8 +46,30 @@ pub(super) fn limits(resources: &LinuxResources, limits: &mut Vec<Limit>) {
     }
 }
 
-/// It limits nothing, and systemd writes its own over it whenever it changes or reads a unit (before version 253).
+/// Systemd writes its own over it whenever it changes or reads a unit (before version 253).
 const WHO_IS_KILLED: &str = "memory.oom.group";
+
+/// BFQ's file where that scheduler is there, else the cost model's.
+fn weights(resources: &LinuxResources, limits: &mut Vec<Limit>) {
+    let of = |file: &str, weight: u64| Limit::new("io", file, Value::Line(format!("default {weight}")));
+    if let Some(weight) = weight_of_all(resources) {
+        let other = of("io.weight", io_weight(weight));
+        limits.push(of("io.bfq.weight", weight).or(other));
+    }
+    limits.extend(weights_of_disks(resources).map(|line| Limit::new("io", "io.bfq.weight", line)));
+}
+
+/// The rates that `io.max` of `unified` gives, each as disk and key.
+fn rates_of_unified(resources: &LinuxResources) -> BTreeSet<String> {
+    let text = resources.unified().as_ref().and_then(|unified| unified.get("io.max"));
+    let lines = text.into_iter().flat_map(|text| text.lines());
+    let of_line = |line: &str| -> Vec<String> {
+        let mut words = line.split_whitespace();
+        let disk = words.next().unwrap_or_default().to_owned();
+        words.filter_map(|word| Some(format!("{disk} {}", word.split_once('=')?.0))).collect()
+    };
+    lines.flat_map(of_line).collect()
+}
 
 /// Files of `memory.` that hold bytes; what else begins so is numbers.
 const BYTES: [&str; 7] = [
@@ -105,7 +136,7 @@ fn cpu(resources: &LinuxResources, limits: &mut Vec<Limit>) {
         (Some(quota), None) => limits.push(Limit::new("cpu", "cpu.max", Value::Words(format!("{quota} 100000")))),
         (None, _) => {}
     }
-    if let Some(weights) = cpu.shares().and_then(weights) {
+    if let Some(weights) = cpu.shares().and_then(cpu_weights) {
         limits.push(Limit::new("cpu", "cpu.weight", Value::OneOf(weights)));
     }
     for (file, list) in [("cpuset.cpus", cpu.cpus()), ("cpuset.mems", cpu.mems())] {
@@ -115,7 +146,7 @@ fn cpu(resources: &LinuxResources, limits: &mut Vec<Limit>) {
 }
 
 /// By the curve of newer runtimes and by the line of older ones. Source: kubernetes/kubernetes#131216.
-fn weights(shares: u64) -> Option<BTreeSet<u64>> {
+fn cpu_weights(shares: u64) -> Option<BTreeSet<u64>> {
     let curve = weight_of_shares(shares)?;
     let line = 1 + (shares.clamp(2, 262_144) - 2) * 9_999 / 262_142;
     Some(BTreeSet::from([curve, line]))

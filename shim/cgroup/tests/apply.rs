@@ -220,3 +220,15 @@ fn a_limit_without_its_file_is_an_error_and_an_empty_request_is_none() {
         written(version, json!({"memory": {}, "cpu": {"cpus": ""}, "pids": {"limit": 0}, "unified": {}}), &[]);
     }
 }
+
+/// Whether it stands still can't be told, and it is not left so.
+#[test]
+fn a_container_that_could_not_be_seen_to_freeze_is_told_to_go_on() {
+    let fixture = Fixture::new(&[("cgroup.freeze", "0"), ("cgroup.events", "populated 1\nfrozen x\n")]);
+    assert!(matches!(fixture.cgroup(Version::V2).freeze(), Err(CgroupError::Malformed { .. })));
+    assert_eq!(fixture.read("cgroup.freeze"), "0");
+    // On v1 the state is written where it is read: a file that can only be written tells nothing.
+    let fixture = Fixture::new(&[("freezer.state", "THAWED")]);
+    assert!(fixture.cgroup(Version::V1).freeze().is_ok(), "control");
+    assert_eq!(fixture.read("freezer.state"), "FROZEN");
+}

@@ -5,7 +5,7 @@ use containerd_shim_protos::{cgroups::metrics as v1, cgroups_v2::metrics as v2};
 
 use super::Fixture;
 use crate::cgroup::directory::Directory;
-use crate::cgroup::{CgroupError, Version};
+use crate::cgroup::{CgroupError, LimitHits, Version};
 
 fn v1_metrics(fixture: &Fixture) -> v1::Metrics {
     let any = fixture.cgroup(Version::V1).metrics().unwrap();
@@ -212,4 +212,34 @@ fn a_sub_cgroup_that_vanishes_is_not_the_end_of_the_container() {
     };
     assert_eq!(ends_at("a"), (true, 3));
     assert_eq!(ends_at(""), (false, 1));
+}
+
+#[test]
+fn what_met_a_limit_is_counted_under_both_versions() {
+    let v1 = Fixture::new(&[
+        ("pids.events", "max 4\n"),
+        ("cpu.stat", "nr_periods 9\nnr_throttled 3\nthrottled_time 7000999\n"),
+        ("memory.failcnt", "1\n"),
+        ("memory.memsw.failcnt", "4\n"),
+        ("memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n"),
+    ]);
+    let v2 = Fixture::new(&[
+        ("pids.events", "max 4\n"),
+        ("cpu.stat", "usage_usec 1\nnr_periods 9\nnr_throttled 3\nthrottled_usec 7000\n"),
+        ("memory.events", "low 1\nhigh 6\nmax 5\noom 1\noom_kill 2\n"),
+    ]);
+    let hits = LimitHits {
+        pids_refused: 4,
+        cpu_throttled_periods: 3,
+        cpu_throttled_us: 7000,
+        memory_high: 0,
+        memory_max: 5,
+        oom_kills: 2,
+    };
+    assert_eq!(v1.cgroup(Version::V1).limit_hits().unwrap(), hits);
+    assert_eq!(v2.cgroup(Version::V2).limit_hits().unwrap(), LimitHits { memory_high: 6, ..hits });
+    let none =
+        Fixture::new(&[("pids.events", "max 0\n"), ("cpu.stat", "usage_usec 1\n")]).cgroup(Version::V2).limit_hits();
+    assert!(!none.unwrap().any() && hits.any());
+    assert!(Fixture::new(&[("pids.events", "max x\n")]).cgroup(Version::V2).limit_hits().is_err());
 }

@@ -39,6 +39,25 @@ fn the_count_above_tells_of_a_kill_in_a_cgroup_that_is_gone() {
     });
 }
 
+/// A neighbour that is the host's root may have used up what the user has of inotify; plain files, as here, can't be polled either.
+#[test]
+fn without_any_notices_a_kill_is_told_when_it_is_asked_for() {
+    let pod = Fixture::new(&[("memory.events", NONE), ("c/memory.events", NONE), ("c/cgroup.procs", "")]);
+    pod.write("c/cgroup.events", "populated 1\nfrozen 0\n");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let cgroup = Arc::new(opened(Version::V2, "", &pod.path.join("c")));
+        let watch = OomWatch::start_by(cgroup, || Err(rustix::io::Errno::MFILE)).unwrap();
+        assert_eq!(watch.next().await.unwrap(), None, "nobody would tell");
+        pod.write("c/memory.events", ONE);
+        assert_eq!(watch.unreported().unwrap(), 1);
+        assert_eq!(watch.unreported().unwrap(), 0, "once");
+    });
+    let cgroup = Arc::new(opened(Version::V2, "", &pod.path.join("c")));
+    let other = runtime.block_on(async { OomWatch::start_by(cgroup, || Err(rustix::io::Errno::PERM)) });
+    assert!(other.is_err(), "what is no shortage is an error");
+}
+
 #[test]
 fn a_kill_that_was_told_is_not_told_again() {
     watched(|pod, watch| {

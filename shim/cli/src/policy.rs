@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use palisade::gate::{LoadedPolicy, PolicySource};
-use palisade_policy::{Policy, ProfileView};
+use palisade_policy::{Policy, ProfileView, RuleView};
 use serde_json::{Map, Value};
 
 use crate::Verdict;
@@ -118,9 +118,12 @@ fn changes(old: &ProfileView, new: &ProfileView, out: &mut Vec<u8>) -> Result<()
         if before.action != after.action {
             writeln!(out, "  {}: {} -> {}", after.rule, before.action, after.action)?;
         }
-        for (key, value) in after.settings.iter().filter(|(key, value)| before.settings.get(*key) != Some(*value)) {
-            let known = before.settings.get(key).unwrap_or(&Value::Null);
-            writeln!(out, "  {}.{key}: {known} -> {value}", after.rule)?;
+        let gone = before.settings.keys().filter(|key| !after.settings.contains_key(*key));
+        for key in after.settings.keys().chain(gone) {
+            let of = |rule: &RuleView| rule.settings.get(key).cloned().unwrap_or_default();
+            if of(before) != of(after) {
+                writeln!(out, "  {}.{key}: {} -> {}", after.rule, of(before), of(after))?;
+            }
         }
     }
     Ok(())

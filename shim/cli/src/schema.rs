@@ -137,6 +137,16 @@ fn setting_of(rule: &Rule, setting: Setting) -> Value {
         Setting::Default | Setting::Max => amount(rule),
         // The admin's own are named as their files are.
         Setting::Profile => file_name(),
+        Setting::High => json!({"anyOf": [{"type": "string", "pattern": "^(0*[1-9][0-9]?|0*100)%$"}, bytes()]}),
+        Setting::OomGroup => json!({"type": "boolean"}),
+        Setting::Cpus | Setting::Mems => {
+            json!({"type": "string", "pattern": r"^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$"})
+        }
+        Setting::Limits => list(&described(
+            "A disk, or * for every other one, and its rates in a second, such as \"8:0 rbps=10MiB wiops=200\".",
+            &json!({"type": "string", "pattern": disk_limit()}),
+        )),
+        Setting::Weight => json!({"type": "integer", "minimum": 10, "maximum": 1000}),
         // A setting of a later version: `policy validate` knows it.
         _ => json!({}),
     }
@@ -145,9 +155,15 @@ fn setting_of(rule: &Rule, setting: Setting) -> Value {
 fn amount(rule: &Rule) -> Value {
     match rule.id.as_str() {
         "res.cpu" => cpus(),
+        "res.hugepages" => json!({"anyOf": [{"type": "integer", "minimum": 0}, bytes()]}),
         "res.pids" => json!({"type": "integer", "minimum": 1}),
         _ => bytes(),
     }
+}
+
+fn disk_limit() -> String {
+    const AMOUNT: &str = "[0-9]*[1-9][0-9]*";
+    format!(r"^(\*|[0-9]+:[0-9]+)( ([rw]bps={AMOUNT}([KMGT]iB?)?|[rw]iops={AMOUNT}))+$")
 }
 
 fn allowed(rule: &Rule) -> Value {

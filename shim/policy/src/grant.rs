@@ -33,6 +33,9 @@ pub struct Grant {
     pub(crate) io_priority: Option<oci::LinuxIOPriority>,
     pub(crate) devices: Vec<GrantedDevice>,
     pub(crate) memory_limit: i64,
+    /// cgroup v2 has its limits.
+    #[serde(default)]
+    pub(crate) cgroup_v2: bool,
 }
 
 /// A device node of the container.
@@ -129,6 +132,7 @@ impl Grant {
             io_priority: process.io_priority,
             devices: GrantedDevice::all(&draft.linux.devices),
             memory_limit: draft.linux.resources.memory().and_then(|memory| memory.limit()).unwrap_or(0),
+            cgroup_v2: false,
         }
     }
 

@@ -25,6 +25,10 @@ pub struct HostFacts {
     /// cgroup v2 has a file for swap, and systemd is to keep the limits. That there is no swap is then said by the file's name as well: runc
     /// tells systemd nothing of a zero, and what it was not told systemd takes back when it reads its units again.
     pub swap_by_name: bool,
+    /// cgroup v2 has the controllers, so `unified` means something.
+    pub cgroup_v2: bool,
+    /// The sizes of huge pages that the kernel has, as OCI names them: `2MB`, `1GB`.
+    pub huge_page_sizes: Vec<String>,
     /// The cgroup path of the sandbox that this shim holds, as its specification has it.
     pub pod_cgroup: Option<String>,
     /// The user namespace that the specification joins was looked at, and maps nobody to the host's reserved
@@ -138,6 +142,8 @@ impl HostFacts {
             hooks: spec.hook_paths().into_iter().map(hook).collect(),
             cpu_ceiling_millis: None,
             swap_by_name: false,
+            cgroup_v2: false,
+            huge_page_sizes: Vec::new(),
             pod_cgroup: None,
             joined_users_are_remapped: true,
         }

@@ -114,6 +114,9 @@ fn create_under(court: &Court<'_>, spec: ParsedSpec, host: &HostFacts, task: &Ta
                     fills_in: true,
                     cpu_ceiling: host.cpu_ceiling_millis.or_else(|| sandbox_ceiling(&identity, &draft)),
                     swap_by_name: host.swap_by_name,
+                    unified: host.cgroup_v2,
+                    huge_page_sizes: &host.huge_page_sizes,
+                    in_force: None,
                     devices: &devices,
                 };
                 judge(&mut draft.linux.resources, &scope, sheet);
@@ -134,6 +137,7 @@ fn create_under(court: &Court<'_>, spec: ParsedSpec, host: &HostFacts, task: &Ta
     let root = task.bundle.join("rootfs");
     conclude(Operation::Create, court, sheet, || {
         let grant = Grant::of(&draft, profile.name(), identity, state, user_remapped);
+        let grant = Grant { cgroup_v2: host.cgroup_v2, ..grant };
         hardened(draft, grant, root)
     })
 }
@@ -222,6 +226,9 @@ fn update_under(court: &Court<'_>, request: &UpdateRequest<'_>, grant: &Grant) -
                     fills_in: false,
                     cpu_ceiling: None,
                     swap_by_name: false,
+                    unified: grant.cgroup_v2,
+                    huge_page_sizes: &[],
+                    in_force: request.in_force,
                     devices: &grant.devices,
                 };
                 judge(&mut resources, &scope, sheet);

@@ -3,6 +3,7 @@
 mod entries;
 mod error;
 mod inherit;
+mod limits;
 mod lists;
 mod quantity;
 mod shape;
@@ -281,6 +282,7 @@ fn set_values(
     if let Some((ceiling, unit)) = ceiling {
         set_ceiling(ceiling, unit, table, key, place)?;
     }
+    limits::set(settings, rule, table, key, place)?;
     if let Some(allow) = &table.allow {
         set_allow(profile, rule, allow, key, place)?;
     }

@@ -1,10 +1,12 @@
 //! A profile: what each rule does, and the values that the rules go by.
 
+mod limits;
 pub(crate) mod settings;
 
 use crate::action::{Action, Mode};
 use crate::rules::{RULES, RuleId};
 
+pub(crate) use limits::{Disk, DiskLimit, DiskLimits, High, NumberSet, Throttle};
 pub(crate) use settings::{AllowedDevice, AllowedPath, Ceiling, Settings};
 
 /// The built-in profiles, named as the Kubernetes Pod Security Standards are.

@@ -7,18 +7,22 @@ mod apparmor;
 mod capabilities;
 mod cgroups_path;
 mod cpu;
+mod cpuset;
 mod cwd;
 mod device_nodes;
 mod device_rules;
+mod disks;
 mod environment;
 mod exec;
 mod flags;
 mod hooks;
 mod hostname;
+mod hugepages;
 mod identity;
 mod linux_extras;
 mod masked_paths;
 mod memory;
+mod memory_files;
 mod mount_cgroup;
 mod mount_dest;
 mod mount_host_path;
@@ -164,6 +168,18 @@ pub enum Setting {
     Max,
     /// `profile`: the system call profile.
     Profile,
+    /// `high`: the memory from which on a container is slowed down.
+    High,
+    /// `oom_group`: whether the OOM killer ends all of a container.
+    OomGroup,
+    /// `cpus`: the CPUs of which a container may have some.
+    Cpus,
+    /// `mems`: the memory nodes of which a container may have some.
+    Mems,
+    /// `limits`: the highest rates of disks.
+    Limits,
+    /// `weight`: the highest share of disks.
+    Weight,
 }
 
 impl Setting {
@@ -178,6 +194,12 @@ impl Setting {
             Self::Default => "default",
             Self::Max => "max",
             Self::Profile => "profile",
+            Self::High => "high",
+            Self::OomGroup => "oom_group",
+            Self::Cpus => "cpus",
+            Self::Mems => "mems",
+            Self::Limits => "limits",
+            Self::Weight => "weight",
         }
     }
 }
@@ -258,6 +280,12 @@ pub(crate) struct ResourceScope<'a> {
     pub(crate) cpu_ceiling: Option<u64>,
     /// No swap is said by the name of v2's file as well.
     pub(crate) swap_by_name: bool,
+    /// cgroup v2 has the limits, so there are files that OCI knows by name only.
+    pub(crate) unified: bool,
+    /// The sizes of the machine's huge pages, as OCI names them.
+    pub(crate) huge_page_sizes: &'a [String],
+    /// What an update is to change; `None` at a create.
+    pub(crate) in_force: Option<&'a oci::LinuxResources>,
     /// The container's own device nodes.
     pub(crate) devices: &'a [GrantedDevice],
 }

@@ -3,7 +3,7 @@
 use palisade_seccomp::SeccompProfile;
 
 use crate::action::{Action, Mode};
-use crate::profile::{AllowedPath, Ceiling, Profile, Settings};
+use crate::profile::{AllowedPath, Ceiling, NumberSet, Profile, Settings};
 
 impl Profile {
     /// The first thing in which this profile is looser than `other`, or cannot be compared with it. `None`: every
@@ -59,8 +59,15 @@ fn looser_settings(ours: &Settings, theirs: &Settings) -> Vec<(&'static [&'stati
         stdio,
         loggers,
         memory,
+        memory_high,
+        oom_group,
         cpu,
         pids,
+        cpus,
+        mems,
+        huge_pages,
+        disks,
+        disk_weight,
         tmpfs,
     } = ours;
     vec![
@@ -87,6 +94,20 @@ fn looser_settings(ours: &Settings, theirs: &Settings) -> Vec<(&'static [&'stati
         (&["res.memory", "res.unified"], is_higher(*memory, theirs.memory)),
         (&["res.cpu", "res.unified"], is_higher(*cpu, theirs.cpu)),
         (&["res.pids", "res.unified", "process.rlimits"], is_higher(*pids, theirs.pids)),
+        (&["res.memory"], theirs.memory_high.is_some_and(|most| memory_high.is_none_or(|high| high.exceeds(most)))),
+        // To end one process or all of them: neither is the stricter.
+        (&["res.memory"], theirs.oom_group.is_some() && *oom_group != theirs.oom_group),
+        (&["res.cpuset"], is_wider(cpus.as_ref(), theirs.cpus.as_ref())),
+        (&["res.cpuset"], is_wider(mems.as_ref(), theirs.mems.as_ref())),
+        (
+            &["res.hugepages"],
+            theirs.huge_pages.is_some_and(|most| huge_pages.is_none_or(|pages| is_higher(pages, most))),
+        ),
+        (&["res.io", "res.unified"], disks.exceeds(&theirs.disks)),
+        (
+            &["res.io", "res.unified"],
+            theirs.disk_weight.is_some_and(|most| disk_weight.is_none_or(|weight| weight > most)),
+        ),
         (&["mount.size"], is_higher(*tmpfs, theirs.tmpfs)),
     ]
 }
@@ -108,6 +129,11 @@ fn is_within(one: &AllowedPath, other: &AllowedPath) -> bool {
 /// `a*` stands for every annotation that begins so.
 fn is_named_by(one: &String, other: &String) -> bool {
     one == other || other.strip_suffix('*').is_some_and(|beginning| one.starts_with(beginning))
+}
+
+/// Without a set of their own, all CPUs or nodes are theirs.
+fn is_wider(ours: Option<&NumberSet>, theirs: Option<&NumberSet>) -> bool {
+    theirs.is_some_and(|theirs| ours.is_none_or(|ours| !ours.is_within(theirs)))
 }
 
 fn is_higher(ours: Ceiling, theirs: Ceiling) -> bool {

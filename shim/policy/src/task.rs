@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use oci_spec::runtime::LinuxResources;
 use serde::Serialize;
 
 use crate::day::Day;
@@ -109,6 +110,8 @@ pub struct UpdateRequest<'a> {
     pub resources: &'a [u8],
     /// The request's annotations.
     pub annotations: &'a BTreeMap<String, String>,
+    /// What was decided for the container up to now, where that is known.
+    pub in_force: Option<&'a LinuxResources>,
     /// The day it is.
     pub today: Day,
 }

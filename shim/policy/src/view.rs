@@ -10,7 +10,7 @@ use crate::day::Day;
 use crate::decision::Taken;
 use crate::identity::Identity;
 use crate::policy::Policy;
-use crate::profile::{AllowedDevice, AllowedPath, Ceiling, Profile, Settings};
+use crate::profile::{AllowedDevice, AllowedPath, Ceiling, DiskLimit, High, Profile, Settings};
 use crate::rules::{LOGGER, RuleId};
 use crate::scope::Candidate;
 
@@ -34,7 +34,7 @@ pub struct RuleView {
     pub rule: RuleId,
     /// What it does with what it finds.
     pub action: Action,
-    /// The values that it goes by, by their key in the policy file.
+    /// The values that it goes by, by their key in the policy file; those that nobody has given are left out.
     pub settings: Map<String, Value>,
 }
 
@@ -92,7 +92,8 @@ fn view(profile: &Profile) -> ProfileView {
     let rules = profile.actions().map(|(rule, action)| {
         let value = |key: &&'static str| ((*key).to_owned(), setting(&profile.settings, rule.id.as_str(), key));
         let keys: Vec<&'static str> = rule.settings.iter().map(|setting| setting.key()).collect();
-        RuleView { rule: rule.id, action, settings: keys.iter().map(value).collect() }
+        let given = keys.iter().map(value).filter(|(_, value)| !value.is_null());
+        RuleView { rule: rule.id, action, settings: given.collect() }
     });
     ProfileView {
         name: profile.name().to_owned(),
@@ -109,6 +110,14 @@ fn setting(settings: &Settings, rule: &str, key: &str) -> Value {
         (_, "gid") => json!(settings.user.gid),
         (_, "capabilities") => json!(crate::capability::listed(&settings.capabilities)),
         (_, "profile") => json!(settings.seccomp.name()),
+        ("res.memory", "high") => json!(settings.memory_high.map(high)),
+        ("res.memory", "oom_group") => json!(settings.oom_group),
+        ("res.cpuset", "cpus") => json!(settings.cpus.as_ref().map(ToString::to_string)),
+        ("res.cpuset", "mems") => json!(settings.mems.as_ref().map(ToString::to_string)),
+        ("res.hugepages", key) => settings.huge_pages.map_or(Value::Null, |pages| ceiling(pages, key)),
+        ("res.io", "limits") if settings.disks.0.is_empty() => Value::Null,
+        ("res.io", "limits") => settings.disks.0.iter().map(disk_limit).collect(),
+        ("res.io", "weight") => json!(settings.disk_weight),
         ("res.memory", key) => ceiling(settings.memory, key),
         ("res.cpu", key) => match ceiling(settings.cpu, key) {
             Value::Number(millis) => json!(format!("{millis}m")),
@@ -140,6 +149,18 @@ fn ceiling(ceiling: Ceiling, key: &str) -> Value {
     if key == "max" { json!(ceiling.max) } else { json!(ceiling.default) }
 }
 
+fn high(high: High) -> Value {
+    match high {
+        High::Bytes(bytes) => json!(bytes),
+        High::Percent(share) => json!(format!("{share}%")),
+    }
+}
+
+fn disk_limit(limit: &DiskLimit) -> Value {
+    let disk = limit.disk.map_or_else(|| "*".to_owned(), |(major, minor)| format!("{major}:{minor}"));
+    json!(format!("{disk} {}={}", limit.throttle.key(), limit.rate))
+}
+
 fn host_path(allowed: &AllowedPath) -> Value {
     json!(format!("{}{}", allowed.path.display(), if allowed.read_only { ":ro" } else { "" }))
 }
@@ -157,19 +178,38 @@ fn device(allowed: &AllowedDevice) -> Value {
 mod tests {
     use super::*;
 
+    /// What a profile has only where it is given.
+    const GIVEN: &str = r#"
+[profiles.restricted.rules."res.memory"]
+high = "80%"
+oom_group = true
+[profiles.restricted.rules."res.cpuset"]
+cpus = "0-3,8"
+mems = "0"
+[profiles.restricted.rules."res.hugepages"]
+max = "2MiB"
+[profiles.restricted.rules."res.io"]
+limits = ["8:0 rbps=1MiB wiops=20", "* wbps=7"]
+weight = 500
+"#;
+
     #[test]
     fn every_setting_of_every_rule_has_a_value() {
-        for profile in Policy::builtin().profiles() {
-            for rule in profile.rules {
-                let missing: Vec<_> = rule.settings.iter().filter(|(_, value)| value.is_null()).collect();
-                assert!(missing.is_empty(), "{}: {missing:?}", rule.rule);
-            }
+        let policy = Policy::from_toml(GIVEN).unwrap();
+        let profiles = policy.profiles();
+        let restricted = profiles.iter().find(|profile| profile.name == "restricted").unwrap();
+        for (rule, view) in crate::rules::RULES.iter().zip(&restricted.rules) {
+            assert_eq!(view.settings.len(), rule.settings.len(), "{}: {:?}", rule.id, view.settings);
         }
+        let of = |name: &str| restricted.rules.iter().find(|rule| rule.rule.as_str() == name).unwrap().settings.clone();
+        assert_eq!(Value::Object(of("res.hugepages")), json!({"default": 0, "max": 2 << 20}));
+        assert_eq!(of("res.io")["limits"], json!(["8:0 rbps=1048576", "8:0 wiops=20", "* wbps=7"]));
+        assert!(Policy::builtin().profiles()[0].rules.iter().any(|rule| rule.settings.is_empty()), "nobody gave any");
     }
 
     #[test]
     fn what_is_shown_can_be_written_into_a_policy_file() {
-        for profile in Policy::builtin().profiles() {
+        for profile in Policy::from_toml(GIVEN).unwrap().profiles() {
             for rule in profile.rules {
                 for (key, value) in rule.settings {
                     let text = format!("[profiles.restricted.rules.\"{}\"]\n{key} = {value}\n", rule.rule);

@@ -6,6 +6,8 @@ use std::os::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 
+use crate::ticks::Stat;
+
 /// A pid and when it started: together they name one process for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -16,12 +18,6 @@ pub(super) struct InitProcess {
     start_time: u64,
 }
 
-/// What `/proc/<pid>/stat` says. Source: proc_pid_stat(5).
-struct Stat {
-    state: char,
-    start_time: u64,
-}
-
 impl InitProcess {
     /// The process that has this pid now.
     ///
@@ -29,8 +25,8 @@ impl InitProcess {
     ///
     /// The kernel's, if there is none.
     pub(super) fn observe(pid: i32) -> io::Result<Self> {
-        let stat = Stat::of(pid)?;
-        Ok(Self { pid, start_time: stat.start_time })
+        let stat = Stat::of_process(pid.cast_unsigned())?;
+        Ok(Self { pid, start_time: stat.began.since_boot() })
     }
 
     pub(super) fn pid(self) -> i32 {
@@ -39,7 +35,8 @@ impl InitProcess {
 
     /// Whether it still runs. A zombie does not.
     pub(super) fn is_alive(self) -> bool {
-        Stat::of(self.pid).is_ok_and(|stat| stat.start_time == self.start_time && !matches!(stat.state, 'Z' | 'X'))
+        let is_this = |stat: Stat| stat.began.since_boot() == self.start_time;
+        Stat::of_process(self.pid.cast_unsigned()).is_ok_and(|stat| is_this(stat) && !matches!(stat.state, 'Z' | 'X'))
     }
 
     /// A descriptor of exactly this process; `None` if it is gone.
@@ -55,23 +52,6 @@ impl InitProcess {
             Err(rustix::io::Errno::SRCH) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
-    }
-}
-
-impl Stat {
-    fn of(pid: i32) -> io::Result<Self> {
-        // The process's own name is in it, and can hold any byte.
-        let text = std::fs::read(format!("/proc/{pid}/stat"))?;
-        Self::parse(&String::from_utf8_lossy(&text)).ok_or_else(|| io::ErrorKind::InvalidData.into())
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        // The name is in parentheses and may hold any byte, parentheses and spaces too.
-        let (_, fields) = text.rsplit_once(") ")?;
-        let mut fields = fields.split(' ');
-        let state = fields.next()?.chars().next()?;
-        let start_time = fields.nth(18)?.parse().ok()?;
-        Some(Self { state, start_time })
     }
 }
 
@@ -110,13 +90,5 @@ mod tests {
         std::fs::remove_dir_all(&folder).unwrap();
         assert!(alive, "{observed:?}");
         assert!(!observed.unwrap().is_alive());
-    }
-
-    #[test]
-    fn a_name_with_parentheses_does_not_shift_the_fields() {
-        let text = "7 (a) S 1) R 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4242 1 2";
-        let stat = Stat::parse(text).unwrap();
-        assert_eq!((stat.state, stat.start_time), ('R', 4242));
-        assert!(Stat::parse("7 (a").is_none());
     }
 }

@@ -138,7 +138,7 @@ fn allowed_device(entry: &Spanned<String>, key: &str, place: &Place) -> Result<A
     Ok(AllowedDevice { path, block, major, minor })
 }
 
-fn device_numbers(text: &str) -> Option<(i64, i64)> {
+pub(super) fn device_numbers(text: &str) -> Option<(i64, i64)> {
     let (major, minor) = text.split_once(':')?;
     Some((major.parse::<u32>().ok()?.into(), minor.parse::<u32>().ok()?.into()))
 }

@@ -117,6 +117,12 @@ pub(super) struct RuleTable {
     pub(super) default: Option<Spanned<Quantity>>,
     pub(super) max: Option<Spanned<Quantity>>,
     pub(super) profile: Option<Spanned<String>>,
+    pub(super) high: Option<Spanned<Quantity>>,
+    pub(super) oom_group: Option<Spanned<bool>>,
+    pub(super) cpus: Option<Spanned<String>>,
+    pub(super) mems: Option<Spanned<String>>,
+    pub(super) limits: Option<Words>,
+    pub(super) weight: Option<Spanned<u16>>,
 }
 
 /// A number, or one with a unit.
@@ -138,6 +144,12 @@ impl RuleTable {
             (Setting::Default, self.default.as_ref().map(Spanned::span)),
             (Setting::Max, self.max.as_ref().map(Spanned::span)),
             (Setting::Profile, self.profile.as_ref().map(Spanned::span)),
+            (Setting::High, self.high.as_ref().map(Spanned::span)),
+            (Setting::OomGroup, self.oom_group.as_ref().map(Spanned::span)),
+            (Setting::Cpus, self.cpus.as_ref().map(Spanned::span)),
+            (Setting::Mems, self.mems.as_ref().map(Spanned::span)),
+            (Setting::Limits, self.limits.as_ref().map(Spanned::span)),
+            (Setting::Weight, self.weight.as_ref().map(Spanned::span)),
         ];
         all.into_iter().filter_map(|(setting, span)| Some((setting, span?))).collect()
     }

@@ -106,6 +106,23 @@ fn an_error_names_line_key_and_mend() {
             ["uid", "not an ordinary user", "to 2147483647"],
         ),
         ("[profiles.restricted.rules.\"res.memory\"]\nmax = \"1GB\"", 2, ["res.memory", "not an amount", "512MiB"]),
+        ("[profiles.restricted.rules.\"res.memory\"]\nhigh = \"0%\"", 2, ["high", "is no share", "1% to 100%"]),
+        ("[profiles.restricted.rules.\"res.memory\"]\nhigh = \"1GB\"", 2, ["high", "not an amount", "512MiB"]),
+        ("[profiles.restricted.rules.\"res.cpuset\"]\ncpus = \"3-0\"", 2, ["cpus", "no list of numbers", "0-3,8"]),
+        ("[profiles.restricted.rules.\"res.cpuset\"]\nmems = \"x\"", 2, ["mems", "no list of numbers", "0-3,8"]),
+        (
+            "[profiles.restricted.rules.\"res.hugepages\"]\nmax = 1\ndefault = 2",
+            3,
+            ["default", "above max", "raise max"],
+        ),
+        ("[profiles.restricted.rules.\"res.io\"]\nlimits = [\"sda rbps=1\"]", 2, ["limits", "no disk", "major:minor"]),
+        ("[profiles.restricted.rules.\"res.io\"]\nlimits = [\"8:0 rbps=0\"]", 2, ["limits", "no rate", "major:minor"]),
+        (
+            "[profiles.restricted.rules.\"res.io\"]\nlimits = [\"8:0 rbps=1\", \"8:0 rbps=2\"]",
+            2,
+            ["limits", "a rate twice", "major:minor"],
+        ),
+        ("[profiles.restricted.rules.\"res.io\"]\nweight = 9", 2, ["weight", "is no weight", "10 to 1000"]),
         ("[profiles.restricted.rules.\"res.pids\"]\nmax = 0", 2, ["res.pids", "not an amount", "above 0"]),
         ("[profiles.restricted.rules.\"res.pids\"]\nmax = 5\ndefault = 6", 3, ["default", "above max", "raise max"]),
         (

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use palisade_seccomp::{Architecture, BuiltinProfile, SeccompProfile};
 
 use crate::capability::{CapabilitySet, constant};
-use crate::profile::Builtin;
+use crate::profile::{Builtin, DiskLimits, High, NumberSet};
 
 /// Values of one profile. The lists hold what the admin adds to what a rule knows by itself.
 #[derive(Debug, Clone)]
@@ -32,10 +32,22 @@ pub(crate) struct Settings {
     pub(crate) loggers: Vec<PathBuf>,
     /// Bytes.
     pub(crate) memory: Ceiling,
+    /// `memory.high` of cgroup v2; `None` leaves it to the container.
+    pub(crate) memory_high: Option<High>,
+    /// Whether the OOM killer ends all of a container; `None` leaves it to the container. cgroup v2 only.
+    pub(crate) oom_group: Option<bool>,
     /// Thousandths of a CPU.
     pub(crate) cpu: Ceiling,
     /// Tasks.
     pub(crate) pids: Ceiling,
+    /// `None`: any CPU, as below of any memory node.
+    pub(crate) cpus: Option<NumberSet>,
+    pub(crate) mems: Option<NumberSet>,
+    /// Bytes of each size of huge page; `None` leaves them to the container.
+    pub(crate) huge_pages: Option<Ceiling>,
+    pub(crate) disks: DiskLimits,
+    /// The highest weight on OCI's scale of 10 to 1000.
+    pub(crate) disk_weight: Option<u16>,
     /// Bytes of one tmpfs.
     pub(crate) tmpfs: Ceiling,
 }
@@ -110,8 +122,15 @@ impl Settings {
             stdio: Vec::new(),
             loggers: Vec::new(),
             memory: Ceiling { default: 4 * GIB, max: 64 * GIB },
+            memory_high: None,
+            oom_group: None,
             cpu: Ceiling { default: 8_000, max: 8_000 },
             pids: Ceiling { default: 2_048, max: 4_096 },
+            cpus: None,
+            mems: None,
+            huge_pages: None,
+            disks: DiskLimits::default(),
+            disk_weight: None,
             tmpfs: Ceiling { default: GIB / 2, max: 4 * GIB },
         }
     }

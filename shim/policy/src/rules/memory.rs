@@ -3,7 +3,7 @@
 use oci_spec::runtime as oci;
 use serde_json::json;
 
-use crate::rules::ResourceScope;
+use crate::rules::{ResourceScope, memory_files};
 use crate::sheet::{Found, Sheet};
 
 const SWAP_FILE: &str = "memory.swap.max";
@@ -15,6 +15,8 @@ pub(super) fn judge(resources: &mut oci::LinuxResources, scope: &ResourceScope<'
     if scope.swap_by_name && has_no_swap && sheet.enforces() {
         name_swap(resources);
     }
+    memory_files::high(resources, scope, sheet);
+    memory_files::group(resources, scope, sheet);
 }
 
 /// Says once more, in the form that systemd is told, what the limits say: no finding. What `res.unified` finds in that file already it lowers

@@ -1,12 +1,12 @@
 //! The table.
 
 use super::{
-    Judge, Rule, RuleId, Setting, annotations, apparmor, capabilities, cgroups_path, cpu, cwd, device_nodes,
-    device_rules, environment, exec, hooks, hostname, identity, linux_extras, masked_paths, memory, mount_cgroup,
-    mount_dest, mount_host_path, mount_options, mount_proc, mount_propagation, mount_secrets, mount_size, mount_sys,
-    mount_type, namespaces, no_new_privileges, oom_score, pids, privileged, resource_network, rlimits, root_links,
-    root_path, root_read_only, scheduling, seccomp, selinux, sysctl, task_checkpoint, task_options, task_rootfs,
-    task_stdio, umask, unified, update, user, user_namespace,
+    Judge, Rule, RuleId, Setting, annotations, apparmor, capabilities, cgroups_path, cpu, cpuset, cwd, device_nodes,
+    device_rules, disks, environment, exec, hooks, hostname, hugepages, identity, linux_extras, masked_paths, memory,
+    mount_cgroup, mount_dest, mount_host_path, mount_options, mount_proc, mount_propagation, mount_secrets, mount_size,
+    mount_sys, mount_type, namespaces, no_new_privileges, oom_score, pids, privileged, resource_network, rlimits,
+    root_links, root_path, root_read_only, scheduling, seccomp, selinux, sysctl, task_checkpoint, task_options,
+    task_rootfs, task_stdio, umask, unified, update, user, user_namespace,
 };
 use crate::action::Action::{Audit, Deny, Mutate, Off};
 
@@ -449,7 +449,7 @@ pub static RULES: &[Rule] = &[
         baseline: Audit,
         mutable: true,
         essential: false,
-        settings: &[Setting::Default, Setting::Max],
+        settings: &[Setting::Default, Setting::Max, Setting::High, Setting::OomGroup],
         judge: Judge::Resources(memory::judge),
     },
     Rule {
@@ -471,6 +471,36 @@ pub static RULES: &[Rule] = &[
         essential: false,
         settings: &[Setting::Default, Setting::Max],
         judge: Judge::Resources(pids::judge),
+    },
+    Rule {
+        id: RuleId("res.cpuset"),
+        source: "CPUs and memory nodes of the admin's sets, where there are any. OCI config-linux.md \"CPU\"",
+        restricted: Mutate,
+        baseline: Mutate,
+        mutable: true,
+        essential: false,
+        settings: &[Setting::Cpus, Setting::Mems],
+        judge: Judge::Resources(cpuset::judge),
+    },
+    Rule {
+        id: RuleId("res.hugepages"),
+        source: "Huge pages within the admin's maximum, where there is one. OCI config-linux.md \"Huge page limits\"",
+        restricted: Mutate,
+        baseline: Mutate,
+        mutable: true,
+        essential: false,
+        settings: &[Setting::Default, Setting::Max],
+        judge: Judge::Resources(hugepages::judge),
+    },
+    Rule {
+        id: RuleId("res.io"),
+        source: "Rates and weights of disks within the admin's maxima, where there are any. OCI config-linux.md \"Block IO\"",
+        restricted: Mutate,
+        baseline: Mutate,
+        mutable: true,
+        essential: false,
+        settings: &[Setting::Limits, Setting::Weight],
+        judge: Judge::Resources(disks::judge),
     },
     Rule {
         id: RuleId("res.network"),

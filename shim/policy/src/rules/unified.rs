@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use oci_spec::runtime as oci;
 
 use crate::pointer;
-use crate::rules::ResourceScope;
+use crate::profile::{Disk, Throttle};
+use crate::rules::{ResourceScope, disks};
 use crate::sheet::{Found, Sheet};
 
 /// Files of cgroup v2 with a plain number, which shape reclaim and weights but take no limit away
@@ -32,7 +33,7 @@ pub(super) fn judge(resources: &mut oci::LinuxResources, scope: &ResourceScope<'
             }
             None => {
                 let found = Found::new(place, value, format!("{name}={value:?} is not a known setting"));
-                sheet.refuses(found, "memory.*, cpu.* and pids.max with numbers");
+                sheet.refuses(found, "memory.*, cpu.* and pids.max with numbers, io.max and weights for one disk");
             }
         }
     }
@@ -63,6 +64,9 @@ fn ceiling_of(name: &str, value: &str, resources: &oci::LinuxResources, scope: &
             let most = Some(most).filter(|most| *most >= 1_000)?;
             Some(format!("{} {period}", lowered(quota, most)?))
         }
+        "io.max" => rates(value, resources, scope),
+        "io.weight" => weight(value, scope.settings.disk_weight.map(unified_weight), 10_000),
+        "io.bfq.weight" => weight(value, scope.settings.disk_weight.map(u64::from), 1_000),
         _ if NUMBERS.contains(&name) => {
             (value == "max" || number(value).is_some() || nice(value)).then(|| value.to_owned())
         }
@@ -77,7 +81,59 @@ fn typed_quota(resources: &oci::LinuxResources, period: u64) -> Option<u64> {
     Some(quota.saturating_mul(period) / typed)
 }
 
-fn lowered(value: &str, most: u64) -> Option<u64> {
+/// One line, `8:0 rbps=1048576 wiops=max`, each rate at most what the specification or the profile has for the disk.
+fn rates(line: &str, resources: &oci::LinuxResources, scope: &ResourceScope<'_>) -> Option<String> {
+    let mut words = line.split(' ');
+    let disk = words.next()?;
+    let numbers = disk_numbers(disk)?;
+    let mut settled = disk.to_owned();
+    for word in words {
+        let (key, rate) = word.split_once('=')?;
+        let throttle = Throttle::named(key)?;
+        let most = typed_rate(resources, numbers, throttle).or_else(|| scope.settings.disks.most(numbers, throttle));
+        let rate = match most {
+            Some(most) => lowered(rate, most)?.to_string(),
+            None if rate == "max" || number(rate).is_some() => rate.to_owned(),
+            None => return None,
+        };
+        settled.push_str(&format!(" {key}={rate}"));
+    }
+    (settled.len() > disk.len()).then_some(settled)
+}
+
+fn typed_rate(resources: &oci::LinuxResources, disk: Disk, throttle: Throttle) -> Option<u64> {
+    let (_, list) = disks::list(resources.block_io().as_ref()?, throttle);
+    // The last one counts, and zero is none.
+    let last = list.iter().flatten().rev().find(|device| disks::disk_of(device) == disk)?;
+    Some(last.rate()).filter(|rate| *rate > 0)
+}
+
+/// `default 100`, `100` or `8:0 100`. The kernel takes 1 to `highest`.
+fn weight(line: &str, most: Option<u64>, highest: u64) -> Option<String> {
+    let (of, text) = match line.split_once(' ') {
+        Some((of, text)) => (Some(of), text),
+        None => (None, line),
+    };
+    let asked = number(text).filter(|weight| (1..=highest).contains(weight))?;
+    let weight = asked.min(most.unwrap_or(highest));
+    match of {
+        None => Some(weight.to_string()),
+        Some(of) => (of == "default" || disk_numbers(of).is_some()).then(|| format!("{of} {weight}")),
+    }
+}
+
+fn disk_numbers(text: &str) -> Option<Disk> {
+    let (major, minor) = text.split_once(':')?;
+    let part = |text: &str| i64::try_from(number(text).filter(|_| !text.is_empty())?).ok();
+    Some((part(major)?, part(minor)?))
+}
+
+/// `io.weight` (1 to 10000) for OCI's 10 to 1000, as every runtime converts it.
+fn unified_weight(weight: u16) -> u64 {
+    1 + u64::from(weight.clamp(10, 1000) - 10) * 9_999 / 990
+}
+
+pub(super) fn lowered(value: &str, most: u64) -> Option<u64> {
     if value == "max" { Some(most) } else { number(value).map(|asked| asked.min(most)) }
 }
 

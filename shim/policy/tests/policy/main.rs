@@ -20,6 +20,8 @@ mod handed_on;
 #[cfg(test)]
 mod ledger;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod modes;
 #[cfg(test)]
 mod mounts;

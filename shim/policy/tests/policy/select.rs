@@ -238,6 +238,52 @@ fn lists_are_compared_by_what_their_entries_let_through() {
     }
 }
 
+/// What a profile has only where it is given: one without it is looser than any with it.
+#[test]
+fn limits_that_need_not_be_given_are_compared() {
+    for (rule, base, same_or_less, more) in [
+        (
+            "res.memory",
+            "high = \"80%\"",
+            &["high = \"80%\"", "high = \"10%\""][..],
+            &["high = \"81%\"", "high = 4096"][..],
+        ),
+        ("res.memory", "high = \"1GiB\"", &["high = \"1MiB\""], &["high = \"2GiB\"", "high = \"1%\""]),
+        ("res.memory", "oom_group = true", &["oom_group = true"], &["oom_group = false"]),
+        ("res.memory", "oom_group = false", &["oom_group = false"], &["oom_group = true"]),
+        (
+            "res.cpuset",
+            "cpus = \"0-3\"",
+            &["cpus = \"0-3\"", "cpus = \"2\"", "mems = \"0\""],
+            &["cpus = \"0-4\"", "cpus = \"9\""],
+        ),
+        ("res.cpuset", "mems = \"0\"", &["mems = \"0\""], &["mems = \"0-1\""]),
+        ("res.hugepages", "default = 4\nmax = 8", &["max = 7"], &["max = 9", "default = 5"]),
+        (
+            "res.io",
+            "limits = [\"8:0 rbps=5\"]",
+            &["limits = [\"8:0 rbps=4\", \"8:1 rbps=9\"]"],
+            &["limits = [\"8:0 rbps=6\"]", "limits = []"],
+        ),
+        ("res.io", "weight = 100", &["weight = 100", "weight = 10"], &["weight = 101"]),
+    ] {
+        let table = |settings: &str| format!("[rules.\"{rule}\"]\n{settings}");
+        let verdicts = same_or_less.iter().map(|asked| (asked, Verdict::Clean));
+        for (asked, expected) in verdicts.chain(more.iter().map(|asked| (asked, Verdict::Denied))) {
+            assert_eq!(asks(&table(base), &table(asked)), expected, "{rule}: {base}, then {asked}");
+        }
+        // A profile that starts anew has none.
+        let text = format!(
+            "profile = \"base\"\n[profiles.base]\nextends = \"restricted\"\n[profiles.base.rules.\"{rule}\"]\n{base}\n\
+             [profiles.asked]\nextends = \"restricted\"\n"
+        );
+        let mut spec = pod("shop", "web", "app");
+        spec["annotations"]["palisade.io/profile"] = json!("asked");
+        let verdict = verdict_of("task.annotations", &record(&spec, &Policy::from_toml(&text).unwrap()));
+        assert_eq!(verdict, Verdict::Denied, "{rule}: {base}, then nothing");
+    }
+}
+
 #[test]
 fn a_setting_that_no_rule_acts_by_is_no_measure() {
     for (action, expected) in [("mutate", Verdict::Denied), ("audit", Verdict::Clean), ("off", Verdict::Clean)] {

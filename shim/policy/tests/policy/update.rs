@@ -91,7 +91,12 @@ fn what_no_update_may_do_is_refused() {
 fn annotations_are_those_of_cri() {
     for (name, verdict) in [("io.kubernetes.cri.sandbox-id", Clean), ("org.systemd.property.TasksMax", Denied)] {
         let annotations = BTreeMap::from([(name.to_owned(), "x".to_owned())]);
-        let request = UpdateRequest { resources: b"{}", annotations: &annotations, today: crate::support::today() };
+        let request = UpdateRequest {
+            resources: b"{}",
+            annotations: &annotations,
+            in_force: None,
+            today: crate::support::today(),
+        };
         let decision = judge_update(request, &grant(), &Policy::builtin());
         assert_eq!(verdict_of("update.annotations", &decision.record), verdict, "{name}");
     }

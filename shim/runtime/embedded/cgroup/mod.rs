@@ -262,8 +262,11 @@ impl ContainerCgroup {
         loop {
             // v1 can stay FREEZING when a task forks meanwhile; writing again takes the new task along.
             fs::write(&file, value).map_err(io_error("write", &file))?;
-            if self.has_become(freezer, frozen)? {
-                return Ok(());
+            match self.has_become(freezer, frozen) {
+                Ok(true) => return Ok(()),
+                // What can't be looked at is not left standing still.
+                Err(error) => return if frozen { self.freeze(false).and(Err(error)) } else { Err(error) },
+                Ok(false) => {}
             }
             if started.elapsed() > FREEZE_LIMIT {
                 if frozen {
@@ -319,5 +322,32 @@ impl ContainerCgroup {
         }
         let until = Instant::now() + limit;
         self.directories.iter().try_for_each(|directory| removal::remove_tree(directory, until))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether it stands still can't be told, and it is not left so.
+    #[test]
+    fn a_cgroup_that_can_not_be_looked_at_is_not_left_frozen() {
+        let directory = std::env::temp_dir().join(format!("palisade-freeze-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("cgroup.freeze"), "0").unwrap();
+        let cgroup = ContainerCgroup {
+            version: Version::V2,
+            spec_path: "/x".into(),
+            systemd: false,
+            directories: vec![directory.clone()],
+            freezer: Some(directory.clone()),
+            devices: None,
+            bare: Vec::new(),
+        };
+        let frozen = cgroup.freeze(true);
+        let state = fs::read_to_string(directory.join("cgroup.freeze")).unwrap();
+        fs::remove_dir_all(&directory).unwrap();
+        assert!(matches!(&frozen, Err(CgroupError::Io { doing: "read", .. })), "{frozen:?}");
+        assert_eq!(state, "0");
     }
 }

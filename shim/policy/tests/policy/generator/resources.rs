@@ -106,10 +106,13 @@ fn unified(temper: Temper) -> Json {
         file("cpu.weight", &["1", "100", "10000"]),
         file("cpu.weight.nice", &["-20", "0", "19"]),
         file("cpu.idle", &["0", "1"]),
+        file("io.max", &["8:0 rbps=max", "8:0 rbps=1 wiops=99999999", "8:16 wbps=7 riops=max"]),
+        file("io.weight", &["1", "default 10000", "8:0 100"]),
+        file("io.bfq.weight", &["1", "default 1000", "8:0 100"]),
     ]);
     let unknown = pick(vec![
         json!({"cgroup.procs": "1"}),
-        json!({"io.max": "8:0 rbps=max"}),
+        json!({"io.latency": "8:0 target=10"}),
         json!({"memory.max": "1k"}),
         json!({"cpu.max": "1 2 3"}),
         json!({"cpu.max": "1000 5"}),

@@ -26,7 +26,23 @@ struct Judged {
     admits: usize,
 }
 
-/// The built-in profiles, one that mends all that can be mended, and one that lets everything pass but holds each exec to
+/// Every limit that a profile has only where it is given.
+const LIMITED: &str = r#"
+[profiles.restricted.rules."res.memory"]
+high = "80%"
+oom_group = true
+[profiles.restricted.rules."res.cpuset"]
+cpus = "0-1"
+mems = "0-1"
+[profiles.restricted.rules."res.hugepages"]
+default = 1
+max = "64MiB"
+[profiles.restricted.rules."res.io"]
+limits = ["8:0 rbps=1000 wbps=1000 riops=100 wiops=100", "* rbps=5000 wiops=500"]
+weight = 400
+"#;
+
+/// The built-in profiles, one that has every limit, one that mends all that can be mended, and one that lets everything pass but holds each exec to
 /// its container.
 static POLICIES: LazyLock<Vec<Judged>> = LazyLock::new(|| {
     let of = |name, text: &str, admits| Judged { name, policy: Policy::from_toml(text).unwrap(), admits };
@@ -39,6 +55,7 @@ static POLICIES: LazyLock<Vec<Judged>> = LazyLock::new(|| {
         of("baseline", "profile = \"baseline\"", 40),
         of("privileged", "profile = \"privileged\"", 80),
         of("mending", &mending.collect::<String>(), 40),
+        of("limited", LIMITED, 40),
         of("held", &format!("profile = \"privileged\"\n{}", held.collect::<String>()), 80),
     ]
 });
@@ -52,7 +69,10 @@ fn policy(at: usize) -> &'static Policy {
 }
 
 fn create(spec: &Value, policy: &Policy) -> Decision<HardenedSpec> {
-    support::create_task(spec, &Task::of(ID), policy)
+    support::create_with(spec, &Task::of(ID), policy, |host| {
+        host.cgroup_v2 = true;
+        host.huge_page_sizes = vec!["2MB".into(), "1GB".into()];
+    })
 }
 
 /// What was found beside what is only told.
@@ -75,9 +95,10 @@ fn tight() -> Value {
     spec["process"]["user"]["umask"] = json!(0o77);
     let resources = &mut spec["linux"]["resources"];
     resources["memory"] = json!({"limit": 1 << 20, "reservation": 1 << 20, "kernel": 1 << 20, "kernelTCP": 1 << 20});
+    resources["cpu"] = json!({"cpus": "0", "mems": "0", "shares": 2});
     resources["pids"] = json!({"limit": 9});
     resources["hugepageLimits"] = json!([{"pageSize": "2MB", "limit": 0}]);
-    resources["blockIO"] = json!({"throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 1}]});
+    resources["blockIO"] = json!({"weight": 10, "throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 1}]});
     resources["rdma"] = json!({"mlx5_1": {"hcaHandles": 1}});
     resources["unified"] = json!({"memory.max": "4096", "pids.max": "9"});
     let (hardened, _) = admitted(create(&spec, policy(0)));
@@ -232,7 +253,8 @@ proptest! {
             prop_assert!(!rules || POLICIES[at].policy.profile() == "privileged");
             // What create admits is the most where the update does not say less.
             let mut spec = tight();
-            spec["linux"]["resources"] = json!({"memory": {"limit": -1}, "cpu": {"quota": -1}, "pids": {"limit": -1}});
+            spec["linux"]["resources"] = json!({"memory": {"limit": -1}, "cpu": {"quota": -1}, "pids": {"limit": -1},
+                "hugepageLimits": [{"pageSize": "2MB", "limit": i64::MAX}, {"pageSize": "1GB", "limit": i64::MAX}]});
             lay_over(&mut spec["linux"]["resources"], &updated);
             let (created, _) = admitted(create(&spec, policy(at)));
             let created = json(created.as_bytes());
@@ -252,8 +274,18 @@ fn lay_over(under: &mut Value, over: &Value) {
         (Value::Object(under), Value::Object(over)) => {
             over.iter().for_each(|(key, value)| lay_over(under.entry(key.as_str()).or_insert(Value::Null), value));
         }
-        // A list without items says nothing.
+        (_, Value::String(over)) if over.is_empty() => {}
+        // A list without items says nothing, and one of limits nothing of other disks and sizes.
         (_, Value::Array(over)) if over.is_empty() => {}
+        (Value::Array(under), Value::Array(over)) if over.iter().all(|item| whose(item) != (None, None, None)) => {
+            under.retain(|item| !over.iter().any(|other| whose(other) == whose(item)));
+            under.extend(over.iter().cloned());
+        }
         (under, over) => *under = over.clone(),
     }
+}
+
+/// The disk or the size of huge page that a limit is about.
+fn whose(item: &Value) -> (Option<&Value>, Option<&Value>, Option<&Value>) {
+    (item.get("pageSize"), item.get("major"), item.get("minor"))
 }

@@ -40,6 +40,8 @@ pub(crate) fn facts_of(spec: &ParsedSpec, policy: &Policy) -> HostFacts {
             .collect(),
         cpu_ceiling_millis: None,
         swap_by_name: false,
+        cgroup_v2: false,
+        huge_page_sizes: Vec::new(),
         pod_cgroup: None,
         joined_users_are_remapped: true,
     }
@@ -161,7 +163,8 @@ pub(crate) fn exec_with(process: &Value, grant: &Grant, policy: &Policy, termina
 pub(crate) fn update(resources: &Value, grant: &Grant, policy: &Policy) -> Decision<HardenedResources> {
     let resources = resources.to_string();
     let annotations = std::collections::BTreeMap::new();
-    let request = UpdateRequest { resources: resources.as_bytes(), annotations: &annotations, today: today() };
+    let request =
+        UpdateRequest { resources: resources.as_bytes(), annotations: &annotations, in_force: None, today: today() };
     judge_update(request, grant, policy)
 }
 

@@ -1,5 +1,7 @@
 //! Limits. One that is absent, zero or negative is none.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::{Dimension, at, changed, filled, items, place, push, put, seen};
@@ -49,14 +51,14 @@ pub(super) const ALL: &[Dimension] = &[
     ),
     Dimension::new(
         "CPUs",
-        |a, b| changed(a, b, "/linux/resources/cpu/cpus"),
+        |a, b| beyond(a, b, "/linux/resources/cpu/cpus"),
         |d| {
             put(d, "/linux/resources/cpu/cpus", json!("0-7"));
         },
     ),
     Dimension::new(
         "memory nodes",
-        |a, b| changed(a, b, "/linux/resources/cpu/mems"),
+        |a, b| beyond(a, b, "/linux/resources/cpu/mems"),
         |d| {
             put(d, "/linux/resources/cpu/mems", json!("0-7"));
         },
@@ -75,6 +77,7 @@ pub(super) const ALL: &[Dimension] = &[
         let block = place(d, "/linux/resources/blockIO");
         THROTTLES.iter().for_each(|list| put(block, &format!("/{list}"), json!([])));
     }),
+    Dimension::new("disk weight", weight, |d| put(d, "/linux/resources/blockIO/weight", json!(1000))),
     Dimension::new(
         "RDMA",
         |a, b| changed(a, b, "/linux/resources/rdma"),
@@ -89,9 +92,9 @@ pub(super) const ALL: &[Dimension] = &[
             put(d, "/linux/resources/network/classID", json!(1_048_577));
         },
     ),
-    Dimension::new("cgroup files", files, |d| put(d, "/linux/resources/unified/io.max", json!("8:0 rbps=max"))),
+    Dimension::new("cgroup files", files, |d| put(d, "/linux/resources/unified/memory.low", json!("max"))),
     Dimension::new("cgroup limits", file_limits, |d| {
-        for name in ["memory.max", "memory.swap.max", "pids.max", "cpu.max"] {
+        for name in ["memory.max", "memory.high", "memory.swap.max", "pids.max", "cpu.max"] {
             let file = place(d, "/linux/resources/unified").get_mut(name);
             if let Some(value) = file.filter(|value| value.as_str().is_some_and(|text| text.parse::<u64>().is_ok())) {
                 *value = json!("max");
@@ -154,8 +157,52 @@ fn huge_pages(before: &Value, after: &Value) -> Option<String> {
 const THROTTLES: [&str; 4] =
     ["throttleReadBpsDevice", "throttleWriteBpsDevice", "throttleReadIOPSDevice", "throttleWriteIOPSDevice"];
 
+/// The last rate of a disk counts, and zero is none.
 fn disk(before: &Value, after: &Value) -> Option<String> {
-    THROTTLES.iter().find_map(|list| changed(before, after, &format!("/linux/resources/blockIO/{list}")))
+    let of = |document, list: &str, disk: &Value| {
+        let mut all = items(document, &format!("/linux/resources/blockIO/{list}")).iter().rev();
+        let last = all.find(|other| (&other["major"], &other["minor"]) == (&disk["major"], &disk["minor"]));
+        last.map_or(u64::MAX, |last| limit(&last["rate"]))
+    };
+    THROTTLES.iter().find_map(|list| {
+        let disks = items(before, &format!("/linux/resources/blockIO/{list}")).iter();
+        disks.into_iter().find_map(|one| {
+            let (old, new) = (of(before, list, one), of(after, list, one));
+            seen(new > old, || format!("{list} of {one} was {old} and is {new}"))
+        })
+    })
+}
+
+/// None is the kernel's, 100.
+fn weight(before: &Value, after: &Value) -> Option<String> {
+    let weights = |document| -> Vec<(String, u64)> {
+        let block = at(document, "/linux/resources/blockIO");
+        let devices = block["weightDevice"].as_array().into_iter().flatten();
+        let devices =
+            devices.enumerate().map(|(i, device)| (format!("{i} {} {}", device["major"], device["minor"]), device));
+        let all = devices.chain([("all".to_owned(), block)]);
+        let of = |(name, of): (String, &Value)| {
+            ["weight", "leafWeight"].map(|key| (format!("{name} {key}"), of[key].as_u64().unwrap_or(100)))
+        };
+        all.flat_map(of).collect()
+    };
+    let (old, new) = (weights(before), weights(after));
+    let of = |name: &String| old.iter().find(|(known, _)| known == name).map_or(100, |(_, weight)| *weight);
+    let more = new.iter().find(|(name, weight)| *weight > of(name));
+    more.map(|(name, weight)| format!("{name} was {} and is {weight}", of(name)))
+}
+
+/// Of a list of numbers; none is all.
+fn beyond(before: &Value, after: &Value, pointer: &str) -> Option<String> {
+    let numbers = |document| -> Option<BTreeSet<u32>> {
+        let text = at(document, pointer).as_str().filter(|text| !text.is_empty())?;
+        let ranges = text.split(',').map(|range| range.split_once('-').unwrap_or((range, range)));
+        let of = |text: &str| text.parse::<u32>().unwrap();
+        Some(ranges.flat_map(|(first, last)| of(first)..=of(last)).collect())
+    };
+    let old = numbers(before)?;
+    let more = numbers(after).is_none_or(|new| !new.is_subset(&old));
+    seen(more, || format!("{pointer} was {} and is {}", at(before, pointer), at(after, pointer)))
 }
 
 const FILES: &str = "/linux/resources/unified";
@@ -165,7 +212,9 @@ fn files(before: &Value, after: &Value) -> Option<String> {
     let names = |document: &Value| -> Vec<String> {
         at(document, FILES).as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect()
     };
-    let (old, new) = (names(before), names(after));
+    let (old, mut new) = (names(before), names(after));
+    // These only slow a container down, and end more of it.
+    new.retain(|name| old.contains(name) || !["memory.high", "memory.oom.group"].contains(&name.as_str()));
     seen(old != new, || format!("were {old:?} and are {new:?}"))
 }
 
@@ -181,7 +230,22 @@ fn amount(name: &str, text: &str) -> (u128, u128) {
 }
 
 /// Files that limit; all others have the value that was asked for.
-const LIMITS: [&str; 4] = ["memory.max", "memory.swap.max", "pids.max", "cpu.max"];
+const LIMITS: [&str; 5] = ["memory.max", "memory.high", "memory.swap.max", "pids.max", "cpu.max"];
+
+/// Whether a file about disks lets more through.
+fn has_more_of_disks(name: &str, old: &str, new: &str) -> bool {
+    let numbers = |text: &str| -> Vec<u128> {
+        let words = text.split_whitespace().filter(|word| !word.contains(':') && *word != "default");
+        words.map(|word| amount(name, word.rsplit('=').next().unwrap()).0).collect()
+    };
+    let keys = |text: &str| -> Vec<String> {
+        text.split_whitespace()
+            .map(|word| word.split('=').next().unwrap().to_owned())
+            .filter(|key| key.parse::<u64>().is_err())
+            .collect()
+    };
+    keys(old) != keys(new) || numbers(old).iter().zip(numbers(new)).any(|(old, new)| new > *old)
+}
 
 fn file_limits(before: &Value, after: &Value) -> Option<String> {
     let files = at(before, FILES).as_object().into_iter().flatten();
@@ -189,7 +253,13 @@ fn file_limits(before: &Value, after: &Value) -> Option<String> {
     pairs.find_map(|(name, old, new)| {
         let ((old_amount, old_whole), (new_amount, new_whole)) = (amount(name, old), amount(name, new));
         let more = new_amount * old_whole > old_amount * new_whole;
-        let gained = if LIMITS.contains(&name.as_str()) { more } else { old != new };
+        let gained = match name.as_str() {
+            "io.max" | "io.weight" | "io.bfq.weight" => has_more_of_disks(name, old, new),
+            // Whom the OOM killer ends is nobody's gain.
+            "memory.oom.group" => false,
+            name if LIMITS.contains(&name) => more,
+            _ => old != new,
+        };
         seen(gained, || format!("{name} was {old:?} and is {new:?}"))
     })
 }
