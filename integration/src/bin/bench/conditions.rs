@@ -1,0 +1,47 @@
+//! What a run was measured on.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use palisade_integration::{Containerd, cgroup};
+
+/// Names in the raw data.
+pub(crate) const CONTAINERD: &str = "containerd";
+pub(crate) const RUNC: &str = "runc";
+pub(crate) const CRUN: &str = "crun";
+pub(crate) const KERNEL: &str = "Linux";
+pub(crate) const CGROUP: &str = "cgroup";
+pub(crate) const CPUS: &str = "CPUs";
+pub(crate) const LOAD: &str = "load at the beginning";
+pub(crate) const ROUNDS: &str = "rounds";
+pub(crate) const BINARY: &str = "bytes of the shim";
+
+pub(crate) fn of(containerd: &Containerd, rounds: u32) -> Vec<(&'static str, String)> {
+    let assets = containerd.assets();
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    vec![
+        (CONTAINERD, third_word(&version(&assets.containerd.join("containerd")))),
+        (RUNC, third_word(&version(&assets.runc))),
+        (CRUN, third_word(&version(&assets.crun))),
+        (KERNEL, read("/proc/sys/kernel/osrelease")),
+        (CGROUP, if cgroup::is_unified() { "v2" } else { "v1" }.to_owned()),
+        (CPUS, processors.to_string()),
+        (LOAD, read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned()),
+        (ROUNDS, rounds.to_string()),
+        (BINARY, fs::metadata(&assets.shim).map_or(0, |file| file.len()).to_string()),
+    ]
+}
+
+/// The first line; empty where the program says nothing.
+fn version(program: &Path) -> String {
+    let output = Command::new(program).arg("--version").output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// As in `containerd github.com/containerd/containerd 2.1.9 …` and `runc version 1.1.5`.
+fn third_word(line: &str) -> String {
+    line.split_whitespace().nth(2).unwrap_or("unknown").to_owned()
+}

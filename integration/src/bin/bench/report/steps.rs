@@ -1,0 +1,69 @@
+//! The steps of one life, and a shim's start.
+
+use super::table::{Table, ratio};
+use super::{sides_of, title};
+use crate::lives::WHOLE;
+use crate::raw::Raw;
+use crate::shim_start::{ANSWERED, CONNECTED};
+use crate::side::Side;
+use crate::statistics::{Summary, median};
+
+/// Whom palisade is compared with.
+pub(super) const OTHERS: [Side; 2] = [Side::Runc, Side::Crun];
+
+const ROWS: [(&str, &str); 8] = [
+    ("create", "create_ms"),
+    ("start", "start_ms"),
+    ("exec", "exec_ms"),
+    ("exit to event", "exit_ms"),
+    ("delete", "delete_ms"),
+    ("whole life of `true`", WHOLE),
+    ("shim start to a connection", CONNECTED),
+    ("shim start to an answer", ANSWERED),
+];
+
+pub(super) fn tables(raw: &Raw) -> Vec<Table> {
+    let sides: Vec<Side> = Side::ALL
+        .into_iter()
+        .filter(|side| ROWS.iter().any(|(_, what)| !raw.values(what, side.name(), 1).is_empty()))
+        .collect();
+    let others = compared(&sides);
+    let mut head = vec!["ms, median (95th percentile)".to_owned()];
+    head.extend(sides.iter().map(|side| title(*side).to_owned()));
+    head.extend(others.iter().map(|other| over(*other)));
+    let mut table = Table::new(head);
+    for (name, what) in ROWS {
+        let cells = sides.iter().map(|side| cell(&raw.values(what, side.name(), 1)));
+        let ratios = others.iter().map(|other| times(raw, what, 1, *other));
+        table.row(name, cells.chain(ratios).collect::<Vec<_>>());
+    }
+    table.if_any().into_iter().collect()
+}
+
+/// Of these sides those that palisade is compared with, if it is there itself.
+pub(super) fn compared(sides: &[Side]) -> Vec<Side> {
+    let is_there = |side: &Side| sides.contains(side) && sides.contains(&Side::Embedded);
+    OTHERS.into_iter().filter(is_there).collect()
+}
+
+/// The head of a column with the ratio.
+pub(super) fn over(other: Side) -> String {
+    format!("{} ÷ {}", title(other), title(Side::Embedded))
+}
+
+/// How often palisade's median goes into another's.
+pub(super) fn times(raw: &Raw, what: &str, scale: u32, other: Side) -> Option<String> {
+    let of = |side: Side| median(&raw.values(what, side.name(), scale));
+    ratio(of(other), of(Side::Embedded))
+}
+
+pub(super) fn cell(values: &[f64]) -> Option<String> {
+    Summary::of(values).map(|summary| format!("{:.1} ({:.1})", summary.median, summary.p95))
+}
+
+/// The sides of a table of this measure, and those compared with.
+pub(super) fn columns(raw: &Raw, what: &str) -> (Vec<Side>, Vec<Side>) {
+    let sides = sides_of(raw, what);
+    let others = compared(&sides);
+    (sides, others)
+}
