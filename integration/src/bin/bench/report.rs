@@ -33,6 +33,9 @@ fn head(raw: &Raw) -> String {
     )
 }
 
+/// The head of the column of what no side can do without.
+pub(crate) const KERNEL: &str = "kernel alone";
+
 /// The head of a column.
 pub(crate) fn title(side: Side) -> &'static str {
     match side {

@@ -72,7 +72,7 @@ fn one(world: &World<'_>, side: Side) -> Result<[Duration; 2], Failure> {
 
 /// A bundle as containerd makes it.
 fn bundle(world: &World<'_>, id: &str) -> Result<PathBuf, Failure> {
-    let bundle = world.containerd.layout().base.join("starts").join(id);
+    let bundle = world.containerd.layout().bundles().join(world.containerd.tag()).join(id);
     fs::create_dir_all(&bundle).map_err(failed("make", &bundle))?;
     let spec = spec::of_container(world.containerd, &world.spec, id, &["/bin/true"]);
     let config = bundle.join("config.json");
@@ -112,7 +112,7 @@ fn command(world: &World<'_>, side: Side, id: &str, bundle: &Path) -> Command {
 /// The address in what a shim has answered, which is it or holds it.
 fn socket_in(said: &str) -> Result<PathBuf, Failure> {
     let parsed: Option<Value> = serde_json::from_str(said).ok();
-    let address = parsed.as_ref().and_then(|reply| reply.get("address")?.as_str()).unwrap_or(said.trim());
+    let address = parsed.as_ref().and_then(|reply| reply.get("address")?.as_str()).unwrap_or_else(|| said.trim());
     address
         .strip_prefix("unix://")
         .map(PathBuf::from)

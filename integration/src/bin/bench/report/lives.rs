@@ -2,15 +2,12 @@
 
 use super::steps::{cell, columns, over, times};
 use super::table::{Table, ratio};
-use super::title;
+use super::{KERNEL, title};
 use crate::bare;
 use crate::lives::{ALL, CONTAINERD_CPU, CPU, WHOLE};
 use crate::raw::Raw;
 use crate::side::Side;
 use crate::statistics::median;
-
-/// The column of the kernel's work alone.
-const KERNEL: &str = "kernel alone";
 
 pub(super) fn tables(raw: &Raw) -> Vec<Table> {
     [times_of_lives(raw), rates(raw), cpu_times(raw)].into_iter().filter_map(Table::if_any).collect()

@@ -7,6 +7,7 @@ use crate::raw::Raw;
 use crate::shim_start::{ANSWERED, CONNECTED};
 use crate::side::Side;
 use crate::statistics::{Summary, median};
+use crate::steps::{CALL, CALLS_OF_EXEC, CLIENT};
 
 /// Whom palisade is compared with.
 pub(super) const OTHERS: [Side; 2] = [Side::Runc, Side::Crun];
@@ -36,8 +37,20 @@ pub(super) fn tables(raw: &Raw) -> Vec<Table> {
         let cells = sides.iter().map(|side| cell(&raw.values(what, side.name(), 1)));
         let ratios = others.iter().map(|other| times(raw, what, 1, *other));
         table.row(name, cells.chain(ratios).collect::<Vec<_>>());
+        if what == "exec_ms" {
+            let of = |side: Side| without_calls(raw, side);
+            let cells = sides.iter().map(|side| of(*side).map(|time| format!("{time:.1}")));
+            let ratios = others.iter().map(|other| ratio(of(*other), of(Side::Embedded)));
+            table.row("exec without the client's own time", cells.chain(ratios).collect::<Vec<_>>());
+        }
     }
     table.if_any().into_iter().collect()
+}
+
+/// The median of an exec less that of as many calls that come to nothing.
+fn without_calls(raw: &Raw, side: Side) -> Option<f64> {
+    let call = median(&raw.values(CALL, CLIENT, 1))?;
+    Some(median(&raw.values("exec_ms", side.name(), 1))? - CALLS_OF_EXEC * call)
 }
 
 /// Of these sides those that palisade is compared with, if it is there itself.
