@@ -20,6 +20,9 @@ pub(crate) const ALL: &str = "all_ms";
 pub(crate) const CPU: &str = "cpu_ms";
 pub(crate) const CONTAINERD_CPU: &str = "containerd_cpu_ms";
 
+/// Lives of a round at least, of each side.
+const FEWEST: u32 = 4;
+
 /// The times of one batch.
 struct Batch {
     lives: Vec<Duration>,
@@ -35,10 +38,13 @@ pub(crate) fn measure(world: &World<'_>, plan: &Plan, rounds: u32, record: &mut 
     for round in 0..=rounds {
         for &scale in &plan.at_once {
             let Some(hands) = hands.get(..usize::try_from(scale).unwrap_or(0)) else { continue };
-            for contender in in_turn(&contenders, round) {
-                match contender {
-                    Some(side) => batch(world, hands, side, &cpu, record, Place { side: side.name(), scale, round })?,
-                    None => bare::batch(world, hands, record, Place { side: bare::NAME, scale, round })?,
+            for repeat in 0..FEWEST.div_ceil(scale) {
+                for contender in in_turn(&contenders, round + repeat) {
+                    let place = |side| Place { side, scale, round };
+                    match contender {
+                        Some(side) => batch(world, hands, side, &cpu, record, place(side.name()))?,
+                        None => bare::batch(world, hands, record, place(bare::NAME))?,
+                    }
                 }
             }
         }

@@ -5,6 +5,7 @@ use palisade_integration::ctr::unique;
 use palisade_integration::footprint::Footprint;
 use serde_json::Value;
 
+use crate::cpu::Cpu;
 use crate::life::{Hand, Prepared};
 use crate::options::Plan;
 use crate::raw::{Place, Record};
@@ -32,14 +33,18 @@ pub(crate) type Kind = (&'static str, fn(&Footprint) -> u64);
 
 pub(crate) fn measure(world: &World<'_>, plan: &Plan, rounds: u32, record: &mut Record) -> Result<(), Failure> {
     let hand = Hand::of(world)?;
+    let shims = Cpu::of(world.containerd)?;
     for round in 0..=rounds {
         for side in in_turn(&plan.sides, round) {
             world.turn(side)?;
             let place = |scale| Place { side: side.name(), scale, round };
+            // What they share with those that still end would be counted in parts.
+            shims.at_rest()?;
             for shim in side_by_side(world, &hand, side)? {
                 keep(record, place(SHIMS), EACH, &shim)?;
             }
             for containers in PODS {
+                shims.at_rest()?;
                 keep(record, place(containers), POD, &pod(world, &hand, side, containers)?)?;
             }
         }
