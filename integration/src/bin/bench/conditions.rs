@@ -25,7 +25,7 @@ pub(crate) fn of(containerd: &Containerd, rounds: u32) -> Vec<(&'static str, Str
         (CONTAINERD, third_word(&version(&assets.containerd.join("containerd")))),
         (RUNC, third_word(&version(&assets.runc))),
         (CRUN, third_word(&version(&assets.crun))),
-        (KERNEL, read("/proc/sys/kernel/osrelease")),
+        (KERNEL, release(&read("/proc/sys/kernel/osrelease"))),
         (CGROUP, if cgroup::is_unified() { "v2" } else { "v1" }.to_owned()),
         (CPUS, processors.to_string()),
         (LOAD, read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned()),
@@ -41,7 +41,29 @@ fn version(program: &Path) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-/// As in `containerd github.com/containerd/containerd 2.1.9 …` and `runc version 1.1.5`.
+/// As in `containerd github.com/containerd/containerd 2.1.9+unknown …` and `runc version 1.1.5`.
 fn third_word(line: &str) -> String {
-    line.split_whitespace().nth(2).unwrap_or("unknown").to_owned()
+    release(line.split_whitespace().nth(2).unwrap_or("unknown"))
+}
+
+/// Without what a packager added.
+fn release(version: &str) -> String {
+    version.split(['+', '-']).next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_found_in_what_programs_say() {
+        for (line, version) in [
+            ("containerd github.com/containerd/containerd 2.1.9+unknown ", "2.1.9"),
+            ("runc version 1.1.5+ds1", "1.1.5"),
+            ("crun version 1.21", "1.21"),
+            ("", "unknown"),
+        ] {
+            assert_eq!(third_word(line), version, "{line}");
+        }
+    }
 }

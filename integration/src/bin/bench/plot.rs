@@ -60,16 +60,12 @@ impl Drawing {
     }
 
     fn legend(&mut self, groups: &[Group]) {
-        let mut known: Vec<(&str, &str)> = Vec::new();
-        for bar in groups.iter().flat_map(|group| &group.bars) {
-            if !known.contains(&(bar.name, bar.colour)) {
-                known.push((bar.name, bar.colour));
-            }
-        }
+        let bars = || groups.iter().flat_map(|group| &group.bars);
+        let known = groups::NAMES.iter().filter_map(|name| bars().find(|bar| bar.name == *name));
         let mut left = 10.0;
-        for (name, colour) in known {
-            self.rectangle(left, self.down + 24.0, 12.0, colour);
-            self.text(left + 17.0, self.down + 34.0, "start", "", name);
+        for bar in known {
+            self.rectangle(left, self.down + 24.0, 12.0, bar.colour);
+            self.text(left + 17.0, self.down + 34.0, "start", "", bar.name);
             left += 150.0;
         }
         self.down += HEAD;

@@ -37,7 +37,7 @@ fn head(raw: &Raw) -> String {
 pub(crate) const KERNEL: &str = "kernel alone";
 
 /// The head of a column.
-pub(crate) fn title(side: Side) -> &'static str {
+pub(crate) const fn title(side: Side) -> &'static str {
     match side {
         Side::Embedded => "palisade",
         Side::PalisadeRunc => "palisade + runc",

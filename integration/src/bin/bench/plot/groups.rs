@@ -25,6 +25,16 @@ pub(super) struct Bar {
     pub(super) label: String,
 }
 
+/// Names of all bars, in their order.
+pub(super) const NAMES: [&str; 6] = [
+    report::title(Side::Embedded),
+    report::title(Side::PalisadeRunc),
+    report::title(Side::PalisadeCrun),
+    report::title(Side::Runc),
+    report::title(Side::Crun),
+    report::KERNEL,
+];
+
 const STEPS: [(&str, &str); 6] = [
     ("shim start to an answer", ANSWERED),
     ("create", "create_ms"),
