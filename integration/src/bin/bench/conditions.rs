@@ -7,6 +7,7 @@ use std::process::Command;
 use palisade_integration::{Containerd, cgroup};
 
 /// Names in the raw data.
+pub(crate) const DATE: &str = "date";
 pub(crate) const CONTAINERD: &str = "containerd";
 pub(crate) const RUNC: &str = "runc";
 pub(crate) const CRUN: &str = "crun";
@@ -22,6 +23,7 @@ pub(crate) fn of(containerd: &Containerd, rounds: u32) -> Vec<(&'static str, Str
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     vec![
+        (DATE, first_line(Command::new("date").args(["-u", "+%F"]))),
         (CONTAINERD, third_word(&version(&assets.containerd.join("containerd")))),
         (RUNC, third_word(&version(&assets.runc))),
         (CRUN, third_word(&version(&assets.crun))),
@@ -34,9 +36,13 @@ pub(crate) fn of(containerd: &Containerd, rounds: u32) -> Vec<(&'static str, Str
     ]
 }
 
-/// The first line; empty where the program says nothing.
 fn version(program: &Path) -> String {
-    let output = Command::new(program).arg("--version").output();
+    first_line(Command::new(program).arg("--version"))
+}
+
+/// Empty where the program says nothing.
+fn first_line(command: &mut Command) -> String {
+    let output = command.output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     text.lines().next().unwrap_or_default().to_owned()
 }

@@ -12,6 +12,7 @@ mod lives;
 mod measure;
 mod memory;
 mod options;
+mod page;
 mod plot;
 mod raw;
 mod report;
@@ -84,10 +85,25 @@ fn report(presentation: &Presentation) -> Result<(), Failure> {
     let raws = presentation.raw.iter().map(|path| read(path)).collect::<Result<Vec<Raw>, _>>()?;
     let texts: Vec<String> = raws.iter().map(report::markdown).collect();
     print!("{}", texts.join("\n"));
-    match &presentation.plot {
-        None => Ok(()),
-        Some(path) => fs::write(path, plot::svg(&raws)).map_err(failed("write", path)),
+    if let Some(path) = &presentation.plot {
+        fs::write(path, plot::svg(&raws)).map_err(failed("write", path))?;
     }
+    presentation.page.as_deref().map_or(Ok(()), |path| fill(path, &raws, presentation.plot.as_deref()))
+}
+
+/// Puts each run's tables where the page has the marks of its hierarchy, and the plot, which lies beside the page.
+fn fill(path: &Path, raws: &[Raw], plot: Option<&Path>) -> Result<(), Failure> {
+    let mut page = fs::read_to_string(path).map_err(failed("read", path))?;
+    for raw in raws {
+        let name = raw.condition(conditions::CGROUP);
+        page = page::with(&page, name, &report::sides(raw))?;
+        page = page::with(&page, &format!("{name} filters"), &report::filters(raw))?;
+    }
+    if let Some(plot) = plot.and_then(Path::file_name) {
+        let image = format!("![The medians of the tables below, as bars]({})", plot.display());
+        page = page::with(&page, "plot", &image)?;
+    }
+    fs::write(path, page).map_err(failed("write", path))
 }
 
 fn read(path: &Path) -> Result<Raw, Failure> {

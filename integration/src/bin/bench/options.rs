@@ -10,8 +10,9 @@ use crate::side::Side;
 
 pub(crate) const USAGE: &str =
     "usage: bench measure [--rounds N] [--sides A,B] [--measures A,B] [--at-once N,M] [--raw FILE]
-       bench report [--plot FILE.svg] FILE...
-measure writes what it sees to FILE (default: standard output), report makes tables of such files.
+       bench report [--plot FILE.svg] [--page FILE.md] FILE...
+measure writes what it sees to FILE (default: standard output), report makes tables of such files, and puts
+them between the marks of a page.
 sides: palisade, palisade+runc, palisade+crun, runc-shim+runc, runc-shim+crun
 measures: steps, start, lives, memory, watching";
 
@@ -40,6 +41,8 @@ pub(crate) struct Plan {
 pub(crate) struct Presentation {
     pub(crate) raw: Vec<PathBuf>,
     pub(crate) plot: Option<PathBuf>,
+    /// A page that holds the tables between marks.
+    pub(crate) page: Option<PathBuf>,
 }
 
 impl Default for Plan {
@@ -84,6 +87,7 @@ fn presentation(parser: &mut Parser) -> Result<Presentation, lexopt::Error> {
     while let Some(argument) = parser.next()? {
         match argument {
             Arg::Long("plot") => presentation.plot = Some(parser.value()?.into()),
+            Arg::Long("page") => presentation.page = Some(parser.value()?.into()),
             Arg::Value(file) => presentation.raw.push(file.into()),
             other => return Err(other.unexpected()),
         }
@@ -131,9 +135,11 @@ mod tests {
 
     #[test]
     fn a_report_names_its_files() {
-        let Ok(Order::Report(report)) = parsed("report a.csv b.csv --plot c.svg") else { panic!("not understood") };
+        let Ok(Order::Report(report)) = parsed("report a.csv b.csv --plot c.svg --page d.md") else {
+            panic!("not understood")
+        };
         assert_eq!(report.raw, [PathBuf::from("a.csv"), PathBuf::from("b.csv")]);
-        assert_eq!(report.plot, Some("c.svg".into()));
+        assert_eq!((report.plot, report.page), (Some("c.svg".into()), Some("d.md".into())));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A run's result as Markdown, for `docs/benchmarks.md`.
 
+mod aims;
 mod lives;
 mod memory;
 mod steps;
@@ -12,7 +13,23 @@ use crate::side::Side;
 
 /// What it was measured on, and every table that there are values for.
 pub(crate) fn markdown(raw: &Raw) -> String {
-    let tables = [steps::tables(raw), lives::tables(raw), memory::tables(raw), watching::tables(raw)].concat();
+    [sides(raw), filters(raw)].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+/// The sides beside each other; empty where none was measured.
+pub(crate) fn sides(raw: &Raw) -> String {
+    part(raw, &[aims::tables(raw), steps::tables(raw), lives::tables(raw), memory::tables(raw)].concat())
+}
+
+/// palisade with and without filters; empty where that was not measured.
+pub(crate) fn filters(raw: &Raw) -> String {
+    part(raw, &watching::tables(raw))
+}
+
+fn part(raw: &Raw, tables: &[table::Table]) -> String {
+    if tables.is_empty() {
+        return String::new();
+    }
     let parts = std::iter::once(head(raw)).chain(tables.iter().map(table::Table::markdown));
     parts.collect::<Vec<_>>().join("\n")
 }
@@ -21,7 +38,8 @@ fn head(raw: &Raw) -> String {
     let of = |name| raw.condition(name);
     let size = of(conditions::BINARY).parse().map_or(f64::NAN, |bytes: f64| bytes / f64::from(1 << 20));
     format!(
-        "containerd {}, runc {}, crun {}, Linux {} with cgroup {}, CPUs: {}, load at the beginning {}; {} rounds in turns that rotate. The shim's binary has {size:.1} MiB.\n",
+        "Measured {}: containerd {}, runc {}, crun {}, Linux {} with cgroup {}, CPUs: {}, load at the beginning {}; {} rounds in turns that\nrotate. The shim's binary has {size:.1} MiB.\n",
+        of(conditions::DATE),
         of(conditions::CONTAINERD),
         of(conditions::RUNC),
         of(conditions::CRUN),
@@ -56,7 +74,7 @@ fn sides_of(raw: &Raw, what: &str) -> Vec<Side> {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "# containerd: 2.1.9\n# cgroup: v1\n# bytes of the shim: 10485760\nwhat,side,scale,round,value\n\
+    const TEXT: &str = "# date: 2026-11-28\n# containerd: 2.1.9\n# cgroup: v1\n# bytes of the shim: 10485760\nwhat,side,scale,round,value\n\
         create_ms,palisade,1,1,20\ncreate_ms,palisade,1,2,22\ncreate_ms,runc-shim+runc,1,1,60\ncreate_ms,runc-shim+runc,1,2,66\n\
         whole_ms,palisade,1,1,30\nwhole_ms,runc-shim+runc,1,1,90\nwhole_ms,kernel,1,1,20\n\
         all_ms,palisade,8,1,200\nwhole_ms,palisade,8,1,100\n\
@@ -92,13 +110,29 @@ mod tests {
     }
 
     #[test]
+    fn aims_are_told_with_whether_they_are_reached() {
+        expect("| whole life: runc shim + runc ÷ palisade | ≥ 3 | 3.00 | yes |");
+        expect("| PSS of each of five shims, MB | ≤ 1.5 | 1.57 | no |");
+        expect("| PSS of each further container, KB | ≤ 100 | 102.40 | no |");
+        assert!(!text().contains("32 at once") && !text().contains("exec without"), "{}", text());
+    }
+
+    #[test]
+    fn each_part_stands_alone() {
+        let raw = Raw::read("# cgroup: v2\ncreate_ms,no filter,1,1,20\ncreate_ms,filter,1,1,22\n").unwrap();
+        assert!(sides(&raw).is_empty());
+        assert!(filters(&raw).contains("| create, ms | 20.00 | 22.00 | – | – |"), "{}", filters(&raw));
+        assert!(filters(&Raw::read(TEXT).unwrap()).is_empty());
+    }
+
+    #[test]
     fn what_was_not_measured_has_no_row() {
         assert!(!text().contains("RSS") && !text().contains("delete") && !text().contains("no filter"));
     }
 
     #[test]
     fn the_conditions_come_first() {
-        assert!(text().starts_with("containerd 2.1.9, "), "{}", text());
+        assert!(text().starts_with("Measured 2026-11-28: containerd 2.1.9, "), "{}", text());
         assert!(text().contains("binary has 10.0 MiB"));
     }
 }

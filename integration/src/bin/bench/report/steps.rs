@@ -48,7 +48,7 @@ pub(super) fn tables(raw: &Raw) -> Vec<Table> {
 }
 
 /// The median of an exec less that of as many calls that come to nothing.
-fn without_calls(raw: &Raw, side: Side) -> Option<f64> {
+pub(super) fn without_calls(raw: &Raw, side: Side) -> Option<f64> {
     let call = median(&raw.values(CALL, CLIENT, 1))?;
     Some(median(&raw.values("exec_ms", side.name(), 1))? - CALLS_OF_EXEC * call)
 }
