@@ -52,7 +52,7 @@ pub(crate) fn batch(
 
 fn order(world: &World<'_>, prepared: &Prepared) -> Result<KernelWork, Failure> {
     let folder = world.containerd.layout().base.join("kernel");
-    fs::create_dir_all(&folder).map_err(failed("make a folder"))?;
+    fs::create_dir_all(&folder).map_err(Failure::io("make", &folder))?;
     let overlay = prepared.mounts.first().map(|mount| mount.options.join(",")).unwrap_or_default();
     Ok(KernelWork {
         rootfs: folder.join(&prepared.id).display().to_string(),
@@ -101,5 +101,5 @@ fn failed(action: &str) -> impl FnOnce(std::io::Error) -> Failure {
 }
 
 fn unread(detail: &impl ToString) -> Failure {
-    Failure::Unreadable { what: "`probe bare`".to_owned(), detail: detail.to_string() }
+    Failure::unreadable("`probe bare`", detail)
 }

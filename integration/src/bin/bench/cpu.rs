@@ -33,11 +33,11 @@ impl Cpu {
         let daemon = root.join(format!("{}-daemon", containerd.tag()));
         let containers = root.join(containerd.tag());
         for folder in [&daemon, &containers] {
-            fs::create_dir_all(folder).map_err(failed("make", folder))?;
+            fs::create_dir_all(folder).map_err(Failure::io("make", folder))?;
         }
         let pid = containerd.pid();
         let processes = daemon.join("cgroup.procs");
-        fs::write(&processes, pid.to_string()).map_err(failed("write", &processes))?;
+        fs::write(&processes, pid.to_string()).map_err(Failure::io("write", &processes))?;
         Ok(Self { daemon, containers, pid })
     }
 
@@ -56,22 +56,15 @@ impl Cpu {
 fn usage(folder: &Path) -> Result<Duration, Failure> {
     let unified = cgroup::is_unified();
     let file = folder.join(if unified { "cpu.stat" } else { "cpuacct.usage" });
-    let text = fs::read_to_string(&file).map_err(failed("read", &file))?;
+    let text = fs::read_to_string(&file).map_err(Failure::io("read", &file))?;
     let number =
         if unified { text.lines().find_map(|line| line.strip_prefix("usage_usec ")) } else { Some(text.trim()) };
     let number = number.and_then(|number| number.parse().ok());
-    let number =
-        number.ok_or_else(|| Failure::Unreadable { what: file.display().to_string(), detail: text.clone() })?;
+    let number = number.ok_or_else(|| Failure::unreadable(&file.display().to_string(), &text))?;
     Ok(if unified { Duration::from_micros(number) } else { Duration::from_nanos(number) })
 }
 
 fn of_process(pid: u32) -> Result<Duration, Failure> {
     let time = ClockId::pid_cpu_clock_id(Pid::from_raw(pid.cast_signed())).and_then(clock_gettime);
-    time.map(Duration::from)
-        .map_err(|errno| Failure::Io { action: "read containerd's CPU time".to_owned(), source: errno.into() })
-}
-
-fn failed(verb: &str, path: &Path) -> impl FnOnce(std::io::Error) -> Failure {
-    let action = format!("{verb} {}", path.display());
-    move |source| Failure::Io { action, source }
+    time.map(Duration::from).map_err(Failure::system("read containerd's CPU time"))
 }

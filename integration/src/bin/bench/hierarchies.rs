@@ -20,35 +20,26 @@ pub(crate) fn without_unified(_enclosure: &Enclosure) -> Result<(), Failure> {
     if !root.join(UNIFIED).exists() {
         return Ok(());
     }
-    fs::create_dir(NEW).map_err(failed("make", NEW))?;
-    mount(Some("cgroup"), NEW, Some("tmpfs"), MsFlags::empty(), Some("mode=755")).map_err(unmounted(NEW))?;
-    for entry in fs::read_dir(root).map_err(failed("list", ROOT))?.flatten() {
+    fs::create_dir(NEW).map_err(Failure::io("make", Path::new(NEW)))?;
+    mount(Some("cgroup"), NEW, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
+        .map_err(Failure::system(&format!("mount at {NEW}")))?;
+    for entry in fs::read_dir(root).map_err(Failure::io("list", Path::new(ROOT)))?.flatten() {
         let name = entry.file_name();
         if name != UNIFIED {
             keep(&entry.path(), &Path::new(NEW).join(name))?;
         }
     }
-    umount2(ROOT, MntFlags::MNT_DETACH).map_err(unmounted(ROOT))?;
-    mount(Some(NEW), ROOT, NOTHING, MsFlags::MS_MOVE, NOTHING).map_err(unmounted(ROOT))?;
-    fs::remove_dir(NEW).map_err(failed("remove", NEW))
+    umount2(ROOT, MntFlags::MNT_DETACH).map_err(Failure::system(&format!("mount at {ROOT}")))?;
+    mount(Some(NEW), ROOT, NOTHING, MsFlags::MS_MOVE, NOTHING).map_err(Failure::system(&format!("mount at {ROOT}")))?;
+    fs::remove_dir(NEW).map_err(Failure::io("remove", Path::new(NEW)))
 }
 
 /// A hierarchy, or another name of one.
 fn keep(old: &Path, new: &Path) -> Result<(), Failure> {
-    let name = new.display().to_string();
     if let Ok(target) = fs::read_link(old) {
-        return symlink(target, new).map_err(failed("link", &name));
+        return symlink(target, new).map_err(Failure::io("link", new));
     }
-    fs::create_dir(new).map_err(failed("make", &name))?;
-    mount(Some(old), new, NOTHING, MsFlags::MS_MOVE, NOTHING).map_err(unmounted(&name))
-}
-
-fn failed(verb: &str, path: &str) -> impl FnOnce(std::io::Error) -> Failure {
-    let action = format!("{verb} {path}");
-    move |source| Failure::Io { action, source }
-}
-
-fn unmounted(path: &str) -> impl FnOnce(nix::Error) -> Failure {
-    let action = format!("mount at {path}");
-    move |errno| Failure::Io { action, source: errno.into() }
+    fs::create_dir(new).map_err(Failure::io("make", new))?;
+    mount(Some(old), new, NOTHING, MsFlags::MS_MOVE, NOTHING)
+        .map_err(Failure::system(&format!("mount at {}", new.display())))
 }

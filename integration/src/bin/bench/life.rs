@@ -89,11 +89,7 @@ impl<'a> Hand<'a> {
         let status = self.tasks.wait(&prepared.id, "")?;
         self.tasks.delete(&prepared.id)?;
         let time = since.elapsed();
-        if status == 0 {
-            Ok(time)
-        } else {
-            Err(Failure::Unreadable { what: prepared.id.clone(), detail: format!("exit status {status}") })
-        }
+        if status == 0 { Ok(time) } else { Err(Failure::unreadable(&prepared.id, &format!("exit status {status}"))) }
     }
 
     /// One life in steps, of a container that sleeps.
@@ -133,8 +129,7 @@ impl<'a> Hand<'a> {
 }
 
 fn end(pid: u32) -> Result<(), Failure> {
-    kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL)
-        .map_err(|errno| Failure::Io { action: format!("kill {pid}"), source: errno.into() })
+    kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).map_err(Failure::system(&format!("kill {pid}")))
 }
 
 fn timed<T>(step: impl FnOnce() -> Result<T, Failure>) -> Result<Duration, Failure> {

@@ -94,10 +94,7 @@ fn at_once(hands: &[Hand<'_>], prepared: &[Prepared]) -> Result<Batch, Failure> 
         let since = Instant::now();
         let mut lives = Vec::new();
         for thread in threads {
-            lives.push(thread.join().map_err(|_| Failure::Unreadable {
-                what: "a life".to_owned(),
-                detail: "its thread panicked".to_owned(),
-            })??);
+            lives.push(thread.join().map_err(|_| Failure::unreadable("a life", &"its thread panicked"))??);
         }
         Ok(Batch { lives, all: since.elapsed() })
     })

@@ -86,14 +86,14 @@ fn report(presentation: &Presentation) -> Result<(), Failure> {
     let texts: Vec<String> = raws.iter().map(report::markdown).collect();
     print!("{}", texts.join("\n"));
     if let Some(path) = &presentation.plot {
-        fs::write(path, plot::svg(&raws)).map_err(failed("write", path))?;
+        fs::write(path, plot::svg(&raws)).map_err(Failure::io("write", path))?;
     }
     presentation.page.as_deref().map_or(Ok(()), |path| fill(path, &raws, presentation.plot.as_deref()))
 }
 
 /// Puts each run's tables where the page has the marks of its hierarchy, and the plot, which lies beside the page.
 fn fill(path: &Path, raws: &[Raw], plot: Option<&Path>) -> Result<(), Failure> {
-    let mut page = fs::read_to_string(path).map_err(failed("read", path))?;
+    let mut page = fs::read_to_string(path).map_err(Failure::io("read", path))?;
     for raw in raws {
         let name = raw.condition(conditions::CGROUP);
         page = page::with(&page, name, &report::sides(raw))?;
@@ -103,14 +103,9 @@ fn fill(path: &Path, raws: &[Raw], plot: Option<&Path>) -> Result<(), Failure> {
         let image = format!("![The medians of the tables below, as bars]({})", plot.display());
         page = page::with(&page, "plot", &image)?;
     }
-    fs::write(path, page).map_err(failed("write", path))
+    fs::write(path, page).map_err(Failure::io("write", path))
 }
 
 fn read(path: &Path) -> Result<Raw, Failure> {
-    Raw::read(&fs::read_to_string(path).map_err(failed("read", path))?)
-}
-
-fn failed(verb: &str, path: &Path) -> impl FnOnce(std::io::Error) -> Failure {
-    let action = format!("{verb} {}", path.display());
-    move |source| Failure::Io { action, source }
+    Raw::read(&fs::read_to_string(path).map_err(Failure::io("read", path))?)
 }

@@ -80,7 +80,7 @@ fn pod(world: &World<'_>, hand: &Hand<'_>, side: Side, containers: u32) -> Resul
     let shims = running.iter().map(|(_, init)| Footprint::shim_of(*init)).collect::<Result<Vec<_>, _>>()?;
     let footprint = match shims.split_first() {
         Some((shim, others)) if others.iter().all(|other| other == shim) => Footprint::of(*shim),
-        _ => Err(Failure::Unreadable { what: "a pod's shim".to_owned(), detail: format!("{shims:?}") }),
+        _ => Err(Failure::unreadable("a pod's shim", &format!("{shims:?}"))),
     };
     running.iter().rev().try_for_each(|(prepared, _)| hand.end(prepared))?;
     footprint

@@ -16,7 +16,7 @@ pub(crate) fn with(page: &str, name: &str, text: &str) -> Result<String, Failure
 }
 
 fn missing(mark: &str) -> Failure {
-    Failure::Unreadable { what: "the page".to_owned(), detail: format!("it has no {mark}") }
+    Failure::unreadable("the page", &format!("it has no {mark}"))
 }
 
 #[cfg(test)]

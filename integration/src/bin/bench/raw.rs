@@ -39,10 +39,7 @@ impl Record {
     pub(crate) fn open(path: Option<&Path>) -> Result<Self, Failure> {
         let out: Box<dyn Write> = match path {
             None => Box::new(io::stdout()),
-            Some(path) => Box::new(
-                File::create(path)
-                    .map_err(|source| Failure::Io { action: format!("make {}", path.display()), source })?,
-            ),
+            Some(path) => Box::new(File::create(path).map_err(Failure::io("make", path))?),
         };
         Ok(Self(BufWriter::new(out)))
     }
@@ -100,10 +97,9 @@ impl Raw {
                     let (name, value) = condition.split_once(": ").unwrap_or((condition, ""));
                     raw.conditions.push((name.to_owned(), value.to_owned()));
                 }
-                None => raw.samples.push(sample(line).ok_or_else(|| Failure::Unreadable {
-                    what: "the raw data".to_owned(),
-                    detail: format!("the line {line}"),
-                })?),
+                None => raw.samples.push(
+                    sample(line).ok_or_else(|| Failure::unreadable("the raw data", &format!("the line {line}")))?,
+                ),
             }
         }
         Ok(raw)

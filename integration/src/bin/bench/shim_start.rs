@@ -49,12 +49,12 @@ fn one(world: &World<'_>, side: Side) -> Result<[Duration; 2], Failure> {
     let bundle = bundle(world, &id)?;
     // containerd is the reader of the shim's log.
     let log = File::options().read(true).write(true).open(bundle.join("log"));
-    let log = log.map_err(failed("open the log of", &bundle))?;
+    let log = log.map_err(Failure::io("open the log of", &bundle))?;
     let mut command = command(world, side, &id, &bundle);
     let since = Instant::now();
-    let output = command.output().map_err(failed("start a shim in", &bundle))?;
+    let output = command.output().map_err(Failure::io("start a shim in", &bundle))?;
     let socket = socket_in(&String::from_utf8_lossy(&[output.stdout, output.stderr].concat()))?;
-    drop(UnixStream::connect(&socket).map_err(failed("connect to", &socket))?);
+    drop(UnixStream::connect(&socket).map_err(Failure::io("connect to", &socket))?);
     let connected = since.elapsed();
     let shim = ShimClient::at(&socket)?;
     let pid = shim.ask("Connect", async |client| client.connect(context(), &ConnectRequest::default()).await)?.shim_pid;
@@ -73,12 +73,11 @@ fn one(world: &World<'_>, side: Side) -> Result<[Duration; 2], Failure> {
 /// A bundle as containerd makes it.
 fn bundle(world: &World<'_>, id: &str) -> Result<PathBuf, Failure> {
     let bundle = world.containerd.layout().bundles().join(world.containerd.tag()).join(id);
-    fs::create_dir_all(&bundle).map_err(failed("make", &bundle))?;
+    fs::create_dir_all(&bundle).map_err(Failure::io("make", &bundle))?;
     let spec = spec::of_container(world.containerd, &world.spec, id, &["/bin/true"]);
     let config = bundle.join("config.json");
-    fs::write(&config, spec.to_string()).map_err(failed("write", &config))?;
-    mkfifo(&bundle.join("log"), Mode::S_IRUSR | Mode::S_IWUSR)
-        .map_err(|errno| Failure::Io { action: "make a log".to_owned(), source: errno.into() })?;
+    fs::write(&config, spec.to_string()).map_err(Failure::io("write", &config))?;
+    mkfifo(&bundle.join("log"), Mode::S_IRUSR | Mode::S_IWUSR).map_err(Failure::system("make a log"))?;
     Ok(bundle)
 }
 
@@ -113,22 +112,14 @@ fn command(world: &World<'_>, side: Side, id: &str, bundle: &Path) -> Command {
 fn socket_in(said: &str) -> Result<PathBuf, Failure> {
     let parsed: Option<Value> = serde_json::from_str(said).ok();
     let address = parsed.as_ref().and_then(|reply| reply.get("address")?.as_str()).unwrap_or_else(|| said.trim());
-    address
-        .strip_prefix("unix://")
-        .map(PathBuf::from)
-        .ok_or_else(|| Failure::Unreadable { what: "a shim's answer".to_owned(), detail: said.to_owned() })
+    address.strip_prefix("unix://").map(PathBuf::from).ok_or_else(|| Failure::unreadable("a shim's answer", &said))
 }
 
 fn remove(socket: &Path, bundle: &Path) -> Result<(), Failure> {
     if socket.exists() {
-        fs::remove_file(socket).map_err(failed("remove", socket))?;
+        fs::remove_file(socket).map_err(Failure::io("remove", socket))?;
     }
-    fs::remove_dir_all(bundle).map_err(failed("remove", bundle))
-}
-
-fn failed(verb: &str, path: &Path) -> impl FnOnce(std::io::Error) -> Failure {
-    let action = format!("{verb} {}", path.display());
-    move |source| Failure::Io { action, source }
+    fs::remove_dir_all(bundle).map_err(Failure::io("remove", bundle))
 }
 
 #[cfg(test)]

@@ -15,14 +15,12 @@ pub(crate) fn hardened(containerd: &Containerd, tasks: &Tasks) -> Result<Value, 
     let mounts = tasks.make_container(&id, &containerd.runtime_name(Runtime::Palisade), &spec)?;
     tasks.create(&id, mounts, CreateOptions::default())?;
     let config = containerd.layout().bundles().join(containerd.tag()).join(&id).join("palisade/config.json");
-    let text = fs::read_to_string(&config)
-        .map_err(|source| Failure::Io { action: format!("read {}", config.display()), source })?;
+    let text = fs::read_to_string(&config).map_err(Failure::io("read", &config))?;
     tasks.kill(&id, "", 9)?;
     tasks.wait(&id, "")?;
     tasks.delete(&id)?;
     tasks.remove_container(&id)?;
-    serde_json::from_str(&text)
-        .map_err(|error| Failure::Unreadable { what: config.display().to_string(), detail: error.to_string() })
+    serde_json::from_str(&text).map_err(|error| Failure::unreadable(&config.display().to_string(), &error))
 }
 
 /// The spec for one container: the root file system, the cgroup and the command are its own.

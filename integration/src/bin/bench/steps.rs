@@ -43,7 +43,7 @@ fn call(hand: &Hand<'_>, record: &mut Record, round: u32) -> Result<(), Failure>
     let time = since.elapsed();
     match answer {
         Err(failure) if failure.refusal().is_some_and(|(code, _)| code == Code::NotFound) => {}
-        other => return Err(Failure::Unreadable { what: "a call".to_owned(), detail: format!("{other:?}") }),
+        other => return Err(Failure::unreadable("a call", &format!("{other:?}"))),
     }
     record.time(Place { side: CLIENT, scale: 1, round }, CALL, time)
 }

@@ -77,8 +77,7 @@ fn calls(containerd: &Containerd, record: &mut Record, place: Place<'_>) -> Resu
 /// Microseconds of one call.
 #[allow(clippy::cast_precision_loss, reason = "microseconds of a second are far below 2^52")]
 fn each(output: &str) -> Result<f64, Failure> {
-    let flood: Flood = serde_json::from_str(output)
-        .map_err(|error| Failure::Unreadable { what: "a flood".to_owned(), detail: error.to_string() })?;
+    let flood: Flood = serde_json::from_str(output).map_err(|error| Failure::unreadable("a flood", &error))?;
     let calls: u64 = flood.errnos.values().sum();
     Ok(flood.micros as f64 / calls as f64)
 }

@@ -51,5 +51,5 @@ fn forget_filters(containerd: &Containerd) -> Result<(), Failure> {
     if !kept.exists() {
         return Ok(());
     }
-    fs::remove_dir_all(&kept).map_err(|source| Failure::Io { action: format!("remove {}", kept.display()), source })
+    fs::remove_dir_all(&kept).map_err(Failure::io("remove", &kept))
 }
