@@ -11,6 +11,7 @@ use palisade_integration::tasks::{CreateOptions, Tasks};
 use palisade_integration::{Containerd, Failure};
 use serde_json::Value;
 
+use crate::options::Plan;
 use crate::side::Side;
 use crate::spec;
 use crate::world::World;
@@ -47,6 +48,12 @@ pub(crate) struct Steps {
 impl<'a> Hand<'a> {
     pub(crate) fn of(world: &World<'a>) -> Result<Self, Failure> {
         Ok(Self { containerd: world.containerd, tasks: Tasks::connect(world.containerd)? })
+    }
+
+    /// As many as are asked to work at once.
+    pub(crate) fn as_many(world: &World<'a>, plan: &Plan) -> Result<Vec<Self>, Failure> {
+        let most = plan.at_once.iter().copied().max().unwrap_or(1);
+        (0..most).map(|_| Self::of(world)).collect()
     }
 
     /// Makes a container of a side.

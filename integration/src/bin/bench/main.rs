@@ -21,6 +21,7 @@ mod side;
 mod spec;
 mod statistics;
 mod steps;
+mod together;
 mod watching;
 mod world;
 

@@ -79,7 +79,8 @@ mod tests {
         whole_ms,palisade,1,1,30\nwhole_ms,runc-shim+runc,1,1,90\nwhole_ms,kernel,1,1,20\n\
         all_ms,palisade,8,1,200\nwhole_ms,palisade,8,1,100\n\
         each_pss_kib,palisade,5,1,1536\neach_pss_kib,runc-shim+runc,5,1,10240\n\
-        pod_pss_kib,palisade,1,1,3072\npod_pss_kib,palisade,10,1,3972\n";
+        pod_pss_kib,palisade,1,1,3072\npod_pss_kib,palisade,10,1,3972\n\
+        create_ms,palisade,8,1,100\ncreate_ms,runc-shim+runc,8,1,250\n";
 
     fn text() -> String {
         markdown(&Raw::read(TEXT).unwrap())
@@ -94,6 +95,10 @@ mod tests {
     fn medians_high_ends_and_ratios_are_told() {
         expect("| ms, median (95th percentile) | palisade | runc shim + runc | runc shim + runc ÷ palisade |");
         expect("| create | 21.0 (21.9) | 63.0 (65.7) | 3.00 |");
+        expect(
+            "| ms, 8 at once, median (95th percentile) | palisade | runc shim + runc | runc shim + runc ÷ palisade |",
+        );
+        expect("| create | 100.0 (100.0) | 250.0 (250.0) | 2.50 |");
     }
 
     #[test]

@@ -17,8 +17,8 @@ use serde_json::Value;
 use crate::options::Plan;
 use crate::raw::{Place, Record};
 use crate::side::{Side, in_turn};
-use crate::spec;
 use crate::world::World;
+use crate::{spec, together};
 
 /// Names in the raw data: from the exec to a connection, and to the first answer.
 pub(crate) const CONNECTED: &str = "shim_connected_ms";
@@ -33,24 +33,28 @@ const PATIENCE: u64 = 30;
 pub(crate) fn measure(world: &World<'_>, plan: &Plan, rounds: u32, record: &mut Record) -> Result<(), Failure> {
     let sides: Vec<Side> = SIDES.into_iter().filter(|side| plan.sides.contains(side)).collect();
     for round in 0..=rounds {
-        for side in in_turn(&sides, round) {
-            let place = Place { side: side.name(), scale: 1, round };
-            let [connected, answered] = one(world, side)?;
-            record.time(place, CONNECTED, connected)?;
-            record.time(place, ANSWERED, answered)?;
+        for &scale in plan.at_once.iter().filter(|scale| together::is_due(**scale, round)) {
+            let ids: Vec<String> = (0..scale).map(|_| unique("started")).collect();
+            for side in in_turn(&sides, round) {
+                let place = Place { side: side.name(), scale, round };
+                let (times, _) = together::all(&ids, |id| one(world, side, id))?;
+                for [connected, answered] in times {
+                    record.time(place, CONNECTED, connected)?;
+                    record.time(place, ANSWERED, answered)?;
+                }
+            }
         }
         record.flush()?;
     }
     Ok(())
 }
 
-fn one(world: &World<'_>, side: Side) -> Result<[Duration; 2], Failure> {
-    let id = unique("started");
-    let bundle = bundle(world, &id)?;
+fn one(world: &World<'_>, side: Side, id: &str) -> Result<[Duration; 2], Failure> {
+    let bundle = bundle(world, id)?;
     // containerd is the reader of the shim's log.
     let log = File::options().read(true).write(true).open(bundle.join("log"));
     let log = log.map_err(Failure::io("open the log of", &bundle))?;
-    let mut command = command(world, side, &id, &bundle);
+    let mut command = command(world, side, id, &bundle);
     let since = Instant::now();
     let output = command.output().map_err(Failure::io("start a shim in", &bundle))?;
     let socket = socket_in(&String::from_utf8_lossy(&[output.stdout, output.stderr].concat()))?;

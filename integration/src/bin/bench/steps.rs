@@ -1,4 +1,4 @@
-//! Each step of a life, one container after another, the sides in turn.
+//! Each step of a life, one container after another and many at once, the sides in turn.
 
 use std::time::Instant;
 
@@ -6,12 +6,12 @@ use palisade_integration::Failure;
 use palisade_integration::events::Recorder;
 use tonic::Code;
 
-use crate::life::Hand;
+use crate::life::{Hand, Prepared};
 use crate::options::Plan;
 use crate::raw::{Place, Record};
 use crate::side::{Side, in_turn};
-use crate::spec;
 use crate::world::World;
+use crate::{spec, together};
 
 /// A call that comes to nothing, in the raw data, and of whom it is.
 pub(crate) const CALL: &str = "call_ms";
@@ -23,13 +23,15 @@ pub(crate) const CALLS_OF_EXEC: f64 = 4.0;
 pub(crate) const NAMES: [&str; 5] = ["create_ms", "start_ms", "exec_ms", "exit_ms", "delete_ms"];
 
 pub(crate) fn measure(world: &World<'_>, plan: &Plan, rounds: u32, record: &mut Record) -> Result<(), Failure> {
-    let hand = Hand::of(world)?;
-    let events = Recorder::start(world.containerd)?;
+    let hands = Hand::as_many(world, plan)?;
     for round in 0..=rounds {
-        call(&hand, record, round)?;
-        for side in in_turn(&plan.sides, round) {
-            world.turn(side)?;
-            one(world, &hand, side, &events, record, Place { side: side.name(), scale: 1, round })?;
+        hands.first().map_or(Ok(()), |hand| call(hand, record, round))?;
+        for &scale in plan.at_once.iter().filter(|scale| together::is_due(**scale, round)) {
+            let hands = hands.get(..usize::try_from(scale).unwrap_or(0)).unwrap_or_default();
+            for side in in_turn(&plan.sides, round) {
+                world.turn(side)?;
+                lives(world, hands, side, record, Place { side: side.name(), scale, round })?;
+            }
         }
         record.flush()?;
     }
@@ -48,19 +50,24 @@ fn call(hand: &Hand<'_>, record: &mut Record, round: u32) -> Result<(), Failure>
     record.time(Place { side: CLIENT, scale: 1, round }, CALL, time)
 }
 
-/// One life, whose times are recorded.
-pub(crate) fn one(
+/// A life for each hand, whose times are recorded.
+pub(crate) fn lives(
     world: &World<'_>,
-    hand: &Hand<'_>,
+    hands: &[Hand<'_>],
     side: Side,
-    events: &Recorder,
     record: &mut Record,
     place: Place<'_>,
 ) -> Result<(), Failure> {
     let process = spec::process(&world.spec, &["/bin/true"]);
-    let prepared = hand.prepare(side, &world.spec, &["/probe", "sleep"])?;
-    let steps = hand.steps(&prepared, &process, events)?;
-    hand.remove(&prepared)?;
-    let times = [steps.create, steps.start, steps.exec, steps.exit, steps.delete];
-    NAMES.iter().zip(times).try_for_each(|(name, time)| record.time(place, name, time))
+    let prepare = |hand| Ok((hand, Hand::prepare(hand, side, &world.spec, &["/probe", "sleep"])?));
+    let prepared = hands.iter().map(prepare).collect::<Result<Vec<(&Hand<'_>, Prepared)>, Failure>>()?;
+    // One of its own: to search a long run's events would take time from what is measured.
+    let events = Recorder::start(world.containerd)?;
+    let (lives, _) = together::all(&prepared, |(hand, prepared)| hand.steps(prepared, &process, &events))?;
+    prepared.iter().try_for_each(|(hand, prepared)| hand.remove(prepared))?;
+    for life in lives {
+        let times = [life.create, life.start, life.exec, life.exit, life.delete];
+        NAMES.iter().zip(times).try_for_each(|(name, time)| record.time(place, name, time))?;
+    }
+    Ok(())
 }

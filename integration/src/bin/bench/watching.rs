@@ -2,7 +2,6 @@
 //! and learning.
 
 use palisade_integration::ctr::Run;
-use palisade_integration::events::Recorder;
 use palisade_integration::footprint::Footprint;
 use palisade_integration::policy::PolicyFile;
 use palisade_integration::{Containerd, Failure, Runtime};
@@ -33,12 +32,11 @@ pub(crate) fn measure(world: &World<'_>, rounds: u32, record: &mut Record) -> Re
     spec.pointer_mut("/linux").and_then(Value::as_object_mut).and_then(|linux| linux.remove("seccomp"));
     let unfiltered = World { containerd, spec };
     let hand = Hand::of(world)?;
-    let events = Recorder::start(containerd)?;
     for round in 0..=rounds {
         for name in in_turn(&SIDES, round) {
             policy(containerd, name).write(containerd.layout())?;
             let place = Place { side: name, scale: 1, round };
-            steps::one(&unfiltered, &hand, Side::Embedded, &events, record, place)?;
+            steps::lives(&unfiltered, std::slice::from_ref(&hand), Side::Embedded, record, place)?;
             // Beside a life these take long.
             if round % 4 == 1 {
                 calls(containerd, record, place)?;

@@ -12,10 +12,12 @@ use crate::steps::{CALL, CALLS_OF_EXEC, CLIENT};
 /// Whom palisade is compared with.
 pub(super) const OTHERS: [Side; 2] = [Side::Runc, Side::Crun];
 
+const EXEC: &str = "exec_ms";
+
 const ROWS: [(&str, &str); 8] = [
     ("create", "create_ms"),
     ("start", "start_ms"),
-    ("exec", "exec_ms"),
+    ("exec", EXEC),
     ("exit to event", "exit_ms"),
     ("delete", "delete_ms"),
     ("whole life of `true`", WHOLE),
@@ -24,33 +26,41 @@ const ROWS: [(&str, &str); 8] = [
 ];
 
 pub(super) fn tables(raw: &Raw) -> Vec<Table> {
-    let sides: Vec<Side> = Side::ALL
-        .into_iter()
-        .filter(|side| ROWS.iter().any(|(_, what)| !raw.values(what, side.name(), 1).is_empty()))
-        .collect();
+    let mut scales: Vec<u32> = ROWS.iter().flat_map(|(_, what)| raw.scales(what)).collect();
+    scales.sort_unstable();
+    scales.dedup();
+    scales.into_iter().filter_map(|scale| table(raw, scale).if_any()).collect()
+}
+
+/// Lives at once have a table of their own.
+fn table(raw: &Raw, scale: u32) -> Table {
+    let rows = || ROWS.iter().filter(|(_, what)| scale == 1 || *what != WHOLE);
+    let is_seen = |side: &Side| rows().any(|(_, what)| !raw.values(what, side.name(), scale).is_empty());
+    let sides: Vec<Side> = Side::ALL.into_iter().filter(is_seen).collect();
     let others = compared(&sides);
-    let mut head = vec!["ms, median (95th percentile)".to_owned()];
+    let at_once = if scale == 1 { String::new() } else { format!(", {scale} at once") };
+    let mut head = vec![format!("ms{at_once}, median (95th percentile)")];
     head.extend(sides.iter().map(|side| title(*side).to_owned()));
     head.extend(others.iter().map(|other| over(*other)));
     let mut table = Table::new(head);
-    for (name, what) in ROWS {
-        let cells = sides.iter().map(|side| cell(&raw.values(what, side.name(), 1)));
-        let ratios = others.iter().map(|other| times(raw, what, 1, *other));
+    for (name, what) in rows() {
+        let cells = sides.iter().map(|side| cell(&raw.values(what, side.name(), scale)));
+        let ratios = others.iter().map(|other| times(raw, what, scale, *other));
         table.row(name, cells.chain(ratios).collect::<Vec<_>>());
-        if what == "exec_ms" {
+        if *what == EXEC && scale == 1 {
             let of = |side: Side| without_calls(raw, side);
             let cells = sides.iter().map(|side| of(*side).map(|time| format!("{time:.1}")));
             let ratios = others.iter().map(|other| ratio(of(*other), of(Side::Embedded)));
             table.row("exec without the client's own time", cells.chain(ratios).collect::<Vec<_>>());
         }
     }
-    table.if_any().into_iter().collect()
+    table
 }
 
 /// The median of an exec less that of as many calls that come to nothing.
 pub(super) fn without_calls(raw: &Raw, side: Side) -> Option<f64> {
     let call = median(&raw.values(CALL, CLIENT, 1))?;
-    Some(median(&raw.values("exec_ms", side.name(), 1))? - CALLS_OF_EXEC * call)
+    Some(median(&raw.values(EXEC, side.name(), 1))? - CALLS_OF_EXEC * call)
 }
 
 /// Of these sides those that palisade is compared with, if it is there itself.
