@@ -129,7 +129,7 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 ///
 /// The kernel's, where the log's directory can't be read.
 pub fn files_of(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let mut found = Vec::new();
     let beginning = with_suffix(path, ".");
     let beginning = beginning.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -75,7 +75,7 @@ mod tests {
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
         let (file, log) = (dir.join("policy.toml"), dir.join("audit.jsonl"));
         let (source, loads) = (PolicySource::at(file.clone()), Loads::default());
-        let mut load = |text: &str| {
+        let load = |text: &str| {
             fs::write(&file, format!("{text}\n[audit]\npath = {log:?}\n")).unwrap();
             (0..2).for_each(|_| loads.note(&source.load()));
         };

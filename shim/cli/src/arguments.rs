@@ -32,6 +32,11 @@ pub(crate) enum Command {
     Replay(ReplayArguments),
     /// List the system calls that containers were refused by their filters, from the audit log.
     Refusals(RefusalsArguments),
+    /// Show what is on record, as it comes: decisions, refusals, OOM kills.
+    Events(EventsArguments),
+    /// Look at the audit log itself.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Make system call profiles of what containers of a policy profile with `learn = true` were seen to call.
     #[command(subcommand)]
     Learn(LearnCommand),
@@ -224,11 +229,8 @@ pub(crate) enum SeccompFormat {
 pub(crate) struct RefusalsArguments {
     /// Only of this container: the beginning of its id, or pod-namespace/pod-name.
     pub(crate) container: Option<String>,
-    /// The audit log; without it the policy's, and the one rotated before it.
-    #[arg(long)]
-    pub(crate) log: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) policy: PolicyFile,
+    pub(crate) log: LogFile,
     /// How to print them.
     #[arg(long, value_enum, default_value_t = RefusalsFormat::Text)]
     pub(crate) format: RefusalsFormat,
@@ -272,6 +274,60 @@ pub(crate) struct Records {
     pub(crate) records: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) policy: PolicyFile,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogFile {
+    /// The audit log; without it the policy's. Files rotated before it are read as well.
+    #[arg(long)]
+    pub(crate) log: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) policy: PolicyFile,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EventsArguments {
+    /// Only of this container: the beginning of its id, or pod-namespace/pod-name.
+    pub(crate) container: Option<String>,
+    /// Go on with what comes, until interrupted.
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// How many of the last ones to begin with; all of them without --follow, 10 with it.
+    #[arg(long, short = 'n', value_name = "NUMBER")]
+    pub(crate) lines: Option<usize>,
+    /// Only what an admin should look at: refused requests, processes that are not what was decided, refused calls, OOM kills, policies
+    /// that can't be read.
+    #[arg(long, short)]
+    pub(crate) problems: bool,
+    #[command(flatten)]
+    pub(crate) log: LogFile,
+    /// How to print them.
+    #[arg(long, value_enum, default_value_t = EventsFormat::Text)]
+    pub(crate) format: EventsFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EventsFormat {
+    /// A line for each, in colour on a terminal unless `NO_COLOR` is set.
+    Text,
+    /// The records, one a line.
+    Json,
+    /// Alerts as Falco prints them in JSON, for what takes those (falcosidekick).
+    Falco,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Follow the chain of digests through the log. Exit code 0: every line is as it was written, 1: one is not, or is missing.
+    Verify {
+        #[command(flatten)]
+        log: LogFile,
+        /// The digest of a line that was noted elsewhere, which has to be in the log still.
+        #[arg(long, value_name = "SHA256")]
+        anchor: Option<String>,
+    },
+    /// Print the JSON Schema of a line.
+    Schema,
 }
 
 #[derive(Debug, Args)]
