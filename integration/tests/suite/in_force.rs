@@ -356,5 +356,9 @@ fn out_of_memory(world: &World, runtime: Runtime) -> Check {
     let told = events.until(&id, 20, |events| events.iter().any(|event| event.what == What::Delete))?;
     let told: Vec<_> = told.into_iter().map(|event| event.what).collect();
     expect_eq!(told, [What::Create, What::Start, What::Oom, What::Exit(137), What::Delete], "what was told");
+    if runtime == Runtime::Palisade {
+        let recorded = crate::audit::events(world, &id, "oom")?;
+        expect!(recorded.iter().any(|line| line["kills"].as_u64().is_some_and(|kills| kills > 0)), "{recorded:?}");
+    }
     Ok(tasks.remove_container(&id)?)
 }

@@ -83,7 +83,10 @@ fn run(mut arguments: Arguments) -> Result<u64, Failure> {
         failed += conclusion.num_failed;
     }
     println!("\nphase: the end");
-    let last = libtest_mimic::run(&Arguments { filter: None, ..arguments }, vec![nothing_is_left(world, before)]);
+    let last = libtest_mimic::run(
+        &Arguments { filter: None, ..arguments },
+        vec![nothing_is_left(world, before), audit::every_line(world)],
+    );
     passed += last.num_passed;
     failed += last.num_failed;
     if last.has_failed() {

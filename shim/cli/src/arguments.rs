@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     /// Look at the audit log itself.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Give metrics of this node to Prometheus: on a loopback address, a socket, or as a file for node_exporter.
+    Monitor(MonitorArguments),
     /// Make system call profiles of what containers of a policy profile with `learn = true` were seen to call.
     #[command(subcommand)]
     Learn(LearnCommand),
@@ -328,6 +331,36 @@ pub(crate) enum AuditCommand {
     },
     /// Print the JSON Schema of a line.
     Schema,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MonitorArguments {
+    /// Address of this machine alone.
+    #[arg(long, default_value = "127.0.0.1:9744", value_name = "ADDRESS:PORT")]
+    pub(crate) listen: SocketAddr,
+    /// A socket in place of the address.
+    #[arg(long, value_name = "PATH", conflicts_with = "textfile")]
+    pub(crate) socket: Option<PathBuf>,
+    /// A file for node_exporter's textfile collector in place of an address, ending in .prom.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) textfile: Option<PathBuf>,
+    /// Seconds between two writings of that file.
+    #[arg(long, default_value_t = 15)]
+    pub(crate) interval: u64,
+    /// Print the metrics once and end.
+    #[arg(long, conflicts_with_all = ["socket", "textfile"])]
+    pub(crate) once: bool,
+    /// Where the counters are kept over a restart, in a directory of its own.
+    #[arg(long, default_value = "/var/lib/palisade/monitor/counters.json", value_name = "FILE")]
+    pub(crate) kept: PathBuf,
+    /// The user and group that it becomes when it is started as root; no other process should have it.
+    #[arg(long, default_value_t = 64744)]
+    pub(crate) uid: u32,
+    /// containerd's state directory.
+    #[arg(long, default_value = "/run/containerd")]
+    pub(crate) state: PathBuf,
+    #[command(flatten)]
+    pub(crate) log: LogFile,
 }
 
 #[derive(Debug, Args)]

@@ -10,6 +10,7 @@ mod events;
 mod explain;
 mod learn;
 mod log;
+mod monitor;
 mod policy;
 mod ps;
 mod refusals;
@@ -62,6 +63,7 @@ fn run(command: Command, out: &mut Vec<u8>) -> Result<Verdict, CliError> {
         Command::Refusals(arguments) => refusals::run(&arguments, out),
         Command::Events(arguments) => events::run(&arguments, out),
         Command::Audit(command) => audit::run(&command, out),
+        Command::Monitor(arguments) => monitor::run(&arguments, out),
         Command::Learn(command) => learn::run(&command, out),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "palisade", out);
