@@ -98,3 +98,26 @@ impl Family {
         FAMILIES.iter().find(|family| family.name == name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A row of the documentation.
+    fn row(family: &Family) -> String {
+        let suffix = match family.kind {
+            Kind::Counter => "_total",
+            Kind::Info => "_info",
+            Kind::Gauge | Kind::Histogram => "",
+        };
+        let labels: Vec<String> = family.labels.iter().map(|label| format!("`{label}`")).collect();
+        format!("| `{}{suffix}` | {} | {} |", family.name, labels.join(", "), family.help)
+    }
+
+    #[test]
+    fn the_documentation_has_every_metric() {
+        let page = include_str!("../../../../docs/monitoring.md");
+        let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `palisade_")).collect();
+        assert_eq!(rows, FAMILIES.iter().map(row).collect::<Vec<_>>());
+    }
+}

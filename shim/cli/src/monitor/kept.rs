@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::live::Seen;
 use super::tally::Tally;
+use super::tell;
 use crate::error::CliError;
 use crate::log::Position;
 
@@ -43,7 +44,7 @@ impl Kept {
                 Ok(kept)
             }
             _ => {
-                eprintln!("palisade monitor: {path:?} is not of this version; counters begin anew");
+                tell(&format!("{path:?} is not of this version; counters begin anew"));
                 Ok(Self::default())
             }
         }

@@ -14,6 +14,7 @@ mod serve;
 mod tally;
 
 use std::fs;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -43,9 +44,14 @@ pub(crate) fn run(arguments: &MonitorArguments, out: &mut Vec<u8>) -> Result<Ver
         out.extend_from_slice(monitor.text(Format::Prometheus)?.as_bytes());
         return Ok(Verdict::Fine);
     }
-    eprintln!("palisade monitor: {listeners}; Landlock keeps it to its places {confined}");
+    tell(&format!("{listeners}; Landlock keeps it to its places {confined}"));
     event_loop.block_on(listeners.serve(monitor, arguments))?;
     Ok(Verdict::Fine)
+}
+
+/// On standard error. Whoever read that may have gone away, which is no reason to end.
+fn tell(what: &str) {
+    drop(writeln!(io::stderr(), "palisade monitor: {what}"));
 }
 
 fn confine(arguments: &MonitorArguments, monitor: &Monitor) -> Result<&'static str, CliError> {

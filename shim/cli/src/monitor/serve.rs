@@ -22,9 +22,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::LocalSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::Monitor;
 use super::exposition::Format;
 use super::kept::replace;
+use super::{Monitor, tell};
 use crate::arguments::MonitorArguments;
 use crate::error::CliError;
 
@@ -155,7 +155,7 @@ async fn tick(shared: &Shared) {
     loop {
         ticks.tick().await;
         if let Err(error) = shared.monitor.borrow_mut().gather() {
-            eprintln!("palisade monitor: {}", error.chain());
+            tell(&error.chain());
         }
     }
 }
@@ -168,7 +168,7 @@ async fn write(shared: &Shared, file: &Path, seconds: u64) -> Result<(), CliErro
         let text = shared.monitor.borrow_mut().text(Format::Prometheus);
         // The collector tells how old the file is.
         if let Err(error) = text.and_then(|text| replace(file, text.as_bytes(), 0o644)) {
-            eprintln!("palisade monitor: {}", error.chain());
+            tell(&error.chain());
         }
     }
 }
