@@ -13,6 +13,7 @@
 mod support;
 
 mod audit;
+mod audited;
 mod below;
 mod broken;
 mod bypass;
