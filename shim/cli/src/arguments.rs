@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Audit(AuditCommand),
     /// Give metrics of this node to Prometheus: on a loopback address, a socket, or as a file for node_exporter.
     Monitor(MonitorArguments),
+    /// Print a page of HTML about this node: what runs under which profile, what was changed and refused, exemptions that end.
+    Report(ReportArguments),
     /// Make system call profiles of what containers of a policy profile with `learn = true` were seen to call.
     #[command(subcommand)]
     Learn(LearnCommand),
@@ -361,6 +363,25 @@ pub(crate) struct MonitorArguments {
     pub(crate) state: PathBuf,
     #[command(flatten)]
     pub(crate) log: LogFile,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArguments {
+    #[command(flatten)]
+    pub(crate) log: LogFile,
+    /// Only of the log, not of the containers that run here: for a log of another machine.
+    #[arg(long)]
+    pub(crate) no_containers: bool,
+    /// containerd's state directory.
+    #[arg(long, default_value = "/run/containerd")]
+    pub(crate) state: PathBuf,
+}
+
+impl ReportArguments {
+    /// Where its containers are.
+    pub(crate) fn places(&self) -> Places {
+        Places { namespace: None, state: self.state.clone(), format: ListFormat::Text }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ mod explain;
 mod learn;
 mod log;
 mod monitor;
+mod page;
 mod policy;
 mod ps;
 mod refusals;
@@ -64,6 +65,7 @@ fn run(command: Command, out: &mut Vec<u8>) -> Result<Verdict, CliError> {
         Command::Events(arguments) => events::run(&arguments, out),
         Command::Audit(command) => audit::run(&command, out),
         Command::Monitor(arguments) => monitor::run(&arguments, out),
+        Command::Report(arguments) => page::run(&arguments, out),
         Command::Learn(command) => learn::run(&command, out),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "palisade", out);

@@ -15,6 +15,7 @@ use crate::error::CliError;
 use crate::log::LogReader;
 use crate::refusals::is_of;
 use crate::report::{at, write_json};
+pub(crate) use text::{detail, whose};
 use wait::LogWatch;
 
 /// Lines that a follower begins with.

@@ -56,7 +56,7 @@ fn profile(record: &Value) -> String {
 }
 
 /// Pod and container by their names, or the beginning of the id.
-pub(super) fn whose(record: &Value) -> String {
+pub(crate) fn whose(record: &Value) -> String {
     let text = |key: &str| text_at(record, &format!("/identity/{key}"));
     let names = [text("pod_namespace"), text("pod_name"), text("container_name")];
     let id = text_at(record, "/container");
@@ -65,7 +65,7 @@ pub(super) fn whose(record: &Value) -> String {
 }
 
 /// What there is to tell.
-pub(super) fn detail(record: &Value) -> String {
+pub(crate) fn detail(record: &Value) -> String {
     match at(record, "/event").as_str().unwrap_or_default() {
         "decision" => decision(record),
         "attestation" => attestation(record),
