@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod report {
     use std::fs;
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
     use std::process::Command;
 
     use serde_json::{Value, json};
@@ -107,6 +107,73 @@ mod report {
         assert!(page.contains("default-src 'none'"));
     }
 
+    /// A day of a node, as it may be.
+    fn day() -> Vec<Value> {
+        let pods = ["shop/web-7d9f", "shop/cart-5c41", "db/postgres-0", "batch/nightly-28", "monitoring/agent-x2k"];
+        let changed = [
+            "user.non-root",
+            "linux.seccomp",
+            "caps.allow-list",
+            "process.nnp",
+            "res.memory",
+            "mount.secrets",
+            "res.pids",
+        ];
+        let refused = [
+            ("mount.host-path", "/mounts/7/source", "\"/etc\" is a host path", "volumes of the pod"),
+            ("linux.ns", "/linux/namespaces", "shares the host's network", "a namespace of the pod"),
+            ("linux.devices", "/linux/devices/0", "\"/dev/sda\" is a disk", "devices that the policy lists"),
+        ];
+        let identity = |pod: &str| {
+            let (namespace, name) = pod.split_once('/').unwrap();
+            json!({"pod_namespace": namespace, "pod_name": name, "container_name": "main"})
+        };
+        let mut lines = Vec::new();
+        for minute in (0..24 * 60).step_by(7) {
+            let time = format!("2026-11-24T{:02}:{:02}:00.000000Z", minute / 60, minute % 60);
+            // More by day than by night.
+            if (minute / 60 < 7 || minute / 60 > 20) && minute % 3 != 0 {
+                continue;
+            }
+            let pod = pods[minute % 5];
+            let findings: Vec<Value> =
+                changed.iter().take(1 + minute % 7).map(|rule| json!({"rule": rule, "action": "mutated"})).collect();
+            let (word, findings) = match minute % 11 {
+                0 => {
+                    let (rule, pointer, reason, allowed) = refused[minute % 3];
+                    (
+                        "deny",
+                        vec![
+                            json!({"rule": rule, "action": "denied", "pointer": pointer, "reason": reason, "allowed": allowed}),
+                        ],
+                    )
+                }
+                1 | 2 => ("allow", Vec::new()),
+                _ => ("mutate", findings),
+            };
+            let exemptions = if pod.starts_with("db/") {
+                json!([{"entry": "exempt[0]", "rule": "linux.sysctl", "reason": "T-117: shared memory of the database", "expires": "2126-12-15"}])
+            } else {
+                json!([])
+            };
+            lines.push(json!({
+                "time": time, "node": "node-7", "event": "decision", "decision": word, "policy_sha256": "4f".repeat(32), "container": "c0ffee",
+                "identity": identity(pod),
+                "record": {"operation": "create", "profile": if pod.starts_with("db/") { "database" } else { "restricted" },
+                    "mode": "enforce", "findings": findings, "exemptions": exemptions},
+            }));
+        }
+        let time = "2026-11-24T21:13:00.000000Z";
+        lines.push(json!({"time": time, "node": "node-7", "event": "oom", "kills": 1, "profile": "restricted", "identity": identity(pods[3])}));
+        let calls = [("socket", 212), ("clone3", 96), ("io_uring_setup", 31), ("bpf", 4)];
+        let calls: Vec<Value> =
+            calls.iter().map(|(name, count)| json!({"syscall": name, "number": count, "count": count})).collect();
+        lines.push(
+            json!({"time": time, "node": "node-7", "event": "seccomp", "container": "c0ffee", "refusals": calls}),
+        );
+        lines
+    }
+
     /// The browser's own view: what it made of the page, and a picture.
     #[test]
     fn a_browser_shows_it() {
@@ -116,27 +183,29 @@ mod report {
         let scratch = Scratch::new("browser");
         let page = scratch.0.join("report.html");
         fs::write(&page, scratch.page(&lines())).unwrap();
+        let shown = scratch.0.join("day.html");
+        fs::write(&shown, scratch.page(&day()).replace(scratch.0.to_str().unwrap(), "/var/log/palisade")).unwrap();
         let picture =
             std::env::var_os("PALISADE_SCREENSHOT").map_or_else(|| scratch.0.join("report.png"), PathBuf::from);
-        let run = |arguments: &[String]| {
+        let run = |arguments: &[String], page: &Path| {
             let mut command = Command::new(&browser);
             command.args([
                 "--headless",
                 "--no-sandbox",
                 "--disable-gpu",
                 "--hide-scrollbars",
-                "--window-size=1180,1500",
+                "--window-size=1180,1180",
             ]);
             command.arg(format!("--user-data-dir={}", scratch.0.join("profile").display()));
             let output = command.args(arguments).arg(format!("file://{}", page.display())).output().unwrap();
             assert!(output.status.success(), "{output:?}");
             output.stdout
         };
-        let seen = String::from_utf8(run(&["--dump-dom".to_owned()])).unwrap();
-        // As the parser has read it: the rows and bars are elements, the workload's name is not.
-        assert_eq!(seen.matches("<rect").count(), 24 + 5 + 1 + 1 + 1 + 1, "{seen}");
+        let seen = String::from_utf8(run(&["--dump-dom".to_owned()], &page)).unwrap();
+        // As the parser has read it: bars are elements, the workload's name is not. 24 hours, 9 of them with a refusal; and four other plots.
+        assert_eq!(seen.matches("<rect").count(), 24 + 9 + 4, "{seen}");
         assert!(!seen.contains("<script") && !seen.contains("<img"), "{seen}");
-        run(&[format!("--screenshot={}", picture.display())]);
+        run(&[format!("--screenshot={}", picture.display())], &shown);
         let bytes = fs::read(&picture).unwrap();
         assert!(bytes.starts_with(b"\x89PNG") && bytes.len() > 20_000, "{} bytes", bytes.len());
     }

@@ -42,9 +42,10 @@ pub(super) fn hours(hours: &BTreeMap<String, Hour>) -> String {
     for (column, (name, hour)) in shown.iter().rev().enumerate() {
         let x = column as u64 * step;
         let mut y = HEIGHT;
-        for (class, count) in [("allowed", hour.allowed), ("changed", hour.changed), ("refused", hour.refused)] {
+        let parts = [("allowed", hour.allowed), ("changed", hour.changed), ("refused", hour.refused)];
+        for (class, count) in parts.into_iter().filter(|(_, count)| *count > 0) {
             // What there is at all is seen.
-            let height = (count * HEIGHT / most).max(u64::from(count > 0));
+            let height = (count * HEIGHT / most).max(1);
             y = y.saturating_sub(height);
             let width = step.saturating_sub(1).max(1);
             write!(out, "<rect class=\"{class}\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\">")
@@ -54,5 +55,13 @@ pub(super) fn hours(hours: &BTreeMap<String, Hour>) -> String {
         }
     }
     out.push_str("</svg>");
-    out
+    let ends = shown.last().zip(shown.first()).map(|((first, _), (last, _))| {
+        let of = |name: &str| escape(&format!("{}:00", name.replace('T', " ")));
+        format!(
+            "<p class=\"ends\"><span>{}</span><span>at most {most} an hour</span><span>{}</span></p>",
+            of(first),
+            of(last)
+        )
+    });
+    out + &ends.unwrap_or_default()
 }
