@@ -294,7 +294,7 @@ mod audit {
         assert_eq!(shown.lines().count(), scratch.lines().len());
         for part in [
             "exec [sh] ",
-            "3 processes killed for want of memory",
+            "3 killed for want of memory",
             "socket(a0=0x26) 4x by sh; and 2 others",
             "MISMATCH",
             "caps: a decided, b seen",

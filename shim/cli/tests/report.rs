@@ -129,18 +129,21 @@ mod report {
             json!({"pod_namespace": namespace, "pod_name": name, "container_name": "main"})
         };
         let mut lines = Vec::new();
-        for minute in (0..24 * 60).step_by(7) {
+        for (number, minute) in (0..23 * 60).step_by(7).enumerate() {
             let time = format!("2026-11-24T{:02}:{:02}:00.000000Z", minute / 60, minute % 60);
             // More by day than by night.
-            if (minute / 60 < 7 || minute / 60 > 20) && minute % 3 != 0 {
+            if (minute / 60 < 7 || minute / 60 > 20) && number % 3 != 0 {
                 continue;
             }
-            let pod = pods[minute % 5];
-            let findings: Vec<Value> =
-                changed.iter().take(1 + minute % 7).map(|rule| json!({"rule": rule, "action": "mutated"})).collect();
-            let (word, findings) = match minute % 11 {
+            let pod = pods[number % 5];
+            let findings: Vec<Value> = changed
+                .iter()
+                .take(1 + number * 5 % 7)
+                .map(|rule| json!({"rule": rule, "action": "mutated"}))
+                .collect();
+            let (word, findings) = match number % 11 {
                 0 => {
-                    let (rule, pointer, reason, allowed) = refused[minute % 3];
+                    let (rule, pointer, reason, allowed) = refused[number / 11 % 4 % 3];
                     (
                         "deny",
                         vec![
@@ -163,7 +166,7 @@ mod report {
                     "mode": "enforce", "findings": findings, "exemptions": exemptions},
             }));
         }
-        let time = "2026-11-24T21:13:00.000000Z";
+        let time = "2026-11-24T23:13:00.000000Z";
         lines.push(json!({"time": time, "node": "node-7", "event": "oom", "kills": 1, "profile": "restricted", "identity": identity(pods[3])}));
         let calls = [("socket", 212), ("clone3", 96), ("io_uring_setup", 31), ("bpf", 4)];
         let calls: Vec<Value> =

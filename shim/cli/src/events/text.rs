@@ -70,7 +70,7 @@ pub(crate) fn detail(record: &Value) -> String {
         "decision" => decision(record),
         "attestation" => attestation(record),
         "seccomp" => seccomp(record),
-        "oom" => format!("{} processes killed for want of memory", at(record, "/kills")),
+        "oom" => format!("{} killed for want of memory", at(record, "/kills")),
         "policy_load" if at(record, "/error").is_string() => text_at(record, "/error"),
         "policy_load" => format!("sha256 {}", text_at(record, "/policy_sha256")),
         _ => String::new(),
