@@ -30,6 +30,7 @@ mod lifecycle;
 mod limits;
 mod logger;
 mod metrics;
+mod monitored;
 mod mutations;
 mod per_rule;
 mod phases;

@@ -15,7 +15,7 @@ use crate::probes::ROWS;
 use crate::support::{Check, World, trial};
 use crate::{
     audit, audited, below, broken, cancellation, cri, denials, exchange, exec, faults, in_force, isolation, learning,
-    lifecycle, limits, logger, mutations, per_rule, pods, profiles, refusals, restart, selection, terminal,
+    lifecycle, limits, logger, monitored, mutations, per_rule, pods, profiles, refusals, restart, selection, terminal,
 };
 
 /// Trials that share a policy file.
@@ -94,6 +94,7 @@ fn all(world: &'static World) -> Vec<Phase> {
         Phase { alone: true, ..phase("restarts and deaths", "", restart::trials(world)) },
         Phase { alone: true, ..phase("faults", "", faults::trials(world)) },
         Phase { alone: true, ..phase("refused calls", "", refusals::trials(world)) },
+        Phase { alone: true, ..phase("monitor", "", once(world, monitored::trials)) },
         Phase {
             policy: audited::policy(world),
             alone: true,
