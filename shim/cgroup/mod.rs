@@ -24,6 +24,7 @@ mod oom;
 mod processes;
 mod removal;
 mod standing;
+mod strain;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tree;
@@ -46,6 +47,7 @@ pub(crate) use locate::unescape;
 use locate::{Membership, Mount};
 pub use oom::OomWatch;
 pub use standing::Standing;
+pub use strain::Strain;
 pub use usage::{Usage, has_swap_file, huge_page_sizes, is_unified};
 
 /// The cgroup of one container: a directory for each v1 hierarchy, or the one of the unified hierarchy.

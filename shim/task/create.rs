@@ -22,6 +22,7 @@ use super::process::Process;
 use super::reaper::Child;
 use super::service::TaskService;
 use crate::attest::{Attested, Expected, TableMark};
+use crate::audit::Chronicle;
 use crate::bootstrap::runtime_options;
 use crate::bundle::{HardenedBundle, OciBundle};
 use crate::gate::{CreateTask, LoadedPolicy, Pins};
@@ -106,6 +107,8 @@ async fn make(
     let filter = compiled.map_err(RuntimeError::Filter)?.map(|program| program.write(hardened.dir())).transpose()?;
     service.gate().rootfs(service.namespace(), &request.id, hardened.spec(), &pins, policy)?;
     let files = attestation::identities(hardened, &pins)?;
+    let (digest, settings) = (policy.sha256(), policy.policy().audit());
+    let chronicle = Chronicle::new(service.namespace(), &request.id, hardened.grant(), digest, settings);
     let init = Process::new("", stdio_of(request));
     let adoption = service.reaper().expect_child();
     let watch = watch(service, hardened, policy, &runtime, &request.id);
@@ -125,6 +128,7 @@ async fn make(
                 grant: hardened.grant(),
                 stage: attestation::created(&runtime, None),
                 cgroup: cgroup.as_ref(),
+                chronicle: &chronicle,
             };
             let attested = attest(&look, child.pid(), &expected).await;
             let finished = attested
@@ -200,7 +204,12 @@ async fn attest(look: &Look<'_>, pid: u32, expected: &Arc<Expected>) -> Result<H
     if seen.has_ended() {
         return Err(TaskError::EndedEarly);
     }
-    Ok(Held { attested, expected: seen.settle(Expected::clone(expected)), table: seen.table() })
+    Ok(Held {
+        attested,
+        expected: seen.settle(Expected::clone(expected)),
+        table: seen.table(),
+        chronicle: look.chronicle.clone(),
+    })
 }
 
 /// A container that was attested, what it is held to from then on, and the mount table that it had.
@@ -208,6 +217,7 @@ struct Held {
     attested: Attested,
     expected: Expected,
     table: Option<TableMark>,
+    chronicle: Chronicle,
 }
 
 fn finish(
@@ -233,6 +243,7 @@ fn finish(
         _attested: held.attested,
         table: held.table,
         shares_pid_namespace: hardened.spec().pid_namespace_shared(),
+        chronicle: held.chronicle,
     })
 }
 

@@ -173,6 +173,7 @@ async fn attest(
         grant: &created.grant,
         stage: Stage::Begun,
         cgroup: created.cgroup.as_ref(),
+        chronicle: &created.chronicle,
     };
     look.begun(child.pid(), child.last_status().clone(), &Arc::new(expected)).await
 }

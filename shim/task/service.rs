@@ -225,6 +225,7 @@ impl TaskService {
             grant: &created.grant,
             stage: attestation::created(&created.runtime, created.table),
             cgroup: created.cgroup.as_ref(),
+            chronicle: &created.chronicle,
         };
         match look.at(init.pid(), &expected).await {
             Ok(Some((attested, seen))) if !seen.has_ended() => {
@@ -258,6 +259,7 @@ impl TaskService {
             grant: &created.grant,
             stage: Stage::Begun,
             cgroup: created.cgroup.as_ref(),
+            chronicle: &created.chronicle,
         };
         let looked = look.begun(init.pid(), remembered.last_status(), &created.expected()).await;
         if looked.is_err() {
