@@ -2,7 +2,7 @@
 
 use std::env;
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,6 +59,7 @@ pub fn run(flags: &Flags) -> Result<(), DaemonError> {
     // containerd's children inherit what its own parent left open; none of it is the shim's business.
     close_inherited().map_err(DaemonError::Descriptors)?;
     let listener = take_listener()?;
+    let binary = binary_on_stdout();
     redirect_descriptors().map_err(DaemonError::Descriptors)?;
     expect_attach();
     set_child_subreaper(Some(getpid())).map_err(|errno| DaemonError::Subreaper(errno.into()))?;
@@ -67,7 +68,15 @@ pub fn run(flags: &Flags) -> Result<(), DaemonError> {
     let served = event_loop.block_on(serve(flags, listener));
     // Copies of stdio that nobody waits for any more must not keep the process.
     event_loop.shutdown_background();
+    drop(binary);
     served
+}
+
+/// The mount that the daemon runs from, if `start` has handed it over: a descriptor by which nothing can be read or written.
+fn binary_on_stdout() -> Option<OwnedFd> {
+    let stdout = rustix::stdio::stdout();
+    let is_path = rustix::fs::fcntl_getfl(stdout).is_ok_and(|flags| flags.contains(OFlags::PATH));
+    is_path.then(|| stdout.try_clone_to_owned().ok()).flatten()
 }
 
 /// stdin is the listening socket; afterwards it is `/dev/null`.
