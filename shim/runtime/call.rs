@@ -13,6 +13,7 @@ use palisade_seccomp::CompileError;
 use rustix::process::{Pid, Signal, kill_process_group};
 use thiserror::Error;
 
+use super::embedded::within::{NotDone, Within};
 use super::filter_program::FilterFile;
 use super::listening::Listening;
 use super::log::CallLog;
@@ -101,16 +102,22 @@ pub struct Call {
     /// containerd waits without an end, so a hanging runtime would hang the pod.
     deadline: Duration,
     view: Option<HostView>,
+    within: Option<Within>,
 }
 
 impl Call {
     pub(super) fn new(verb: &'static str, command: Command, log: CallLog, deadline: Duration) -> Self {
-        Self { verb, command, stdio: None, log, deadline, view: None }
+        Self { verb, command, stdio: None, log, deadline, view: None, within: None }
     }
 
     /// Gives the runtime, and through it the container's process, these streams.
     pub(super) fn with(self, stdio: ChildStdio) -> Self {
         Self { stdio: Some(stdio), ..self }
+    }
+
+    /// Lets this process do it where that is possible.
+    pub(super) fn or_within(self, within: Option<Within>) -> Self {
+        Self { within, ..self }
     }
 
     /// The runtime's command, as errors name it.
@@ -162,7 +169,15 @@ impl Call {
     ///
     /// [`RuntimeError`].
     pub async fn run(self, reaper: &Reaper) -> Result<(), RuntimeError> {
-        let Self { verb, mut command, stdio, log, deadline, view } = self;
+        let Self { verb, mut command, stdio, log, deadline, view, within } = self;
+        if let Some(within) = within
+            && let Some(done) = within.attempt(deadline).await
+        {
+            return done.map_err(|not_done| match not_done {
+                NotDone::Failed(message) => RuntimeError::Failed { verb, message },
+                NotDone::Deadline => RuntimeError::Deadline { verb, deadline },
+            });
+        }
         command.process_group(0);
         if let Some(stdio) = stdio {
             stdio.attach(&mut command);

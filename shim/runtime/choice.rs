@@ -11,6 +11,7 @@ use palisade_policy::{Policy, RuntimeChoice};
 use serde::{Deserialize, Serialize};
 
 use super::call::{Call, ChildStdio};
+use super::embedded::within::Within;
 use super::log::CallLog;
 use crate::attest::Attested;
 use crate::bundle::PrivateDir;
@@ -158,20 +159,22 @@ impl OciRuntime {
     /// `start`: lets the init process go on to the container's program, once it was found to be what was decided.
     #[must_use]
     pub fn start(&self, dir: &PrivateDir, id: &str, _: &Attested) -> Call {
-        self.call(dir, "start", |command| {
+        let call = self.call(dir, "start", |command| {
             command.arg(id);
-        })
+        });
+        call.or_within(self.is_embedded().then(|| Within::start(dir.runtime_root(), id)))
     }
 
     /// `delete`: removes a stopped container; with `force` also one that runs.
     #[must_use]
     pub fn delete(&self, dir: &PrivateDir, id: &str, force: bool) -> Call {
-        self.call(dir, "delete", |command| {
+        let call = self.call(dir, "delete", |command| {
             if force {
                 command.arg("--force");
             }
             command.arg(id);
-        })
+        });
+        call.or_within(self.is_embedded().then(|| Within::delete(dir.runtime_root(), id, force)))
     }
 
     /// `pause`: freezes the container's processes.

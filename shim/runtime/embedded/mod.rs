@@ -1,6 +1,6 @@
 //! The embedded OCI runtime: the runc command line, with libcontainer inside.
 //!
-//! The shim starts its own binary again for each call, so every call is a fresh process with one thread. That is
+//! The shim starts its own binary again for each call but the plainest (see [`within`]), so every other call is a fresh process with one thread. That is
 //! what libcontainer needs: it clones raw, changes the working directory, writes `oom_score_adj` and makes the
 //! process undumpable. Nothing of that reaches the shim.
 //!
@@ -48,6 +48,7 @@ mod state;
 mod state_document;
 mod systemd_unit;
 mod update;
+pub(in crate::runtime) mod within;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
