@@ -41,7 +41,7 @@ impl LimitHits {
 }
 
 impl Cgroup {
-    /// The counts. Sub-cgroups that the container made count too on v2; on v1 only for CPU time.
+    /// The counts. What sub-cgroups met that the container made counts for memory and tasks of v2, and for OOM kills of both versions.
     ///
     /// # Errors
     ///
