@@ -2,7 +2,7 @@
 
 use std::env;
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use ttrpc::asynchronous::transport::Listener;
 
 use crate::bootstrap::{Flags, SOCKET_VARIABLE, SocketAddress, TTRPC_VARIABLE};
 use crate::callers::Callers;
+use crate::cgroup::expect_attach;
 use crate::gate::{Gate, PolicySource};
 use crate::task::{EventQueue, Machine, Publisher, Reaper, TaskApi, TaskService};
 use crate::trusted::is_trusted;
@@ -58,14 +59,24 @@ pub fn run(flags: &Flags) -> Result<(), DaemonError> {
     // containerd's children inherit what its own parent left open; none of it is the shim's business.
     close_inherited().map_err(DaemonError::Descriptors)?;
     let listener = take_listener()?;
+    let binary = binary_on_stdout();
     redirect_descriptors().map_err(DaemonError::Descriptors)?;
+    expect_attach();
     set_child_subreaper(Some(getpid())).map_err(|errno| DaemonError::Subreaper(errno.into()))?;
     let event_loop =
         tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().map_err(DaemonError::Loop)?;
     let served = event_loop.block_on(serve(flags, listener));
     // Copies of stdio that nobody waits for any more must not keep the process.
     event_loop.shutdown_background();
+    drop(binary);
     served
+}
+
+/// The mount that the daemon runs from, if `start` has handed it over: a descriptor by which nothing can be read or written.
+fn binary_on_stdout() -> Option<OwnedFd> {
+    let stdout = rustix::stdio::stdout();
+    let is_path = rustix::fs::fcntl_getfl(stdout).is_ok_and(|flags| flags.contains(OFlags::PATH));
+    is_path.then(|| stdout.try_clone_to_owned().ok()).flatten()
 }
 
 /// stdin is the listening socket; afterwards it is `/dev/null`.

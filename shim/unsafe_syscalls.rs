@@ -481,6 +481,30 @@ pub(crate) fn fork() -> io::Result<Option<i32>> {
     }
 }
 
+/// The same with the child in the cgroup v2 of a directory from its first moment on, which moves nobody: to move a process the kernel
+/// waits for an RCU grace period. Source: clone(2).
+///
+/// # Errors
+///
+/// The kernel's errno: `ENOSYS` and `E2BIG` before Linux 5.7, `EBUSY` where the cgroup takes no process itself.
+pub(crate) fn fork_into(cgroup: BorrowedFd<'_>) -> io::Result<Option<i32>> {
+    // The kernel's struct clone_args, all of whose fields are of 64 bits (linux/sched.h).
+    let mut arguments = [0_u64; 11];
+    let [flags, _, _, _, exit_signal, .., into] = &mut arguments;
+    // CLONE_INTO_CGROUP
+    *flags = 0x2_0000_0000;
+    *exit_signal = libc::SIGCHLD.unsigned_abs().into();
+    *into = cgroup.as_raw_fd().unsigned_abs().into();
+    // JUSTIFICATION: neither nix nor rustix wraps clone3(2).
+    // SAFETY: without CLONE_VM the child has a copy of this process, which has one thread, so no lock is held by a thread that the child
+    // does not have. The C library's note of the thread's number is the parent's in the child, which only forks again, and ends.
+    match unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(None),
+        pid => i32::try_from(pid).map(Some).map_err(io::Error::other),
+    }
+}
+
 /// Ends a forked process. Nothing that its parent would clean up is cleaned up by it.
 pub(crate) fn end_now(code: i32) -> ! {
     // JUSTIFICATION: std's exit runs what the parent has registered for its own end.

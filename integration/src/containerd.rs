@@ -106,12 +106,25 @@ impl Containerd {
     ///
     /// # Errors
     /// A file that cannot be written, or a containerd that does not answer; its log is in the failure.
-    pub fn start(_enclosure: &Enclosure, assets: Assets, policy: &PolicyFile) -> Result<Self, Failure> {
+    pub fn start(enclosure: &Enclosure, assets: Assets, policy: &PolicyFile) -> Result<Self, Failure> {
+        Self::start_telling(enclosure, assets, policy, "debug")
+    }
+
+    /// The same with another level of its log, which the shims take over: what they tell costs them time.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_telling(
+        _enclosure: &Enclosure,
+        assets: Assets,
+        policy: &PolicyFile,
+        level: &str,
+    ) -> Result<Self, Failure> {
         let tag = format!("palisade-test-{}", std::process::id());
         let layout = Layout { base: Path::new("/run").join(&tag) };
         prepare(&assets, &layout)?;
         policy.write(&layout)?;
-        let daemon = spawn(&layout, "debug")?;
+        let daemon = spawn(&layout, level)?;
         let workload_chain = image::workload_chain_id(&assets)?;
         let containerd = Self { assets, layout, tag, workload_chain, daemon: Mutex::new(daemon) };
         containerd.await_answer()?;

@@ -5,7 +5,7 @@ mod order;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use containerd_client::events as messages;
 use containerd_client::services::v1 as api;
@@ -59,10 +59,13 @@ pub struct Event {
     pub pid: u32,
 }
 
+/// An event and when it came.
+type Seen = (Instant, Event);
+
 /// A subscription to the events of a containerd namespace, kept since it was made.
 #[derive(Debug)]
 pub struct Recorder {
-    seen: Arc<Mutex<Vec<Event>>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
     end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -106,14 +109,28 @@ impl Recorder {
         Ok(recorder)
     }
 
-    fn seen(&self) -> MutexGuard<'_, Vec<Event>> {
+    fn seen(&self) -> MutexGuard<'_, Vec<Seen>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The events of a container, as they came.
     #[must_use]
     pub fn of(&self, container: &str) -> Vec<Event> {
-        self.seen().iter().filter(|event| event.container == container).cloned().collect()
+        self.seen().iter().map(|(_, event)| event).filter(|event| event.container == container).cloned().collect()
+    }
+
+    /// Waits for the event of the end of a container's init; when it came.
+    ///
+    /// # Errors
+    /// None comes within `seconds`.
+    pub fn exited_at(&self, container: &str, seconds: u64) -> Result<Instant, Failure> {
+        let is_end = |event: &Event| {
+            event.container == container && event.exec.is_empty() && matches!(event.what, What::Exit(_))
+        };
+        poll::eventually(&format!("the exit of {container}"), seconds, || {
+            let at = self.seen().iter().rev().find(|(_, event)| is_end(event)).map(|(at, _)| *at);
+            at.ok_or_else(|| told(&self.of(container)))
+        })
     }
 
     /// Waits until a container's events hold one like this, and returns them all.
@@ -175,7 +192,7 @@ pub fn told(events: &[Event]) -> String {
 async fn subscribe(
     socket: &std::path::Path,
     namespace: &str,
-    seen: &Mutex<Vec<Event>>,
+    seen: &Mutex<Vec<Seen>>,
     probed: &AtomicU32,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let channel = containerd_client::connect(socket).await?;
@@ -186,7 +203,7 @@ async fn subscribe(
         if envelope.topic == PROBE {
             probed.fetch_add(1, Ordering::Relaxed);
         } else if let Some(event) = task_event(&envelope)? {
-            seen.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+            seen.lock().unwrap_or_else(PoisonError::into_inner).push((Instant::now(), event));
         }
     }
     Ok(())

@@ -67,17 +67,19 @@ pub enum Failure {
 
 impl Failure {
     /// Names the file system action that an error belongs to.
-    pub(crate) fn io(verb: &str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub fn io(verb: &str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let action = format!("{verb} {}", path.display());
         move |source| Self::Io { action, source }
     }
 
-    pub(crate) fn system(action: &str) -> impl FnOnce(nix::Error) -> Self {
+    /// Names the action that a system call's error belongs to.
+    pub fn system(action: &str) -> impl FnOnce(nix::Error) -> Self {
         let action = action.to_owned();
         move |errno| Self::Io { action, source: errno.into() }
     }
 
-    pub(crate) fn unreadable(what: &str, detail: &impl ToString) -> Self {
+    /// Says what has another content than its format has.
+    pub fn unreadable(what: &str, detail: &impl ToString) -> Self {
         Self::Unreadable { what: what.to_owned(), detail: detail.to_string() }
     }
 

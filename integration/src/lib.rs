@@ -18,6 +18,7 @@ pub mod failure;
 pub mod footprint;
 pub mod image;
 pub mod invocation;
+pub mod journald;
 pub mod leftovers;
 pub mod nri;
 pub mod policy;

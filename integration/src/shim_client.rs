@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use containerd_shim_protos::shim_async::{Client, TaskClient};
@@ -35,11 +35,19 @@ impl ShimClient {
     /// # Errors
     /// It has no address, or does not answer there.
     pub fn of(containerd: &Containerd, id: &str) -> Result<Self, Failure> {
+        Self::at(&socket_of(containerd, id)?)
+    }
+
+    /// Connects to the shim behind a socket.
+    ///
+    /// # Errors
+    /// It does not answer there.
+    pub fn at(socket: &Path) -> Result<Self, Failure> {
         let executor = Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|source| Failure::Io { action: "start an executor".to_owned(), source })?;
-        let address = format!("unix://{}", socket_of(containerd, id)?.display());
+        let address = format!("unix://{}", socket.display());
         let client = executor
             .block_on(Client::connect(&address))
             .map_err(|error| Failure::unreadable("the shim's socket", &error))?;

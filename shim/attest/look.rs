@@ -36,8 +36,7 @@ impl Seen {
 
     /// Whether the process has ended while the parts were read.
     fn up_to_now(mut self, process: &ProcDir) -> Self {
-        let has_ended = |text: String| Status::parse(&text).is_ok_and(|now| now.ended);
-        if let (Ok(status), true) = (&mut self.status, process.text("status").map_or(true, has_ended)) {
+        if let (Ok(status), true) = (&mut self.status, process.is_ending()) {
             status.ended = true;
         }
         self

@@ -82,6 +82,17 @@ impl ProcDir {
         self.text("status")
     }
 
+    /// Whether it has ended or begun to: it runs nothing of its own any more, and the kernel takes away what it had.
+    ///
+    /// A flag tells that before anything is gone: from then on hierarchies of cgroup v1 show `/` for it, while its memory is still there.
+    /// Sources: proc_pid_stat(5), field 9; Linux `do_exit` and `proc_cgroup_show`.
+    pub(super) fn is_ending(&self) -> bool {
+        match self.text("stat") {
+            Ok(stat) => is_exiting(&stat),
+            Err(error) => error.is_gone(),
+        }
+    }
+
     /// A file's text. A process's own name is in some, and can hold any byte.
     pub(super) fn text(&self, file: &str) -> Result<String, Unreadable> {
         let opened = self.open_file(file, OFlags::RDONLY)?;
@@ -124,6 +135,15 @@ impl ProcDir {
     }
 }
 
+/// `PF_EXITING`. Source: Linux `include/linux/sched.h`.
+const EXITING: u64 = 0x4;
+
+/// The ninth field of `stat`, the seventh after the name, which can hold anything.
+fn is_exiting(stat: &str) -> bool {
+    let flags = stat.rsplit_once(") ").and_then(|(_, fields)| fields.split(' ').nth(6)?.parse::<u64>().ok());
+    flags.is_some_and(|flags| flags & EXITING != 0)
+}
+
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
@@ -149,5 +169,25 @@ mod tests {
         std::fs::remove_dir_all(&folder).unwrap();
         assert!(there.is_ok() && another.unwrap_err().is_gone() && status.contains("NoNewPrivs:"), "{status}");
         assert!(process.status().unwrap_err().is_gone(), "it is gone, whoever has its pid");
+    }
+
+    /// One that is about to end is still running and has its memory, and is in no cgroup of v1 any more.
+    #[test]
+    fn one_that_has_begun_to_end_is_known_by_its_flag() {
+        let stat =
+            |flags: u64| format!("7 (odd) R 1) R 1 7 7 0 -1 {flags} 100 0 0 0 1 1 0 0 20 0 1 0 52024 1000000 200\n");
+        assert!(is_exiting(&stat(0x0040_0104)), "its memory and all is there");
+        assert!(!is_exiting(&stat(0x0040_0100)) && !is_exiting("7 (odd"));
+        assert!(!ProcDir::own().unwrap().is_ending());
+        let mut child = Command::new("/bin/true").spawn().unwrap();
+        let process = ProcDir::open(child.id()).unwrap();
+        rustix::process::waitid(
+            rustix::process::WaitId::Pid(rustix::process::Pid::from_child(&child)),
+            rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT,
+        )
+        .unwrap();
+        let not_waited_for = process.is_ending();
+        child.wait().unwrap();
+        assert!(not_waited_for && process.is_ending());
     }
 }

@@ -103,8 +103,9 @@ fn spawn_daemon(
         create_core_scheduling_cookie(getpid(), CoreSchedulingScope::ThreadGroup)
             .map_err(|errno| StartError::CoreScheduling { problem: scheduling_problem(errno), source: errno.into() })?;
     }
-    // The descriptor is open until the execve, and no longer.
     let binary = read_only_mount();
+    // With the last descriptor of a detached mount the kernel waits for all that might look at it, some ms: not while containerd waits.
+    let held = binary.as_ref().ok().and_then(|mount| mount.try_clone().ok());
     let mut command = match &binary {
         Ok(mount) => Command::new(format!("/proc/self/fd/{}", mount.as_raw_fd())),
         Err(_) => Command::new("/proc/self/exe"),
@@ -119,7 +120,7 @@ fn spawn_daemon(
         .current_dir(bundle)
         .process_group(0)
         .stdin(Stdio::from(OwnedFd::from(listener)))
-        .stdout(Stdio::null())
+        .stdout(held.map_or_else(Stdio::null, Stdio::from))
         .stderr(Stdio::null());
     if flags.debug() {
         command.arg("-debug");

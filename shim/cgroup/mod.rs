@@ -11,6 +11,7 @@
 //! blocking thread.
 
 mod apply;
+mod attach;
 mod ceiling;
 mod directory;
 mod error;
@@ -23,6 +24,7 @@ mod oom;
 mod processes;
 mod removal;
 mod standing;
+mod strain;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tree;
@@ -34,6 +36,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+pub use attach::expect_attach;
 pub use ceiling::cpu_ceiling_millis;
 use directory::Directory;
 pub use error::CgroupError;
@@ -44,6 +47,7 @@ pub(crate) use locate::unescape;
 use locate::{Membership, Mount};
 pub use oom::OomWatch;
 pub use standing::Standing;
+pub use strain::Strain;
 pub use usage::{Usage, has_swap_file, huge_page_sizes, is_unified};
 
 /// The cgroup of one container: a directory for each v1 hierarchy, or the one of the unified hierarchy.

@@ -10,15 +10,16 @@ use palisade_policy::{
     Identity, Mode, Outcome, ParsedSpec, Record, TaskFacts, UpdateRequest, judge_create, judge_exec, judge_rootfs,
     judge_unreadable, judge_update,
 };
-use serde::Serialize;
 use thiserror::Error;
 
+use super::asked::asked_of;
 use super::host::{self, PodFacts};
+use super::loads::Loads;
 use super::pins::Pins;
 use super::rootfs;
 use super::source::{LoadedPolicy, PolicyFileError, PolicySource};
-use crate::attest::{Mismatch, NotAttested, Stage};
-use crate::audit::{self, AuditError, ContainerSubject, Subject};
+use crate::attest::{NotAttested, Stage};
+use crate::audit::{self, AttestationTold, AuditError, ContainerSubject, Subject};
 use crate::bundle::{BundleError, OciBundle};
 use crate::cgroup::LimitHits;
 
@@ -97,31 +98,30 @@ pub struct Attestation<'a> {
     pub stage: Stage,
 }
 
-/// What is told of it in the log.
-#[derive(Serialize)]
-struct Told<'a> {
-    #[serde(skip_serializing_if = "str::is_empty")]
-    exec: &'a str,
-    stage: Stage,
-    mismatches: &'a [Mismatch],
-}
-
 /// The gate of one shim.
 #[derive(Debug)]
 pub struct Gate {
     source: PolicySource,
+    loads: Loads,
 }
 
 impl Gate {
     /// A gate that judges by the admin's policy.
     #[must_use]
     pub fn new(source: PolicySource) -> Self {
-        Self { source }
+        Self { source, loads: Loads::default() }
+    }
+
+    /// The policy as it is now. That it is another one is put on record.
+    fn load(&self) -> Result<LoadedPolicy, PolicyFileError> {
+        let loaded = self.source.load();
+        self.loads.note(&loaded);
+        loaded
     }
 
     /// Reads the policy and what it names before anybody waits for a judgement. What is wrong with them a judgement says.
     pub fn prepare(&self) {
-        if let Ok(policy) = self.source.load() {
+        if let Ok(policy) = self.load() {
             policy.policy().prepare();
         }
     }
@@ -133,7 +133,7 @@ impl Gate {
     ///
     /// [`GateError`].
     pub fn create(&self, create: CreateTask<'_>) -> Result<(HardenedSpec, LoadedPolicy, Pins), GateError> {
-        let policy = self.source.load()?;
+        let policy = self.load()?;
         let bytes = create.bundle.read_config()?;
         let (namespace, id) = (create.task.namespace, create.task.id);
         let begun = Instant::now();
@@ -153,6 +153,7 @@ impl Gate {
             exec_id: "",
             identity: &identity,
             policy: policy.sha256(),
+            asked: None,
             duration: begun.elapsed(),
         };
         let hardened = conclude(decision, &policy, &subject)?;
@@ -185,6 +186,7 @@ impl Gate {
             exec_id: "",
             identity: spec.grant().identity(),
             policy: policy.sha256(),
+            asked: None,
             duration: begun.elapsed(),
         };
         conclude(decision, policy, &subject)
@@ -196,8 +198,9 @@ impl Gate {
     ///
     /// [`GateError`].
     pub fn exec(&self, exec: ExecTask<'_>) -> Result<HardenedProcess, GateError> {
-        let policy = self.source.load()?;
+        let policy = self.load()?;
         let begun = Instant::now();
+        let asked = asked_of(&exec.request);
         let decision = judge_exec(exec.request, exec.grant, policy.policy());
         let subject = Subject {
             namespace: exec.namespace,
@@ -205,6 +208,7 @@ impl Gate {
             exec_id: exec.exec_id,
             identity: exec.grant.identity(),
             policy: policy.sha256(),
+            asked: Some(&asked),
             duration: begun.elapsed(),
         };
         conclude(decision, &policy, &subject)
@@ -216,7 +220,7 @@ impl Gate {
     ///
     /// [`GateError`].
     pub fn update(&self, update: UpdateTask<'_>) -> Result<HardenedResources, GateError> {
-        let policy = self.source.load()?;
+        let policy = self.load()?;
         let begun = Instant::now();
         let request = UpdateRequest {
             resources: update.resources,
@@ -231,6 +235,7 @@ impl Gate {
             exec_id: "",
             identity: update.grant.identity(),
             policy: policy.sha256(),
+            asked: None,
             duration: begun.elapsed(),
         };
         conclude(decision, &policy, &subject)
@@ -242,7 +247,7 @@ impl Gate {
     ///
     /// [`GateError`].
     pub fn not_attested(&self, about: &Attestation<'_>, found: &NotAttested) -> Result<(), GateError> {
-        let policy = self.source.load()?;
+        let policy = self.load()?;
         let subject = ContainerSubject {
             namespace: about.namespace,
             id: about.id,
@@ -250,7 +255,7 @@ impl Gate {
             policy: policy.sha256(),
             profile: about.grant.profile(),
         };
-        let told = Told { exec: about.exec_id, stage: about.stage, mismatches: found.mismatches() };
+        let told = AttestationTold { exec: about.exec_id, stage: about.stage, mismatches: found.mismatches() };
         Ok(audit::append_event(policy.policy().audit(), &subject, "attestation", &told)?)
     }
 

@@ -5,8 +5,10 @@
 //! read, or a decision that can't be recorded, means that nothing is created.
 
 mod admin_file;
+mod asked;
 mod decide;
 mod host;
+mod loads;
 mod mount_table;
 mod pins;
 mod rootfs;

@@ -9,9 +9,11 @@ use std::pin::pin;
 use std::process::{Command, CommandArgs, Stdio};
 use std::time::Duration;
 
+use palisade_seccomp::CompileError;
 use rustix::process::{Pid, Signal, kill_process_group};
 use thiserror::Error;
 
+use super::filter_program::FilterFile;
 use super::listening::Listening;
 use super::log::CallLog;
 use super::view::HostView;
@@ -32,6 +34,9 @@ pub enum RuntimeError {
         #[source]
         source: io::Error,
     },
+    /// The system call profile can't be put in force.
+    #[error("linux.seccomp can't be put in force")]
+    Filter(#[source] CompileError),
     /// What was judged can't be shown to it.
     #[error("{action} for the OCI runtime")]
     View {
@@ -136,6 +141,15 @@ impl Call {
     pub fn asking(mut self, listening: Option<&Listening>) -> Self {
         if let Some(listening) = listening {
             listening.write(&mut self.command);
+        }
+        self
+    }
+
+    /// Has the embedded runtime load this program; the document that it reads then has no profile. Other runtimes have no such option.
+    #[must_use]
+    pub fn filtered_by(mut self, program: Option<&FilterFile>) -> Self {
+        if let Some(program) = program {
+            self.command.arg(format!("--{}", FilterFile::OPTION)).arg(program.path());
         }
         self
     }

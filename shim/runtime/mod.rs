@@ -7,6 +7,7 @@
 mod call;
 mod choice;
 pub mod embedded;
+mod filter_program;
 mod listening;
 mod log;
 mod record;
@@ -15,6 +16,7 @@ mod view;
 pub(crate) use call::read_pid;
 pub use call::{Call, ChildStdio, RuntimeError};
 pub use choice::{OciRuntime, RUNTIME_ARGUMENT, is_runtime_name};
+pub use filter_program::{FilterFile, FilterProgram};
 pub use listening::Listening;
 pub use record::{ContainerRecord, RECORD_NAME};
 pub use view::HostView;

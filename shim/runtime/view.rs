@@ -11,7 +11,7 @@
 //! program that the admin chose, or a hook, may need more.
 //!
 //! The namespace belongs to the runtime's process alone and ends with it, so nothing is left on the host, and the
-//! `config.json` on disk keeps the real paths. A clone is a peer of the mount that it was made of, so propagation into and
+//! `config.json` on disk keeps the real paths, and the profile where the runtime gets its program instead. A clone is a peer of the mount that it was made of, so propagation into and
 //! out of volumes stays as it was. Source: open_tree(2), move_mount(2), mount_namespaces(7).
 
 use std::fs::{self, DirBuilder, File};
@@ -23,7 +23,7 @@ use std::process::Command;
 use std::thread;
 
 use nix::sched::{CloneFlags, unshare};
-use palisade_policy::HardenedSpec;
+use palisade_policy::{HardenedSpec, ProfilePlace};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, open};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount, mount_bind, mount_change, move_mount,
@@ -53,7 +53,8 @@ pub struct HostView {
 }
 
 impl HostView {
-    /// The view of a container whose private directory is `private` and whose judged files are `pins`, for `runtime`.
+    /// The view of a container whose private directory is `private` and whose judged files are `pins`, for `runtime`, which finds the
+    /// system call profile at `profile`.
     ///
     /// # Errors
     ///
@@ -63,12 +64,13 @@ impl HostView {
         spec: &HardenedSpec,
         pins: Pins,
         runtime: &OciRuntime,
+        profile: ProfilePlace,
     ) -> Result<Self, RuntimeError> {
         let directory = private.view();
         let (sources, source_files) = named(pins.sources, |mount| directory.join(mount.to_string()));
         let (namespaces, namespace_files) = named(pins.namespaces, |kind| directory.join(format!("{kind:?}")));
-        let document =
-            spec.with_paths(&sources, &namespaces).map_err(|error| failed("name the judged files")(error.into()))?;
+        let document = spec.with_paths(&sources, &namespaces, profile);
+        let document = document.map_err(|error| failed("name the judged files")(error.into()))?;
         DirBuilder::new().mode(0o711).create(&directory).map_err(failed("make the directory of the judged files"))?;
         let files = source_files.chain(namespace_files).collect();
         let needs = || ["/proc".into(), "/sys".into(), private.path().into(), spec.root().into()].into();

@@ -9,8 +9,9 @@ use super::host::ContainerCgroup;
 use super::reaper::LastStatus;
 use super::service::TaskService;
 use crate::attest::{ATTESTED, Attested, Expected, Identities, NotAttested, Seen, Stage, TableMark, attest};
+use crate::audit::Chronicle;
 use crate::bundle::{HardenedBundle, PrivateDir};
-use crate::gate::{Attestation, Pins};
+use crate::gate::{Attestation, GateError, Pins};
 use crate::runtime::OciRuntime;
 use palisade_policy::Grant;
 
@@ -26,6 +27,7 @@ pub(super) struct Look<'a> {
     pub(super) grant: &'a Grant,
     pub(super) stage: Stage,
     pub(super) cgroup: &'a dyn ContainerCgroup,
+    pub(super) chronicle: &'a Chronicle,
 }
 
 impl Look<'_> {
@@ -36,7 +38,10 @@ impl Look<'_> {
             return Ok(None);
         };
         match attest(expected, &seen, self.stage) {
-            Ok(attested) => Ok(Some((attested, seen))),
+            Ok(attested) => {
+                self.record_attested()?;
+                Ok(Some((attested, seen)))
+            }
             Err(found) => {
                 self.record(&found);
                 Err(found.into())
@@ -52,10 +57,18 @@ impl Look<'_> {
         };
         // Nobody keeps what became of a process of a machine in memory.
         let Some(seen) = seen else { return Ok(()) };
-        attest(expected, &seen, self.stage).map(drop).map_err(|found| {
-            self.record(&found);
-            found.into()
-        })
+        match attest(expected, &seen, self.stage) {
+            Ok(_) => self.record_attested(),
+            Err(found) => {
+                self.record(&found);
+                Err(found.into())
+            }
+        }
+    }
+
+    /// Nothing goes on that the policy wants on record and that can't be put there.
+    fn record_attested(&self) -> Result<(), TaskError> {
+        Ok(self.chronicle.attested(self.exec_id, self.stage).map_err(GateError::from)?)
     }
 
     /// The container is stopped in any case; a log that can't be written changes nothing about that.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use containerd_shim_protos::events::task::{TaskExit, TaskOOM};
 use containerd_shim_protos::protobuf::MessageField;
 use palisade_policy::Grant;
+use serde::Serialize;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, watch};
 
 use super::error::TaskError;
@@ -18,6 +19,7 @@ use super::process::Process;
 use super::reaper::Child;
 use super::state::TaskState;
 use crate::attest::{Attested, Expected, TableMark};
+use crate::audit::Chronicle;
 use crate::bundle::PrivateDir;
 use crate::cgroup::CgroupError;
 use crate::runtime::{Listening, OciRuntime};
@@ -42,6 +44,14 @@ pub(super) struct Created {
     pub(super) table: Option<TableMark>,
     /// Its processes outlive its init process unless they are killed.
     pub(super) shares_pid_namespace: bool,
+    /// Where what happens to it is put on record.
+    pub(super) chronicle: Chronicle,
+}
+
+/// Processes that the kernel has killed for want of memory since it was last told of.
+#[derive(Serialize)]
+struct OomKills {
+    kills: u64,
 }
 
 /// A container that the shim holds.
@@ -211,7 +221,7 @@ impl Container {
     fn report_oom(&self) {
         match self.created.cgroup.untold_oom_kills() {
             Ok(0) => {}
-            Ok(_) => self.publish_oom(),
+            Ok(kills) => self.publish_oom(kills),
             Err(error) => self.oom_unknown(&error),
         }
     }
@@ -225,7 +235,7 @@ impl Container {
                 let kills = cgroup.next_oom_kills().await;
                 let Some(container) = container.upgrade() else { return };
                 match kills {
-                    Ok(Some(_)) => container.publish_oom(),
+                    Ok(Some(kills)) => container.publish_oom(kills),
                     Ok(None) => return,
                     Err(error) => return container.oom_unknown(&error),
                 }
@@ -233,7 +243,8 @@ impl Container {
         });
     }
 
-    fn publish_oom(&self) {
+    fn publish_oom(&self, kills: u64) {
+        self.created.chronicle.tell("oom", &OomKills { kills });
         self.events.send(&TaskOOM { container_id: self.created.id.clone(), ..TaskOOM::default() });
     }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use containerd_shim_protos::api::CreateTaskRequest;
 use containerd_shim_protos::events::task::{TaskCreate, TaskIO};
 use containerd_shim_protos::protobuf::MessageField;
-use palisade_policy::{CallWatch, RootfsMount as RootfsFact, TaskFacts};
+use palisade_policy::{CallWatch, ProfilePlace, RootfsMount as RootfsFact, TaskFacts};
 
 use super::attestation::{self, Look};
 use super::container::{Container, Created};
@@ -22,10 +22,14 @@ use super::process::Process;
 use super::reaper::Child;
 use super::service::TaskService;
 use crate::attest::{Attested, Expected, TableMark};
+use crate::audit::Chronicle;
 use crate::bootstrap::runtime_options;
 use crate::bundle::{HardenedBundle, OciBundle};
 use crate::gate::{CreateTask, LoadedPolicy, Pins};
-use crate::runtime::{Call, ChildStdio, ContainerRecord, HostView, Listening, OciRuntime, RECORD_NAME, RuntimeError};
+use crate::runtime::{
+    Call, ChildStdio, ContainerRecord, FilterFile, FilterProgram, HostView, Listening, OciRuntime, RECORD_NAME,
+    RuntimeError,
+};
 use crate::watch::{Kind, Subject, Watch};
 
 /// File that the runtime writes init's pid to.
@@ -96,14 +100,20 @@ async fn make(
         hardened.spec().cgroups_path(),
     );
     hardened.dir().write_record(RECORD_NAME, &record)?;
-    mount_rootfs(service, request, bundle).await?;
+    // While another thread mounts.
+    let compiled = async { FilterProgram::of(hardened.spec(), &runtime) };
+    let (mounted, compiled) = tokio::join!(mount_rootfs(service, request, bundle), compiled);
+    mounted?;
+    let filter = compiled.map_err(RuntimeError::Filter)?.map(|program| program.write(hardened.dir())).transpose()?;
     service.gate().rootfs(service.namespace(), &request.id, hardened.spec(), &pins, policy)?;
     let files = attestation::identities(hardened, &pins)?;
+    let (digest, settings) = (policy.sha256(), policy.policy().audit());
+    let chronicle = Chronicle::new(service.namespace(), &request.id, hardened.grant(), digest, settings);
     let init = Process::new("", stdio_of(request));
     let adoption = service.reaper().expect_child();
     let watch = watch(service, hardened, policy, &runtime, &request.id);
     let listening = watch.as_ref().map(Watch::listening);
-    let asked = Asked { service, hardened, runtime: &runtime, id: &request.id, listening };
+    let asked = Asked { service, hardened, runtime: &runtime, id: &request.id, listening, filter };
     // While the runtime is at work.
     let decided = async { attestation::expected_of(hardened, &files) };
     let (called, decided) = tokio::join!(run_create(asked, init.stdio(), pins), decided);
@@ -118,6 +128,7 @@ async fn make(
                 grant: hardened.grant(),
                 stage: attestation::created(&runtime, None),
                 cgroup: cgroup.as_ref(),
+                chronicle: &chronicle,
             };
             let attested = attest(&look, child.pid(), &expected).await;
             let finished = attested
@@ -193,7 +204,12 @@ async fn attest(look: &Look<'_>, pid: u32, expected: &Arc<Expected>) -> Result<H
     if seen.has_ended() {
         return Err(TaskError::EndedEarly);
     }
-    Ok(Held { attested, expected: seen.settle(Expected::clone(expected)), table: seen.table() })
+    Ok(Held {
+        attested,
+        expected: seen.settle(Expected::clone(expected)),
+        table: seen.table(),
+        chronicle: look.chronicle.clone(),
+    })
 }
 
 /// A container that was attested, what it is held to from then on, and the mount table that it had.
@@ -201,6 +217,7 @@ struct Held {
     attested: Attested,
     expected: Expected,
     table: Option<TableMark>,
+    chronicle: Chronicle,
 }
 
 fn finish(
@@ -226,6 +243,7 @@ fn finish(
         _attested: held.attested,
         table: held.table,
         shares_pid_namespace: hardened.spec().pid_namespace_shared(),
+        chronicle: held.chronicle,
     })
 }
 
@@ -250,7 +268,7 @@ fn watch(
         policy: policy.sha256().to_owned(),
         profile: hardened.grant().profile().to_owned(),
         audit: policy.policy().audit().clone(),
-        seccomp: if kind == Kind::Calls { hardened.spec().seccomp() } else { None },
+        seccomp: if kind == Kind::Calls { hardened.spec().seccomp().cloned() } else { None },
         records: policy.policy().call_records().to_owned(),
     };
     let watch = service.host().watch(hardened.dir(), kind, subject);
@@ -264,16 +282,22 @@ struct Asked<'a> {
     runtime: &'a OciRuntime,
     id: &'a str,
     listening: Option<&'a Listening>,
+    filter: Option<FilterFile>,
 }
 
 async fn run_create(asked: Asked<'_>, stdio: &Stdio, pins: Pins) -> Result<(u32, ProcessIo), TaskError> {
-    let Asked { service, hardened, runtime, id, listening } = asked;
+    let Asked { service, hardened, runtime, id, listening, filter } = asked;
     let dir = hardened.dir();
-    let view = HostView::of(dir, hardened.spec(), pins, runtime)?;
+    let profile = filter.as_ref().map_or(ProfilePlace::Document, |_| ProfilePlace::Compiled);
+    let view = HostView::of(dir, hardened.spec(), pins, runtime, profile)?;
     let pid_file = dir.path().join(PID_FILE);
     let systemd = is_systemd_path(hardened.spec().cgroups_path());
     let create = |child, console: Option<&Path>| {
-        runtime.create(dir, id, child, console, &pid_file, systemd).asking(listening).seeing(view)
+        runtime
+            .create(dir, id, child, console, &pid_file, systemd)
+            .asking(listening)
+            .filtered_by(filter.as_ref())
+            .seeing(view)
     };
     let streams = streams(service, stdio, owner_of(hardened.grant()), id);
     let made = connect(&streams, dir.path(), CONSOLE_SOCKET, &pid_file, create).await;

@@ -32,6 +32,10 @@ pub(super) fn add(service: &TaskService, container: &Container, request: &ExecPr
     }
     container.init().state().may_exec()?;
     let created = container.created();
+    if !created.runtime.is_embedded() {
+        // The embedded runtime starts a process where it is to be.
+        service.host().expect_attach();
+    }
     let hardened = service.gate().exec(ExecTask {
         namespace: service.namespace(),
         id: &created.id,
@@ -169,6 +173,7 @@ async fn attest(
         grant: &created.grant,
         stage: Stage::Begun,
         cgroup: created.cgroup.as_ref(),
+        chronicle: &created.chronicle,
     };
     look.begun(child.pid(), child.last_status().clone(), &Arc::new(expected)).await
 }

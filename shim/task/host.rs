@@ -59,6 +59,9 @@ pub trait Host: Send + Sync {
     /// [`CgroupError`].
     fn cgroup_of(&self, pid: u32, cgroups_path: &str) -> Result<Arc<dyn ContainerCgroup>, CgroupError>;
 
+    /// A process is to be moved into a cgroup soon. See [`expect_attach`](crate::cgroup::expect_attach).
+    fn expect_attach(&self);
+
     /// Empties and removes the cgroup at a specification's path, if there is one.
     ///
     /// # Errors

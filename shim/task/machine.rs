@@ -45,6 +45,10 @@ impl Host for Machine {
         Ok(Box::new(PidFd::open(pid)?))
     }
 
+    fn expect_attach(&self) {
+        crate::cgroup::expect_attach();
+    }
+
     fn cgroup_of(&self, pid: u32, cgroups_path: &str) -> Result<Arc<dyn ContainerCgroup>, CgroupError> {
         Ok(Arc::new(Watched::new(Cgroup::of_container(pid, cgroups_path)?)?))
     }

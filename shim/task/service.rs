@@ -173,6 +173,10 @@ impl TaskService {
 
     pub(super) async fn create_task(&self, request: CreateTaskRequest) -> Result<CreateTaskResponse, TaskError> {
         let reservation = self.reserve(&request.id)?;
+        // The daemon has done it for the first one.
+        if !self.containers().present.is_empty() {
+            self.host.expect_attach();
+        }
         let container = create::create(self, &request).await?;
         let pid = container.init().pid();
         self.containers().present.insert(request.id, container);
@@ -221,6 +225,7 @@ impl TaskService {
             grant: &created.grant,
             stage: attestation::created(&created.runtime, created.table),
             cgroup: created.cgroup.as_ref(),
+            chronicle: &created.chronicle,
         };
         match look.at(init.pid(), &expected).await {
             Ok(Some((attested, seen))) if !seen.has_ended() => {
@@ -254,6 +259,7 @@ impl TaskService {
             grant: &created.grant,
             stage: Stage::Begun,
             cgroup: created.cgroup.as_ref(),
+            chronicle: &created.chronicle,
         };
         let looked = look.begun(init.pid(), remembered.last_status(), &created.expected()).await;
         if looked.is_err() {

@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 
 use oci_spec::runtime as oci;
 use palisade_policy::{
-    CapabilityName, ExecRequest, Grant, HardenedSpec, Outcome, ParsedSpec, Policy, UpdateRequest, judge_exec,
-    judge_update,
+    CapabilityName, ExecRequest, Grant, HardenedSpec, Outcome, ParsedSpec, Policy, ProfilePlace, UpdateRequest,
+    judge_exec, judge_update,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -35,7 +35,8 @@ pub(crate) fn specs(bytes: &[u8]) -> Vec<Vec<u8>> {
         .map(|hardened| {
             let read: oci::Spec = read_alike(hardened.as_bytes(), "/process/capabilities");
             is_what_was_judged(&read, &hardened);
-            let with_paths = hardened.with_paths(&[], &[]).unwrap_or_else(|error| panic!("{error}"));
+            let with_paths =
+                hardened.with_paths(&[], &[], ProfilePlace::Document).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(value(&with_paths), value(hardened.as_bytes()), "paths changed more than paths");
             hardened.as_bytes().to_vec()
         })

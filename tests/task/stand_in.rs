@@ -409,6 +409,8 @@ impl Host for StandIn {
         }
     }
 
+    fn expect_attach(&self) {}
+
     fn cgroup_of(&self, pid: u32, _: &str) -> Result<Arc<dyn ContainerCgroup>, CgroupError> {
         let world = self.world();
         let proc = world.processes.get(&pid).filter(|proc| !matches!(proc.life, Life::Reaped(_)));

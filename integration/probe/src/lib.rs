@@ -5,11 +5,13 @@
 //! No attempt carries an exploit: each stops at the primitive (a socket that opens, a file that could be written) and undoes it.
 
 mod flooded;
+mod kernel_work;
 mod made_call;
 mod outcome;
 mod process_report;
 
 pub use flooded::Flood;
+pub use kernel_work::{Cgroup, KernelWork, MountCall, WorkDone};
 pub use made_call::{Made, Table};
 pub use outcome::{Outcome, Verdict};
 pub use process_report::{MountPoint, ProcessReport};

@@ -2,6 +2,7 @@
 
 mod attempt;
 mod attempts;
+mod bare;
 mod calls;
 mod flood;
 mod made;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use palisade_probe::ProcessReport;
 
-const USAGE: &str = "usage: probe try [NAME...] | list | report | forks COUNT | refused THREADS COUNT | allowed COUNT | calls LIST | listen | hold MIB | burn SECONDS | sleep";
+const USAGE: &str = "usage: probe try [NAME...] | list | report | forks COUNT | refused THREADS COUNT | allowed COUNT | calls LIST | listen | hold MIB | burn SECONDS | sleep | bare";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -46,6 +47,7 @@ fn run(words: &[&str]) -> io::Result<()> {
             burn(Duration::from_secs(seconds.parse().map_err(io::Error::other)?));
             Ok(())
         }
+        ["bare"] => print(&bare::run(&serde_json::from_reader(io::stdin()).map_err(io::Error::other)?)?),
         ["sleep"] => syscalls::sleep_until_signalled(),
         _ => Err(io::Error::other(USAGE)),
     }

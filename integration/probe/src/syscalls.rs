@@ -75,6 +75,23 @@ pub(crate) fn errno_by_interrupt(_: u32, _: [u64; 6]) -> i32 {
     libc::ENOSYS
 }
 
+/// Microseconds of CPU time of this process and of the children that it has waited for.
+pub(crate) fn cpu_time() -> io::Result<u64> {
+    let mut all = 0;
+    for whose in [libc::RUSAGE_SELF, libc::RUSAGE_CHILDREN] {
+        // SAFETY: rusage is plain data for which all zeros is a value.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: `usage` outlives the call.
+        if unsafe { libc::getrusage(whose, &raw mut usage) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        for time in [usage.ru_utime, usage.ru_stime] {
+            all += u64::try_from(time.tv_sec * 1_000_000 + time.tv_usec).map_err(io::Error::other)?;
+        }
+    }
+    Ok(all)
+}
+
 /// Ends a child at once with this status.
 pub(crate) fn end(status: i32) -> ! {
     // SAFETY: _exit never returns and runs nothing.

@@ -1,6 +1,7 @@
 //! What the kernel says that init and exec may do.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -118,6 +119,39 @@ fn an_exec_request_can_not_leave_the_filter_out() {
     // And without its filter the container gets no exec at all.
     fs::remove_file(container.state_dir().join("seccomp.bpf")).unwrap();
     container.exec("true").fails_with("seccomp.bpf");
+}
+
+/// What the shim compiled: the document then has no profile.
+#[test]
+fn a_compiled_filter_is_loaded_in_place_of_a_profile() {
+    let with_profile = Container::embedded(SHOW, |spec| spec["linux"]["seccomp"] = profile());
+    with_profile.create().succeeds();
+    let program = with_profile.state_dir().join("seccomp.bpf");
+    let given = |container: &Container, program: &Path| {
+        container.create_with(|command| {
+            command.arg("--seccomp-program").arg(program);
+        })
+    };
+
+    let container = Container::embedded(SHOW, |_| {});
+    given(&container, &program).succeeds();
+    container.call(["start"]).succeeds();
+    let exec = container.exec("cat /proc/self/status").succeeds().stdout;
+    for status in [container.output_with("end"), exec] {
+        assert_eq!(field(&status, "Seccomp"), "2");
+    }
+    assert_ne!(container.exec("mkdir /tmp/x").code, 0);
+
+    let both = Container::embedded(SHOW, |spec| spec["linux"]["seccomp"] = profile());
+    given(&both, &program).fails_with("linux.seccomp must be absent where --seccomp-program is given");
+    both.leaves_nothing();
+    let damaged = Container::embedded(SHOW, |_| {});
+    let cut = damaged.bundle().join("cut");
+    let whole = fs::read(&program).unwrap();
+    fs::write(&cut, &whole[..whole.len() - 1]).unwrap();
+    given(&damaged, &cut).fails_with("is damaged");
+    given(&damaged, Path::new("/nowhere/filter")).fails_with("/nowhere/filter");
+    damaged.leaves_nothing();
 }
 
 #[test]

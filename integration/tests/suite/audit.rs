@@ -15,7 +15,62 @@ pub(crate) fn trials(world: &'static World) -> Vec<Trial> {
         trial(world, "audit: create, exec and update are recorded, with what was changed", admitted),
         trial(world, "audit: a refusal is recorded with its rule", refused),
         trial(world, "audit: the log is root's alone", log_mode),
+        trial(world, "audit: no secret of a container is on record, in an error or in a log", secrets),
     ]
+}
+
+/// The last test, whatever the command line chooses: all that was recorded is as the schema says.
+pub(crate) fn every_line(world: &'static World) -> Trial {
+    trial(world, "audit: every line is as docs/audit.schema.json says", |world| {
+        let schema: Value = serde_json::from_str(include_str!("../../../docs/audit.schema.json"))?;
+        let validator = jsonschema::draft202012::new(&schema).map_err(|error| error.to_string())?;
+        for file in palisade::audit::files_of(&world.containerd.layout().audit())? {
+            let mut lines = 0;
+            for line in fs::read_to_string(file)?.lines() {
+                let record: Value = serde_json::from_str(line)?;
+                let errors = validator.iter_errors(&record);
+                let wrong: Vec<String> = errors.map(|error| format!("{}: {error}", error.instance_path())).collect();
+                expect!(wrong.is_empty(), "{wrong:?} in {line}");
+                lines += 1;
+            }
+            expect!(lines > 0, "a log without a record");
+        }
+        Ok(())
+    })
+}
+
+/// Planted where containers have theirs.
+const PLANTED: &str = "hunter2-planted";
+
+fn secrets(world: &World) -> Check {
+    let (environment, option) = (format!("DB_PASSWORD={PLANTED}"), format!("--password={PLANTED}"));
+    let flags = ["--env", environment.as_str(), "--annotation", "example.com/api-token=hunter2-planted"];
+    let mut said = String::new();
+    // One that runs, and a process in it; one that is refused; one whose program is not there.
+    let container = world.containerd.detach(&Run::new(Runtime::Palisade, &["/probe", "sleep"]).flags(&flags))?;
+    for args in [["true", option.as_str()], ["/no/such/program", option.as_str()]] {
+        let ran = container.exec(&[], &args)?;
+        said.push_str(&format!("{}{}", ran.stdout, ran.stderr));
+    }
+    let id = container.id().to_owned();
+    let recorded = records(world, &id)?;
+    let execs = recorded.iter().filter(|record| record["process"]["args"][1] == "--password=<redacted>");
+    expect_eq!(execs.count(), 2, "what further processes were to run, in {recorded:?}");
+    container.remove()?;
+    for (args, more) in [(["true", &option], &["--privileged"] as &[&str]), (["/no/such/program", &option], &[])] {
+        let run = Run::new(Runtime::Palisade, &args).flags(&flags).flags(more);
+        said.push_str(&world.containerd.run(&run)?.refusal()?);
+    }
+    let layout = world.containerd.layout();
+    let log = fs::read_to_string(layout.audit())?;
+    expect!(log.contains("\"/annotations/example.com~1api-token\""), "the annotation was not judged");
+    for (sink, text) in
+        [("the audit log", log), ("an error", said), ("containerd's log", fs::read_to_string(layout.log())?)]
+    {
+        let around = text.find(PLANTED).and_then(|at| text.get(at.saturating_sub(300)..at + PLANTED.len()));
+        expect!(around.is_none(), "a secret is in {sink}: {around:?}");
+    }
+    Ok(())
 }
 
 /// The decisions about a container.

@@ -403,6 +403,10 @@ fn out_of_memory(world: &World, runtime: Runtime) -> Check {
     let met = hits["memory_max"].as_u64() > Some(0) || !is_unified();
     let killed = hits["oom_kills"].as_u64() == Some(1) && met;
     expect!(killed || by_systemd(), "{hits}");
+    if runtime == Runtime::Palisade {
+        let recorded = crate::audit::events(world, &id, "oom")?;
+        expect!(recorded.iter().any(|line| line["kills"].as_u64().is_some_and(|kills| kills > 0)), "{recorded:?}");
+    }
     Ok(tasks.remove_container(&id)?)
 }
 

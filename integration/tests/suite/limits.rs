@@ -1,6 +1,7 @@
 //! CPU, memory and pids: defaults, ceilings, and what an update may do, as the host's cgroups have them.
 
 use libtest_mimic::{Failed, Trial};
+use palisade::cgroup::{Cgroup, Strain};
 use palisade_integration::bundle_spec;
 use palisade_integration::cgroup::{Files, Limits, by_systemd, is_unified};
 use palisade_integration::containerd::Runtime;
@@ -35,6 +36,7 @@ pub(crate) fn under_palisade(world: &'static World) -> Vec<Trial> {
         trial_under(world, runtime, "limits: lowered to the ceiling", lowered),
         trial_under(world, runtime, "limits: forks end at the pids limit", forks_end),
         trial_under(world, runtime, "limits: memory beyond the limit ends the process", memory_ends),
+        trial_under(world, runtime, "limits: what is stopped for its CPU quota is counted", throttled),
         trial_under(world, runtime, "update: lowers", update_lowers),
         trial_under(world, runtime, "update: cannot raise beyond the ceiling or remove", update_cannot_raise),
         trial_under(world, runtime, "update: cannot open devices or write other cgroup files", update_devices),
@@ -140,6 +142,7 @@ fn forks_end(world: &World, runtime: Runtime) -> Check {
         let sleeper = Sleeper::start(world, &tasks, runtime, &json!({ "pids": { "limit": pids } }))?;
         let stdout = world.containerd.exec(&sleeper.id, &["/probe", "forks", "100"])?.success()?;
         let refused = Files::of(sleeper.pid)?.counter("pids", ["pids.events"; 2], "max");
+        expect_eq!(Cgroup::of_process(sleeper.pid)?.strain()?.pids_refused, refused, "what the monitor reads");
         // What was refused is over, and the container goes on.
         let again = world.containerd.exec(&sleeper.id, &["/probe", "forks", "5"])?.success()?;
         expect_eq!(started_of(&again)?, 5, "forks afterwards");
@@ -167,6 +170,28 @@ pub(crate) fn told_hits(world: &World, id: &str) -> Result<Option<Value>, Failed
 fn started_of(report: &str) -> Result<u64, Failed> {
     let forks: Value = serde_json::from_str(report)?;
     forks["started"].as_u64().ok_or_else(|| Failed::from(report.to_owned()))
+}
+
+fn throttled(world: &World, runtime: Runtime) -> Check {
+    let strain = |resources: &Value| -> Result<Strain, Failed> {
+        let tasks = world.tasks()?;
+        let sleeper = Sleeper::start(world, &tasks, runtime, resources)?;
+        world.containerd.exec(&sleeper.id, &["/probe", "burn", "1"])?.success()?;
+        let strain = Cgroup::of_process(sleeper.pid)?.strain()?;
+        sleeper.end()?;
+        Ok(strain)
+    };
+    let slow = strain(&json!({ "cpu": { "quota": 10_000, "period": 100_000 } }))?;
+    let stopped = (slow.throttled_periods, slow.throttled_micros);
+    expect!(matches!(stopped, (Some(3..), Some(300_000..))), "{slow:?} of one that may run a tenth of the time");
+    if is_unified() {
+        // A kernel without pressure stall information has no such files.
+        let waited = slow.cpu_waiting_micros.is_none_or(|waited| waited > 100_000);
+        expect!(waited, "{slow:?} of one that waits for most of the time");
+    }
+    let free = strain(&json!({ "cpu": { "quota": 800_000, "period": 100_000 } }))?;
+    expect_eq!(free.throttled_periods, Some(0), "control: periods of one that may run all the time");
+    Ok(())
 }
 
 fn memory_ends(world: &World, runtime: Runtime) -> Check {

@@ -13,6 +13,7 @@
 mod support;
 
 mod audit;
+mod audited;
 mod below;
 mod broken;
 mod bypass;
@@ -30,6 +31,7 @@ mod lifecycle;
 mod limits;
 mod logger;
 mod metrics;
+mod monitored;
 mod mutations;
 mod per_rule;
 mod phases;
@@ -84,7 +86,10 @@ fn run(mut arguments: Arguments) -> Result<u64, Failure> {
         failed += conclusion.num_failed;
     }
     println!("\nphase: the end");
-    let last = libtest_mimic::run(&Arguments { filter: None, ..arguments }, vec![nothing_is_left(world, before)]);
+    let last = libtest_mimic::run(
+        &Arguments { filter: None, ..arguments },
+        vec![nothing_is_left(world, before), audit::every_line(world)],
+    );
     passed += last.num_passed;
     failed += last.num_failed;
     if last.has_failed() {

@@ -14,8 +14,9 @@ use palisade_probe::Verdict;
 use crate::probes::ROWS;
 use crate::support::{Check, World, trial};
 use crate::{
-    audit, below, broken, cancellation, cri, denials, exchange, exec, faults, given, in_force, isolation, learning,
-    lifecycle, limits, logger, mutations, per_rule, pods, profiles, refusals, restart, selection, terminal,
+    audit, audited, below, broken, cancellation, cri, denials, exchange, exec, faults, given, in_force, isolation,
+    learning, lifecycle, limits, logger, monitored, mutations, per_rule, pods, profiles, refusals, restart, selection,
+    terminal,
 };
 
 /// Trials that share a policy file.
@@ -116,6 +117,12 @@ fn all(world: &'static World) -> Vec<Phase> {
         Phase { alone: true, ..phase("restarts and deaths", "", restart::trials(world)) },
         Phase { alone: true, ..phase("faults", "", faults::trials(world)) },
         Phase { alone: true, ..phase("refused calls", "", refusals::trials(world)) },
+        Phase { alone: true, ..phase("monitor", "", once(world, monitored::trials)) },
+        Phase {
+            policy: audited::policy(world),
+            alone: true,
+            ..phase("audit, every option", "", once(world, audited::trials))
+        },
         Phase {
             alone: true,
             ..phase(

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -32,6 +33,15 @@ pub(crate) enum Command {
     Replay(ReplayArguments),
     /// List the system calls that containers were refused by their filters, from the audit log.
     Refusals(RefusalsArguments),
+    /// Show what is on record, as it comes: decisions, refusals, OOM kills.
+    Events(EventsArguments),
+    /// Look at the audit log itself.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Give metrics of this node to Prometheus: on a loopback address, a socket, or as a file for node_exporter.
+    Monitor(MonitorArguments),
+    /// Print a page of HTML about this node: what runs under which profile, what was changed and refused, exemptions that end.
+    Report(ReportArguments),
     /// Make system call profiles of what containers of a policy profile with `learn = true` were seen to call.
     #[command(subcommand)]
     Learn(LearnCommand),
@@ -224,11 +234,8 @@ pub(crate) enum SeccompFormat {
 pub(crate) struct RefusalsArguments {
     /// Only of this container: the beginning of its id, or pod-namespace/pod-name.
     pub(crate) container: Option<String>,
-    /// The audit log; without it the policy's, and the one rotated before it.
-    #[arg(long)]
-    pub(crate) log: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) policy: PolicyFile,
+    pub(crate) log: LogFile,
     /// How to print them.
     #[arg(long, value_enum, default_value_t = RefusalsFormat::Text)]
     pub(crate) format: RefusalsFormat,
@@ -272,6 +279,109 @@ pub(crate) struct Records {
     pub(crate) records: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) policy: PolicyFile,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogFile {
+    /// The audit log; without it the policy's. Files rotated before it are read as well.
+    #[arg(long)]
+    pub(crate) log: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) policy: PolicyFile,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EventsArguments {
+    /// Only of this container: the beginning of its id, or pod-namespace/pod-name.
+    pub(crate) container: Option<String>,
+    /// Go on with what comes, until interrupted.
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// How many of the last ones to begin with; all of them without --follow, 10 with it.
+    #[arg(long, short = 'n', value_name = "NUMBER")]
+    pub(crate) lines: Option<usize>,
+    /// Only what an admin should look at: refused requests, processes that are not what was decided, refused calls, OOM kills, policies
+    /// that can't be read.
+    #[arg(long, short)]
+    pub(crate) problems: bool,
+    #[command(flatten)]
+    pub(crate) log: LogFile,
+    /// How to print them.
+    #[arg(long, value_enum, default_value_t = EventsFormat::Text)]
+    pub(crate) format: EventsFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EventsFormat {
+    /// A line for each, in colour on a terminal unless `NO_COLOR` is set.
+    Text,
+    /// The records, one a line.
+    Json,
+    /// Alerts as Falco prints them in JSON, for what takes those (falcosidekick).
+    Falco,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Follow the chain of digests through the log. Exit code 0: every line is as it was written, 1: one is not, or is missing.
+    Verify {
+        #[command(flatten)]
+        log: LogFile,
+        /// The digest of a line that was noted elsewhere, which has to be in the log still.
+        #[arg(long, value_name = "SHA256")]
+        anchor: Option<String>,
+    },
+    /// Print the JSON Schema of a line.
+    Schema,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MonitorArguments {
+    /// Address of this machine alone.
+    #[arg(long, default_value = "127.0.0.1:9744", value_name = "ADDRESS:PORT")]
+    pub(crate) listen: SocketAddr,
+    /// A socket in place of the address.
+    #[arg(long, value_name = "PATH", conflicts_with = "textfile")]
+    pub(crate) socket: Option<PathBuf>,
+    /// A file for node_exporter's textfile collector in place of an address, ending in .prom.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) textfile: Option<PathBuf>,
+    /// Seconds between two writings of that file.
+    #[arg(long, default_value_t = 15)]
+    pub(crate) interval: u64,
+    /// Print the metrics once and end.
+    #[arg(long, conflicts_with_all = ["socket", "textfile"])]
+    pub(crate) once: bool,
+    /// Where the counters are kept over a restart, in a directory of its own.
+    #[arg(long, default_value = "/var/lib/palisade/monitor/counters.json", value_name = "FILE")]
+    pub(crate) kept: PathBuf,
+    /// The user and group that it becomes when it is started as root; no other process should have it.
+    #[arg(long, default_value_t = 64744)]
+    pub(crate) uid: u32,
+    /// containerd's state directory.
+    #[arg(long, default_value = "/run/containerd")]
+    pub(crate) state: PathBuf,
+    #[command(flatten)]
+    pub(crate) log: LogFile,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArguments {
+    #[command(flatten)]
+    pub(crate) log: LogFile,
+    /// Only of the log, not of the containers that run here: for a log of another machine.
+    #[arg(long)]
+    pub(crate) no_containers: bool,
+    /// containerd's state directory.
+    #[arg(long, default_value = "/run/containerd")]
+    pub(crate) state: PathBuf,
+}
+
+impl ReportArguments {
+    /// Where its containers are.
+    pub(crate) fn places(&self) -> Places {
+        Places { namespace: None, state: self.state.clone(), format: ListFormat::Text }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -68,6 +68,21 @@ pub(crate) fn look(places: &Places, beginning: &str) -> Result<Vec<Container>, C
     Ok(found)
 }
 
+/// Every bundle of palisade's, as (namespace, id, directory).
+pub(crate) fn bundles(state: &Path) -> Result<Vec<(String, String, PathBuf)>, CliError> {
+    let tasks = state.join(TASKS);
+    let mut found = Vec::new();
+    for namespace in names(&tasks)? {
+        for id in names(&tasks.join(&namespace))? {
+            let bundle = tasks.join(&namespace).join(&id);
+            if bundle.join(PRIVATE).is_dir() {
+                found.push((namespace.clone(), id, bundle));
+            }
+        }
+    }
+    Ok(found)
+}
+
 fn one(tasks: &Path, namespace: &str, id: &str) -> Result<Option<Container>, CliError> {
     let bundle = tasks.join(namespace).join(id);
     // Another shim's.

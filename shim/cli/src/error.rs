@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use palisade::gate::PolicyFileError;
@@ -63,6 +64,28 @@ pub(crate) enum CliError {
     OtherVersion { path: PathBuf },
     #[error("make a profile")]
     Learn(#[from] palisade_seccomp::LearnError),
+    #[error("replace {path:?}")]
+    Replace {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("listen at {at}")]
+    Listen {
+        at: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error(
+        "{address} is reached from other machines; metrics are given on a loopback address, to be passed on by what guards them"
+    )]
+    NotLoopback { address: SocketAddr },
+    #[error("{what}, so nothing is read")]
+    Confine {
+        what: &'static str,
+        #[source]
+        source: io::Error,
+    },
     #[error("write the result")]
     Write(#[from] io::Error),
     #[error("encode the result")]

@@ -2,11 +2,16 @@
 //! policy would mean. The decisions are the shim's own: the same crates, called in the same way.
 
 mod arguments;
+mod audit;
 mod check;
 mod containers;
 mod error;
+mod events;
 mod explain;
 mod learn;
+mod log;
+mod monitor;
+mod page;
 mod policy;
 mod ps;
 mod refusals;
@@ -57,6 +62,10 @@ fn run(command: Command, out: &mut Vec<u8>) -> Result<Verdict, CliError> {
         Command::Seccomp(command) => seccomp::run(command, out),
         Command::Replay(arguments) => replay::run(&arguments, out),
         Command::Refusals(arguments) => refusals::run(&arguments, out),
+        Command::Events(arguments) => events::run(&arguments, out),
+        Command::Audit(command) => audit::run(&command, out),
+        Command::Monitor(arguments) => monitor::run(&arguments, out),
+        Command::Report(arguments) => page::run(&arguments, out),
         Command::Learn(command) => learn::run(&command, out),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "palisade", out);

@@ -1,16 +1,14 @@
 //! `palisade refusals`.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::Write as _;
 
 use serde_json::Value;
 
 use crate::Verdict;
 use crate::arguments::{RefusalsArguments, RefusalsFormat};
 use crate::error::CliError;
-use crate::policy;
+use crate::log::LogReader;
 use crate::report::{at, plain, text_at, write_json};
 
 /// Container and call; a later line about both has the larger count.
@@ -18,9 +16,7 @@ type Key = (String, String);
 
 pub(crate) fn run(arguments: &RefusalsArguments, out: &mut Vec<u8>) -> Result<Verdict, CliError> {
     let mut last: BTreeMap<Key, Value> = BTreeMap::new();
-    for log in logs(arguments)? {
-        read(&log, arguments.container.as_deref(), &mut last)?;
-    }
+    LogReader::of(&arguments.log)?.read(|line| take(line, arguments.container.as_deref(), &mut last))?;
     match arguments.format {
         RefusalsFormat::Text => last.values().try_for_each(|refusal| writeln!(out, "{}", line(refusal)))?,
         RefusalsFormat::Json => {
@@ -30,43 +26,24 @@ pub(crate) fn run(arguments: &RefusalsArguments, out: &mut Vec<u8>) -> Result<Ve
     Ok(Verdict::Fine)
 }
 
-/// The older one first.
-fn logs(arguments: &RefusalsArguments) -> Result<Vec<PathBuf>, CliError> {
-    if let Some(log) = &arguments.log {
-        return Ok(vec![log.clone()]);
+fn take(line: &str, only: Option<&str>, last: &mut BTreeMap<Key, Value>) {
+    // Most lines are decisions; those are not worth parsing.
+    if !line.contains("\"event\":\"seccomp\"") {
+        return;
     }
-    let log = policy::load(&arguments.policy)?.policy().audit().path().to_owned();
-    let mut rotated = log.as_os_str().to_owned();
-    rotated.push(".1");
-    Ok(vec![rotated.into(), log])
+    let Ok(record) = serde_json::from_str::<Value>(line) else { return };
+    if *at(&record, "/event") != "seccomp" || only.is_some_and(|only| !is_of(&record, only)) {
+        return;
+    }
+    for refusal in at(&record, "/refusals").as_array().into_iter().flatten() {
+        let call = ["/number", "/architecture", "/arguments", "/errno"].map(|key| at(refusal, key).to_string());
+        let key = (text_at(&record, "/container"), call.join(" "));
+        last.insert(key, with_container(refusal, &record));
+    }
 }
 
-fn read(log: &Path, only: Option<&str>, last: &mut BTreeMap<Key, Value>) -> Result<(), CliError> {
-    let failed = |source| CliError::Read { path: log.into(), source };
-    let file = match File::open(log) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        file => file.map_err(failed)?,
-    };
-    for line in BufReader::new(file).lines() {
-        let line = line.map_err(failed)?;
-        // Most lines are decisions; those are not worth parsing.
-        if !line.contains("\"event\":\"seccomp\"") {
-            continue;
-        }
-        let Ok(record) = serde_json::from_str::<Value>(&line) else { continue };
-        if *at(&record, "/event") != "seccomp" || only.is_some_and(|only| !is_of(&record, only)) {
-            continue;
-        }
-        for refusal in at(&record, "/refusals").as_array().into_iter().flatten() {
-            let call = ["/number", "/architecture", "/arguments", "/errno"].map(|key| at(refusal, key).to_string());
-            let key = (text_at(&record, "/container"), call.join(" "));
-            last.insert(key, with_container(refusal, &record));
-        }
-    }
-    Ok(())
-}
-
-fn is_of(record: &Value, only: &str) -> bool {
+/// Whether a record is about that container: the beginning of an id, or a pod.
+pub(crate) fn is_of(record: &Value, only: &str) -> bool {
     let text = |pointer| at(record, pointer).as_str().unwrap_or_default();
     text("/container").starts_with(only)
         || format!("{}/{}", text("/identity/pod_namespace"), text("/identity/pod_name")) == only

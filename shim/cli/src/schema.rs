@@ -90,7 +90,15 @@ fn runtime() -> Value {
 fn audit() -> Value {
     table(json!({
         "path": described("The audit log.", &path()),
-        "max_bytes": described("Size at which it is rotated.", &bytes()),
+        "max_bytes": described("Size at which it is rotated; 64MiB if absent.", &bytes()),
+        "keep": described(
+            "How many rotated files are kept; 4 if absent.",
+            &json!({"type": "integer", "minimum": 1, "maximum": 100}),
+        ),
+        "sink": described("Where records go; file if absent.", &json!({"enum": ["file", "journald", "both"]})),
+        "chain": described("Whether each line holds the digest of the one before it.", &json!({"type": "boolean"})),
+        "sync": described("Whether each line is on disk before anything is done.", &json!({"type": "boolean"})),
+        "attested": described("Whether what is as it was decided is recorded as well.", &json!({"type": "boolean"})),
     }))
 }
 

@@ -52,10 +52,20 @@ fn join(listed: &mut Value, paths: &[(LinuxNamespaceType, PathBuf)]) -> Result<(
     Ok(())
 }
 
+/// Where a runtime is to find the system call profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProfilePlace {
+    /// In the document.
+    Document,
+    /// In no document: it gets the program that the profile was compiled to.
+    Compiled,
+}
+
 /// An admitted specification.
 #[derive(Debug)]
 pub struct HardenedSpec {
     pub(crate) bytes: Vec<u8>,
+    pub(crate) seccomp: Option<LinuxSeccomp>,
     pub(crate) grant: Grant,
     pub(crate) terminal: bool,
     pub(crate) cgroups_path: String,
@@ -74,7 +84,7 @@ impl HardenedSpec {
     }
 
     /// The same document for a runtime that sees what was judged at other paths: `sources` are (index in `/mounts`,
-    /// path), `namespaces` those that are joined.
+    /// path), `namespaces` those that are joined. `profile`: whether the system call profile stays in it.
     ///
     /// # Errors
     ///
@@ -83,8 +93,10 @@ impl HardenedSpec {
         &self,
         sources: &[(usize, PathBuf)],
         namespaces: &[(LinuxNamespaceType, PathBuf)],
+        profile: ProfilePlace,
     ) -> Result<Vec<u8>, serde_json::Error> {
-        if sources.is_empty() && namespaces.is_empty() {
+        let apart = profile == ProfilePlace::Compiled && self.seccomp.is_some();
+        if sources.is_empty() && namespaces.is_empty() && !apart {
             return Ok(self.bytes.clone());
         }
         let mut document: Section<'_> = serde_json::from_slice(&self.bytes)?;
@@ -96,8 +108,11 @@ impl HardenedSpec {
             }
             Ok(())
         })?;
-        let linux: Section<'_> =
+        let mut linux: Section<'_> =
             document.get("linux").map_or(Ok(Section::new()), |linux| serde_json::from_str(linux.get()))?;
+        if apart {
+            linux.remove("seccomp");
+        }
         let joined = changed(&linux, "namespaces", |listed| join(listed, namespaces))?;
         let linux = with(linux, "namespaces", joined.as_deref())?;
         document.insert("linux".to_owned(), &linux);
@@ -106,9 +121,8 @@ impl HardenedSpec {
 
     /// The system call profile of the document, if it has one.
     #[must_use]
-    pub fn seccomp(&self) -> Option<LinuxSeccomp> {
-        let document: Value = serde_json::from_slice(&self.bytes).ok()?;
-        serde_json::from_value(document.pointer("/linux/seccomp")?.clone()).ok()
+    pub fn seccomp(&self) -> Option<&LinuxSeccomp> {
+        self.seccomp.as_ref()
     }
 
     /// What the container is given, to be kept for exec and update.

@@ -20,6 +20,7 @@ use crate::profile::Profile;
 use crate::rootfs::{self, PlaceFact};
 use crate::rules::{Case, Judge, ProcessScope, ResourceScope, Rule, RuleId, StreamScope, UpdateScope, own_cgroup};
 use crate::scope::Candidate;
+use crate::secrets::redact_error;
 use crate::select::Selection;
 use crate::sheet::{Found, Sheet};
 use crate::spec::{self, ParsedSpec, SpecError};
@@ -269,6 +270,7 @@ fn hardened(mut draft: Draft, grant: Grant, root: PathBuf) -> Result<HardenedSpe
     let bytes = with_profile(&draft.write(&root)?, profile.as_ref())?;
     Ok(HardenedSpec {
         bytes,
+        seccomp: profile,
         grant,
         terminal,
         cgroups_path,
@@ -319,7 +321,7 @@ fn conclude<T>(
 
 /// The decision about a document that is not understood.
 fn unread<T>(operation: Operation, court: &Court<'_>, mut sheet: Sheet, error: &SpecError) -> Decision<T> {
-    let found = Found::new(error.pointer(), Value::Null, error.to_string());
+    let found = Found::new(error.pointer(), Value::Null, redact_error(&error.to_string()));
     sheet.under(STRICT, Action::Deny).refuses(found, "OCI runtime-spec 1.3");
     conclude(operation, court, sheet, || Err(serde::ser::Error::custom("not read")))
 }

@@ -30,6 +30,7 @@
 #![forbid(unsafe_code)]
 
 mod action;
+mod audit;
 mod canonical;
 mod capability;
 mod day;
@@ -50,6 +51,7 @@ mod profile;
 mod rootfs;
 mod rules;
 mod scope;
+mod secrets;
 mod select;
 mod sheet;
 mod spec;
@@ -58,19 +60,21 @@ mod task;
 mod view;
 
 pub use action::{Action, Mode};
+pub use audit::{AuditSettings, AuditSink};
 pub use capability::{CapabilityName, CapabilitySet, CapabilitySets};
 pub use day::Day;
 pub use decision::{Decision, Denial, Finding, MAX_VALUE_BYTES, Operation, Outcome, Record, Taken};
 pub use exemption::ExemptionUse;
 pub use grant::Grant;
-pub use hardened::{HardenedProcess, HardenedResources, HardenedSpec};
+pub use hardened::{HardenedProcess, HardenedResources, HardenedSpec, ProfilePlace};
 pub use host::{HookFact, HostFacts, MountBelow, NamespaceFact, NamespaceSharing, SourceFact, SourceKind};
 pub use identity::{ContainerKind, Identity};
 pub use judge::{judge_create, judge_exec, judge_rootfs, judge_unreadable, judge_update};
-pub use policy::{AuditSettings, CallWatch, Policy, RuntimeChoice};
+pub use policy::{CallWatch, Policy, RuntimeChoice};
 pub use policy_file::{PolicyError, PolicyFilesError};
 pub use rootfs::{Place, PlaceFact};
 pub use rules::{RULES, Rule, RuleId, Setting};
+pub use secrets::{REDACTED, redact_arguments, redact_text};
 pub use spec::{MAX_MOUNTS, MAX_SPEC_BYTES, ParsedSpec, SpecError};
 pub use task::{CreateRequest, ExecRequest, RootfsMount, RuntimeOptions, TaskFacts, UpdateRequest};
 pub use view::{PastFinding, ProfileView, RuleView};

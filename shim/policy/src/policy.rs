@@ -7,6 +7,7 @@ use std::time::Duration;
 use oci_spec::runtime::Capabilities;
 use palisade_seccomp::{Library, Mitigation};
 
+use crate::audit::AuditSettings;
 use crate::exemption::Exemption;
 use crate::grant::Grant;
 use crate::node::NodePaths;
@@ -45,33 +46,6 @@ pub enum RuntimeChoice {
     Embedded,
     /// The program at this absolute path, such as runc or crun.
     Binary(PathBuf),
-}
-
-/// Where decisions are recorded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuditSettings {
-    pub(crate) path: PathBuf,
-    pub(crate) max_bytes: u64,
-}
-
-impl Default for AuditSettings {
-    fn default() -> Self {
-        Self { path: PathBuf::from("/var/log/palisade/audit.jsonl"), max_bytes: 64 << 20 }
-    }
-}
-
-impl AuditSettings {
-    /// Absolute path of the log; `/var/log/palisade/audit.jsonl` by default.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Size in bytes at which the log is rotated; 64 MiB by default.
-    #[must_use]
-    pub fn max_bytes(&self) -> u64 {
-        self.max_bytes
-    }
 }
 
 /// What the shim does beside filtering system calls.

@@ -1,5 +1,6 @@
 //! The policy file as text: strict TOML, and errors that name the line, the key and the mend.
 
+mod audit;
 mod entries;
 mod error;
 mod inherit;
@@ -64,6 +65,7 @@ pub(crate) fn read(files: &[(&str, &str)], library: Library) -> Result<Policy, P
         add_entries(&mut policy, file, &known, source).map_err(|error| source.error(error))?;
     }
     check_selectors(&policy, &parsed)?;
+    audit::check(&policy, &parsed)?;
     Ok(policy)
 }
 
@@ -127,14 +129,7 @@ fn set_once(policy: &mut Policy, file: &File, set: &mut Vec<&'static str>, place
         once("runtime.deadline", deadline.span())?;
         policy.runtime_deadline = runtime_deadline(deadline, place)?;
     }
-    if let Some(path) = &file.audit.path {
-        once("audit.path", path.span())?;
-        policy.audit.path = clean_path(path, "audit.path", place)?;
-    }
-    if let Some(max_bytes) = &file.audit.max_bytes {
-        once("audit.max_bytes", max_bytes.span())?;
-        policy.audit.max_bytes = quantity::read(max_bytes, Unit::Bytes, "audit.max_bytes", place)?;
-    }
+    audit::set(policy, file, &mut once, place)?;
     if let Some(report) = &file.seccomp.report {
         once("seccomp.report", report.span())?;
         policy.seccomp.report = *report.get_ref();

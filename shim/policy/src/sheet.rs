@@ -6,6 +6,7 @@ use crate::action::Action;
 use crate::decision::{Finding, Taken, bounded};
 use crate::exemption::{Exemption, ExemptionUse};
 use crate::rules::RuleId;
+use crate::secrets::{redact_text, redact_value};
 
 /// All findings of one judgement; a rule sees it with its own id and action set.
 #[derive(Debug)]
@@ -92,15 +93,17 @@ impl Sheet {
     }
 
     fn write(&mut self, found: Found, after: Value, action: Taken, allowed: String, mendable: bool) {
+        // Findings go to the audit log, the client and the admin's terminal: no secret is to be in any.
+        let shown = |value| bounded(redact_value(&found.pointer, value));
         self.findings.push(Finding {
             rule: self.rule,
             action,
-            pointer: found.pointer,
-            before: bounded(found.before),
-            after: bounded(after),
-            reason: found.reason,
-            allowed,
+            before: shown(found.before),
+            after: shown(after),
+            reason: redact_text(&found.reason),
+            allowed: redact_text(&allowed),
             mendable,
+            pointer: found.pointer,
         });
     }
 }

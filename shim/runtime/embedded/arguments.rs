@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::id::{ContainerId, InvalidId};
 use super::signal::{self, UnknownSignal};
-use crate::runtime::Listening;
+use crate::runtime::{FilterFile, Listening};
 
 /// Where state is kept when `--root` is not given.
 const DEFAULT_ROOT: &str = "/run/palisade";
@@ -21,7 +21,8 @@ const DEFAULT_DEADLINE: Duration = Duration::from_secs(45);
 pub(super) const USAGE: &str = "\
 usage: palisade-runtime [--root DIR] [--log FILE] [--log-format text|json] [--systemd-cgroup] [--deadline SECONDS] COMMAND
 
-  create --bundle DIR [--pid-file FILE] [--console-socket SOCKET] [--report-refusals SOCKET | --record-calls SOCKET] ID
+  create --bundle DIR [--pid-file FILE] [--console-socket SOCKET] [--report-refusals SOCKET | --record-calls SOCKET]
+         [--seccomp-program FILE] ID
   start ID
   exec (--process FILE | ID ARGS...) [--pid-file FILE] [--console-socket SOCKET] [--detach] [--tty]
        [--cwd DIR] [--env K=V] [--user UID[:GID]] [--report-refusals SOCKET | --record-calls SOCKET] ID
@@ -94,6 +95,8 @@ pub(super) struct CreateRequest {
     pub(super) pid_file: Option<PathBuf>,
     pub(super) console_socket: Option<PathBuf>,
     pub(super) listening: Option<Listening>,
+    /// The compiled filter, for a spec that has no profile.
+    pub(super) filter: Option<PathBuf>,
 }
 
 /// What an exec runs.
@@ -268,7 +271,8 @@ fn id(command: &'static str, word: Option<&OsString>) -> Result<ContainerId, Arg
 }
 
 fn create(mut parser: Parser) -> Result<Command, ArgumentError> {
-    let (mut bundle, mut pid_file, mut console_socket, mut listening, mut name) = (None, None, None, None, None);
+    let (mut bundle, mut pid_file, mut console_socket) = (None, None, None);
+    let (mut listening, mut filter, mut name) = (None, None, None);
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Long("bundle") | Arg::Short('b') => bundle = Some(PathBuf::from(parser.value()?)),
@@ -276,6 +280,7 @@ fn create(mut parser: Parser) -> Result<Command, ArgumentError> {
             Arg::Long("console-socket") => console_socket = Some(PathBuf::from(parser.value()?)),
             Arg::Long(Listening::REFUSALS) => listening = Some(Listening::Refusals(parser.value()?.into())),
             Arg::Long(Listening::CALLS) => listening = Some(Listening::Calls(parser.value()?.into())),
+            Arg::Long(FilterFile::OPTION) => filter = Some(PathBuf::from(parser.value()?)),
             Arg::Long("no-pivot") => return Err(refused("--no-pivot", "a chroot can be left again")),
             Arg::Long("no-new-keyring") => {
                 return Err(refused("--no-new-keyring", "the session keyring of the host would be shared"));
@@ -287,7 +292,7 @@ fn create(mut parser: Parser) -> Result<Command, ArgumentError> {
     }
     let id = id("create", name.as_ref())?;
     let bundle = bundle.unwrap_or_else(|| PathBuf::from("."));
-    Ok(Command::Create(CreateRequest { id, bundle, pid_file, console_socket, listening }))
+    Ok(Command::Create(CreateRequest { id, bundle, pid_file, console_socket, listening, filter }))
 }
 
 fn refused(option: &'static str, reason: &'static str) -> ArgumentError {

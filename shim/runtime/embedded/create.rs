@@ -33,7 +33,7 @@ pub(super) fn create(root: &Path, request: CreateRequest, hook_limit: Duration) 
     let bundle = request.bundle.canonicalize().map_err(RuntimeFailure::file("open the bundle", &request.bundle))?;
     let (spec, seccomp) = EnforceableSpec::read(&bundle)?;
     let credentials = Credentials::of(spec.process())?;
-    let filter = Filter::compile(seccomp.as_ref())?;
+    let filter = Filter::of(seccomp.as_ref(), request.filter.as_deref())?;
     drop(seccomp);
     let hierarchy = Hierarchy::of_machine()?;
     let cgroup = hierarchy.cgroup(spec.linux().cgroups_path().as_deref(), request.id.as_str())?;

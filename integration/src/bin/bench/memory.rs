@@ -1,72 +1,97 @@
-//! The memory of a shim with one running container while five such shims run.
+//! What a shim takes of the machine: five with a container each, and one with several containers of a pod.
 
-use std::fs;
-
+use palisade_integration::Failure;
 use palisade_integration::ctr::unique;
-use palisade_integration::tasks::{CreateOptions, Tasks};
-use palisade_integration::{Containerd, Failure, Runtime};
+use palisade_integration::footprint::Footprint;
 use serde_json::Value;
 
-use crate::{SIDES, steps};
+use crate::cpu::Cpu;
+use crate::life::{Hand, Prepared};
+use crate::options::Plan;
+use crate::raw::{Place, Record};
+use crate::side::{Side, in_turn};
+use crate::world::World;
 
-const SHIMS: usize = 5;
+/// Shims side by side.
+pub(crate) const SHIMS: u32 = 5;
+/// Containers in one pod.
+pub(crate) const PODS: [u32; 3] = [1, 3, 10];
 
-/// KiB of a shim, from `/proc/<pid>/smaps_rollup`.
-#[derive(Clone, Copy)]
-pub(crate) struct Shim {
-    /// Proportional set size: what is shared is counted in parts.
-    pub(crate) pss: u64,
-    /// Resident set size.
-    pub(crate) rss: u64,
-    /// Private and not a file's.
-    pub(crate) anonymous: u64,
-}
+/// What the raw data's names begin with: of each of some shims, and of a pod's one shim.
+pub(crate) const EACH: &str = "each_";
+pub(crate) const POD: &str = "pod_";
+/// What they end with, and what it is of a footprint.
+pub(crate) const KINDS: [Kind; 5] = [
+    ("pss_kib", |shim| shim.pss),
+    ("rss_kib", |shim| shim.rss),
+    ("anonymous_kib", |shim| shim.anonymous),
+    ("descriptors", |shim| shim.descriptors),
+    ("threads", |shim| shim.threads),
+];
 
-/// The shims of one side.
-pub(crate) struct Memory {
-    pub(crate) side: Runtime,
-    pub(crate) shims: Vec<Shim>,
-}
+pub(crate) type Kind = (&'static str, fn(&Footprint) -> u64);
 
-/// Runs five containers of each side, all at once, and looks at each one's shim.
-pub(crate) fn of_five_each(containerd: &Containerd, tasks: &Tasks, spec: &Value) -> Result<Vec<Memory>, Failure> {
-    let mut running = Vec::new();
-    for _ in 0..SHIMS {
-        for side in SIDES {
-            let id = unique("resident");
-            let mounts =
-                tasks.make_container(&id, &containerd.runtime_name(side), &steps::spec_for(containerd, spec, &id))?;
-            let init = tasks.create(&id, mounts, CreateOptions::default())?;
-            tasks.start(&id, "")?;
-            running.push((side, id, init));
+pub(crate) fn measure(world: &World<'_>, plan: &Plan, rounds: u32, record: &mut Record) -> Result<(), Failure> {
+    let hand = Hand::of(world)?;
+    let shims = Cpu::of(world.containerd)?;
+    for round in 0..=rounds {
+        for side in in_turn(&plan.sides, round) {
+            world.turn(side)?;
+            let place = |scale| Place { side: side.name(), scale, round };
+            // What they share with those that still end would be counted in parts.
+            shims.at_rest()?;
+            for shim in side_by_side(world, &hand, side)? {
+                keep(record, place(SHIMS), EACH, &shim)?;
+            }
+            for containers in PODS {
+                shims.at_rest()?;
+                keep(record, place(containers), POD, &pod(world, &hand, side, containers)?)?;
+            }
         }
+        record.flush()?;
     }
-    let mut found = SIDES.map(|side| Memory { side, shims: Vec::new() });
-    for (side, _, init) in &running {
-        let shim = shim_of(*init)?;
-        found.iter_mut().filter(|memory| memory.side == *side).for_each(|memory| memory.shims.push(shim));
-    }
-    for (_, id, _) in running {
-        tasks.kill(&id, "", 9)?;
-        tasks.wait(&id, "")?;
-        tasks.delete(&id)?;
-        tasks.remove_container(&id)?;
-    }
-    Ok(found.into())
+    Ok(())
 }
 
-/// A container's init process is its shim's child.
-fn shim_of(init: u32) -> Result<Shim, Failure> {
-    let parent = field(&format!("/proc/{init}/status"), "PPid:")?;
-    let rollup = format!("/proc/{parent}/smaps_rollup");
-    Ok(Shim { pss: field(&rollup, "Pss:")?, rss: field(&rollup, "Rss:")?, anonymous: field(&rollup, "Anonymous:")? })
+pub(crate) fn keep(record: &mut Record, place: Place<'_>, of: &str, shim: &Footprint) -> Result<(), Failure> {
+    #[allow(clippy::cast_precision_loss, reason = "kibibytes of a process are far below 2^52")]
+    KINDS.iter().try_for_each(|(name, kind)| record.add(place, &format!("{of}{name}"), kind(shim) as f64))
 }
 
-fn field(path: &str, name: &str) -> Result<u64, Failure> {
-    let text = fs::read_to_string(path).map_err(|source| Failure::Io { action: format!("read {path}"), source })?;
-    let value = text
-        .lines()
-        .find_map(|line| line.strip_prefix(name))
-        .and_then(|rest| rest.split_whitespace().next()?.parse().ok());
-    value.ok_or_else(|| Failure::Unreadable { what: path.to_owned(), detail: format!("no {name}") })
+/// No other side's shim runs meanwhile: two of palisade's sides are the same file.
+fn side_by_side(world: &World<'_>, hand: &Hand<'_>, side: Side) -> Result<Vec<Footprint>, Failure> {
+    let running = (0..SHIMS).map(|_| run(hand, side, &world.spec)).collect::<Result<Vec<_>, _>>()?;
+    let shims = running.iter().map(|(_, init)| shim_of(*init)).collect::<Result<Vec<_>, _>>();
+    running.iter().try_for_each(|(prepared, _)| hand.end(prepared))?;
+    shims
+}
+
+/// The first container is the pod's sandbox.
+fn pod(world: &World<'_>, hand: &Hand<'_>, side: Side, containers: u32) -> Result<Footprint, Failure> {
+    let name = unique("pod");
+    let mut running = Vec::new();
+    let mut sandbox = None;
+    for _ in 0..containers {
+        let prepared = hand.prepare_in(side, &name, sandbox.as_deref(), &world.spec)?;
+        let init = hand.run(&prepared)?;
+        sandbox.get_or_insert_with(|| prepared.id.clone());
+        running.push((prepared, init));
+    }
+    let shims = running.iter().map(|(_, init)| Footprint::shim_of(*init)).collect::<Result<Vec<_>, _>>()?;
+    let footprint = match shims.split_first() {
+        Some((shim, others)) if others.iter().all(|other| other == shim) => Footprint::of(*shim),
+        _ => Err(Failure::unreadable("a pod's shim", &format!("{shims:?}"))),
+    };
+    running.iter().rev().try_for_each(|(prepared, _)| hand.end(prepared))?;
+    footprint
+}
+
+fn run(hand: &Hand<'_>, side: Side, spec: &Value) -> Result<(Prepared, u32), Failure> {
+    let prepared = hand.prepare(side, spec, &["/probe", "sleep"])?;
+    let init = hand.run(&prepared)?;
+    Ok((prepared, init))
+}
+
+fn shim_of(init: u32) -> Result<Footprint, Failure> {
+    Footprint::of(Footprint::shim_of(init)?)
 }

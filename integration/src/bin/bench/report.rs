@@ -1,101 +1,143 @@
-//! The result as Markdown, for `docs/benchmarks.md`.
+//! A run's result as Markdown, for `docs/benchmarks.md`.
 
-use std::fmt::Write as _;
-use std::fs;
-use std::time::Duration;
+mod aims;
+mod lives;
+mod memory;
+mod steps;
+mod table;
+mod watching;
 
-use palisade_integration::{Containerd, Runtime};
+use crate::conditions;
+use crate::raw::Raw;
+use crate::side::Side;
 
-use crate::memory::{Memory, Shim};
-use crate::steps::{STEPS, Times};
-
-/// One of a shim's sizes.
-type Kind = fn(&Shim) -> u64;
-
-/// Two tables and what they were measured on.
-pub(crate) fn markdown(containerd: &Containerd, rounds: u32, times: &[Times], memory: &[Memory]) -> String {
-    let mut text = conditions(containerd, rounds);
-    text.push_str("\n| ms, median (95th percentile) | runc shim with runc | palisade, embedded runtime | palisade / runc |\n|---|--:|--:|--:|\n");
-    for (index, step) in STEPS.iter().enumerate() {
-        let of = |side: Runtime| -> Vec<f64> {
-            let lives = times.iter().filter(|times| times.side == side).flat_map(|times| &times.lives);
-            sorted(lives.filter_map(|life| life.get(index)).map(Duration::as_secs_f64).map(|seconds| seconds * 1000.0))
-        };
-        let (runc, palisade) = (of(Runtime::Runc), of(Runtime::Palisade));
-        let cell = |values: &[f64]| format!("{:.1} ({:.1})", quantile(values, 0.5), quantile(values, 0.95));
-        row(&mut text, step, &cell(&runc), &cell(&palisade), quantile(&palisade, 0.5) / quantile(&runc, 0.5));
-    }
-    text.push_str("\n| MiB of a shim with one container, median of five | runc shim | palisade | palisade / runc |\n|---|--:|--:|--:|\n");
-    let kinds: [(&str, Kind); 3] =
-        [("PSS", |shim| shim.pss), ("RSS", |shim| shim.rss), ("anonymous", |shim| shim.anonymous)];
-    for (name, kind) in kinds {
-        let of = |side: Runtime| {
-            let shims = memory.iter().filter(|memory| memory.side == side).flat_map(|memory| &memory.shims);
-            quantile(&sorted(shims.map(kind).map(mebibytes)), 0.5)
-        };
-        let (runc, palisade) = (of(Runtime::Runc), of(Runtime::Palisade));
-        row(&mut text, name, &format!("{runc:.2}"), &format!("{palisade:.2}"), palisade / runc);
-    }
-    text
+/// What it was measured on, and every table that there are values for.
+pub(crate) fn markdown(raw: &Raw) -> String {
+    [sides(raw), filters(raw)].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
-fn conditions(containerd: &Containerd, rounds: u32) -> String {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
-    let version = containerd.ctr(&["version"]).map(|version| version.stdout).unwrap_or_default();
-    let version = version
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("Version:"))
-        .next_back()
-        .unwrap_or_default()
-        .trim()
-        .to_owned();
-    let size = fs::metadata(&containerd.assets().shim).map_or(0, |file| file.len());
-    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+/// The sides beside each other; empty where none was measured.
+pub(crate) fn sides(raw: &Raw) -> String {
+    part(raw, &[aims::tables(raw), steps::tables(raw), lives::tables(raw), memory::tables(raw)].concat())
+}
+
+/// palisade with and without filters; empty where that was not measured.
+pub(crate) fn filters(raw: &Raw) -> String {
+    part(raw, &watching::tables(raw))
+}
+
+fn part(raw: &Raw, tables: &[table::Table]) -> String {
+    if tables.is_empty() {
+        return String::new();
+    }
+    let parts = std::iter::once(head(raw)).chain(tables.iter().map(table::Table::markdown));
+    parts.collect::<Vec<_>>().join("\n")
+}
+
+fn head(raw: &Raw) -> String {
+    let of = |name| raw.condition(name);
+    let size = of(conditions::BINARY).parse().map_or(f64::NAN, |bytes: f64| bytes / f64::from(1 << 20));
     format!(
-        "containerd {version}, Linux {}, {processors} CPUs, load average at the end {}; {rounds} rounds, interleaved. The shim's binary has {:.1} MiB.\n",
-        read("/proc/sys/kernel/osrelease"),
-        read("/proc/loadavg"),
-        mebibytes(size / 1024),
+        "Measured {}: containerd {}, runc {}, crun {}, Linux {} with cgroup {}, CPUs: {}, load at the beginning {}; {} rounds in turns that\nrotate. The shim's binary has {size:.1} MiB.\n",
+        of(conditions::DATE),
+        of(conditions::CONTAINERD),
+        of(conditions::RUNC),
+        of(conditions::CRUN),
+        of(conditions::KERNEL),
+        of(conditions::CGROUP),
+        of(conditions::CPUS),
+        of(conditions::LOAD),
+        of(conditions::ROUNDS),
     )
 }
 
-fn row(text: &mut String, name: &str, runc: &str, palisade: &str, ratio: f64) {
-    // Writing to a String cannot fail.
-    writeln!(text, "| {name} | {runc} | {palisade} | {ratio:.2} |").ok();
+/// The head of the column of what no side can do without.
+pub(crate) const KERNEL: &str = "kernel alone";
+
+/// The head of a column.
+pub(crate) const fn title(side: Side) -> &'static str {
+    match side {
+        Side::Embedded => "palisade",
+        Side::PalisadeRunc => "palisade + runc",
+        Side::PalisadeCrun => "palisade + crun",
+        Side::Runc => "runc shim + runc",
+        Side::Crun => "runc shim + crun",
+    }
 }
 
-#[allow(clippy::cast_precision_loss, reason = "kibibytes of a process are far below 2^52")]
-pub(crate) fn mebibytes(kibibytes: u64) -> f64 {
-    kibibytes as f64 / 1024.0
-}
-
-pub(crate) fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values
-}
-
-/// The value below which that part of the sorted values lies; not a number where there are none.
-#[allow(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "an index of a short list"
-)]
-pub(crate) fn quantile(values: &[f64], part: f64) -> f64 {
-    let index = (values.len().saturating_sub(1) as f64 * part).round() as usize;
-    values.get(index).copied().unwrap_or(f64::NAN)
+/// The sides that something was measured of.
+fn sides_of(raw: &Raw, what: &str) -> Vec<Side> {
+    Side::ALL.into_iter().filter(|side| raw.has(what, side.name())).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const TEXT: &str = "# date: 2026-11-28\n# containerd: 2.1.9\n# cgroup: v1\n# bytes of the shim: 10485760\nwhat,side,scale,round,value\n\
+        create_ms,palisade,1,1,20\ncreate_ms,palisade,1,2,22\ncreate_ms,runc-shim+runc,1,1,60\ncreate_ms,runc-shim+runc,1,2,66\n\
+        whole_ms,palisade,1,1,30\nwhole_ms,runc-shim+runc,1,1,90\nwhole_ms,kernel,1,1,20\n\
+        all_ms,palisade,8,1,200\nwhole_ms,palisade,8,1,100\n\
+        each_pss_kib,palisade,5,1,1536\neach_pss_kib,runc-shim+runc,5,1,10240\n\
+        pod_pss_kib,palisade,1,1,3072\npod_pss_kib,palisade,10,1,3972\n\
+        create_ms,palisade,8,1,100\ncreate_ms,runc-shim+runc,8,1,250\n";
+
+    fn text() -> String {
+        markdown(&Raw::read(TEXT).unwrap())
+    }
+
+    fn expect(line: &str) {
+        let text = text();
+        assert!(text.lines().any(|one| one == line), "no line\n{line}\nin\n{text}");
+    }
+
     #[test]
-    fn quantiles_of_sorted_values() {
-        let values = sorted([5.0, 1.0, 3.0, 2.0, 4.0].into_iter());
-        assert!((quantile(&values, 0.5) - 3.0).abs() < f64::EPSILON);
-        assert!((quantile(&values, 0.95) - 5.0).abs() < f64::EPSILON);
-        assert!(quantile(&[], 0.5).is_nan());
+    fn medians_high_ends_and_ratios_are_told() {
+        expect("| ms, median (95th percentile) | palisade | runc shim + runc | runc shim + runc ÷ palisade |");
+        expect("| create | 21.0 (21.9) | 63.0 (65.7) | 3.00 |");
+        expect(
+            "| ms, 8 at once, median (95th percentile) | palisade | runc shim + runc | runc shim + runc ÷ palisade |",
+        );
+        expect("| create | 100.0 (100.0) | 250.0 (250.0) | 2.50 |");
+    }
+
+    #[test]
+    fn the_kernels_work_stands_beside_the_lives() {
+        expect("| 1 at once | 30.0 (30.0) | 90.0 (90.0) | 20.0 (20.0) | 3.00 | 1.50 |");
+        expect("| 8 at once | 100.0 (100.0) | – | – | – | – |");
+        expect("| 8 at once | 40.0 | – | – |");
+    }
+
+    #[test]
+    fn memory_is_told_for_each_and_for_pods() {
+        expect("| PSS, MiB, each of five shims with a container | 1.50 | 10.00 | 6.67 |");
+        expect("| PSS, KiB, each further container up to ten | 100 | – | – |");
+    }
+
+    #[test]
+    fn aims_are_told_with_whether_they_are_reached() {
+        expect("| whole life: runc shim + runc ÷ palisade | ≥ 3 | 3.00 | yes |");
+        expect("| PSS of each of five shims, MB | ≤ 1.5 | 1.57 | no |");
+        expect("| PSS of each further container, KB | ≤ 100 | 102.40 | no |");
+        assert!(!text().contains("32 at once") && !text().contains("exec without"), "{}", text());
+    }
+
+    #[test]
+    fn each_part_stands_alone() {
+        let raw = Raw::read("# cgroup: v2\ncreate_ms,no filter,1,1,20\ncreate_ms,filter,1,1,22\n").unwrap();
+        assert!(sides(&raw).is_empty());
+        assert!(filters(&raw).contains("| create, ms | 20.00 | 22.00 | – | – |"), "{}", filters(&raw));
+        assert!(filters(&Raw::read(TEXT).unwrap()).is_empty());
+    }
+
+    #[test]
+    fn what_was_not_measured_has_no_row() {
+        assert!(!text().contains("RSS") && !text().contains("delete") && !text().contains("no filter"));
+    }
+
+    #[test]
+    fn the_conditions_come_first() {
+        assert!(text().starts_with("Measured 2026-11-28: containerd 2.1.9, "), "{}", text());
+        assert!(text().contains("binary has 10.0 MiB"));
     }
 }

@@ -1,106 +1,73 @@
-//! The time of each step of a container's life, as a client of containerd waits for it.
+//! Each step of a life, one container after another and many at once, the sides in turn.
 
-use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use palisade_integration::ctr::unique;
-use palisade_integration::tasks::{CreateOptions, Tasks};
-use palisade_integration::{Containerd, Failure, Runtime, bundle_spec};
-use serde_json::{Value, json};
+use palisade_integration::Failure;
+use palisade_integration::events::Recorder;
+use tonic::Code;
 
-use crate::SIDES;
+use crate::life::{Hand, Prepared};
+use crate::options::Plan;
+use crate::raw::{Place, Record};
+use crate::side::{Side, in_turn};
+use crate::world::World;
+use crate::{spec, together};
 
-/// Names of the steps, in the order of [`Life`].
-pub(crate) const STEPS: [&str; 5] = ["create", "start", "exec", "delete", "all four"];
+/// A call that comes to nothing, in the raw data, and of whom it is.
+pub(crate) const CALL: &str = "call_ms";
+pub(crate) const CLIENT: &str = "client";
+/// Calls of an exec: made, started, awaited, deleted.
+pub(crate) const CALLS_OF_EXEC: f64 = 4.0;
 
-/// The steps of one container: create, start, an exec of `true` to its end, delete after its end; and their sum.
-pub(crate) type Life = [Duration; STEPS.len()];
+/// Names of the steps in the raw data.
+pub(crate) const NAMES: [&str; 5] = ["create_ms", "start_ms", "exec_ms", "exit_ms", "delete_ms"];
 
-/// The lives of one side.
-pub(crate) struct Times {
-    pub(crate) side: Runtime,
-    pub(crate) lives: Vec<Life>,
-}
-
-/// What palisade makes of an ordinary spec, so that both sides run the same and palisade finds nothing to change.
-pub(crate) fn hardened_spec(containerd: &Containerd, tasks: &Tasks) -> Result<Value, Failure> {
-    let id = unique("hardened");
-    let spec = bundle_spec::spec(containerd.tag(), &id, &["/probe", "sleep"]);
-    let mounts = tasks.make_container(&id, &containerd.runtime_name(Runtime::Palisade), &spec)?;
-    tasks.create(&id, mounts, CreateOptions::default())?;
-    let config = containerd.layout().bundles().join(containerd.tag()).join(&id).join("palisade/config.json");
-    let text = fs::read_to_string(&config)
-        .map_err(|source| Failure::Io { action: format!("read {}", config.display()), source })?;
-    tasks.kill(&id, "", 9)?;
-    tasks.wait(&id, "")?;
-    tasks.delete(&id)?;
-    tasks.remove_container(&id)?;
-    serde_json::from_str(&text)
-        .map_err(|error| Failure::Unreadable { what: config.display().to_string(), detail: error.to_string() })
-}
-
-/// The spec for one container: the root file system and the cgroup are its own.
-pub(crate) fn spec_for(containerd: &Containerd, spec: &Value, id: &str) -> Value {
-    let mut spec = spec.clone();
-    let own = [("/root/path", json!("rootfs")), ("/linux/cgroupsPath", json!(format!("/{}/{id}", containerd.tag())))];
-    for (pointer, value) in own {
-        if let Some(place) = spec.pointer_mut(pointer) {
-            *place = value;
-        }
-    }
-    spec
-}
-
-/// One life of each side a round, the first of them in turn; the first round is not counted.
-pub(crate) fn interleaved(
-    containerd: &Containerd,
-    tasks: &Tasks,
-    spec: &Value,
-    rounds: u32,
-) -> Result<Vec<Times>, Failure> {
-    let mut times = SIDES.map(|side| Times { side, lives: Vec::new() });
+pub(crate) fn measure(world: &World<'_>, plan: &Plan, rounds: u32, record: &mut Record) -> Result<(), Failure> {
+    let hands = Hand::as_many(world, plan)?;
     for round in 0..=rounds {
-        if round % 2 == 1 {
-            times.reverse();
-        }
-        for side in &mut times {
-            let life = live(containerd, tasks, spec, side.side)?;
-            if round > 0 {
-                side.lives.push(life);
+        hands.first().map_or(Ok(()), |hand| call(hand, record, round))?;
+        for &scale in plan.at_once.iter().filter(|scale| together::is_due(**scale, round)) {
+            let hands = hands.get(..usize::try_from(scale).unwrap_or(0)).unwrap_or_default();
+            for side in in_turn(&plan.sides, round) {
+                world.turn(side)?;
+                lives(world, hands, side, record, Place { side: side.name(), scale, round })?;
             }
         }
-        if round % 2 == 1 {
-            times.reverse();
-        }
+        record.flush()?;
     }
-    Ok(times.into())
+    Ok(())
 }
 
-/// One container's life.
-pub(crate) fn live(containerd: &Containerd, tasks: &Tasks, spec: &Value, side: Runtime) -> Result<Life, Failure> {
-    let id = unique("bench");
-    let mounts = tasks.make_container(&id, &containerd.runtime_name(side), &spec_for(containerd, spec, &id))?;
-    let mut process = spec.get("process").cloned().unwrap_or_default();
-    if let Some(args) = process.get_mut("args") {
-        *args = json!(["/bin/true"]);
+/// A call of containerd that comes to nothing: what the client itself and its connection take.
+fn call(hand: &Hand<'_>, record: &mut Record, round: u32) -> Result<(), Failure> {
+    let since = Instant::now();
+    let answer = hand.tasks.pids("none");
+    let time = since.elapsed();
+    match answer {
+        Err(failure) if failure.refusal().is_some_and(|(code, _)| code == Code::NotFound) => {}
+        other => return Err(Failure::unreadable("a call", &format!("{other:?}"))),
     }
-    let create = timed(|| tasks.create(&id, mounts, CreateOptions::default()))?;
-    let start = timed(|| tasks.start(&id, ""))?;
-    let exec = timed(|| {
-        tasks.exec(&id, "e1", &process)?;
-        tasks.start(&id, "e1")?;
-        tasks.wait(&id, "e1")?;
-        tasks.delete_exec(&id, "e1")
-    })?;
-    tasks.kill(&id, "", 9)?;
-    tasks.wait(&id, "")?;
-    let delete = timed(|| tasks.delete(&id))?;
-    tasks.remove_container(&id)?;
-    Ok([create, start, exec, delete, create + start + exec + delete])
+    record.time(Place { side: CLIENT, scale: 1, round }, CALL, time)
 }
 
-fn timed<T>(step: impl FnOnce() -> Result<T, Failure>) -> Result<Duration, Failure> {
-    let before = Instant::now();
-    step()?;
-    Ok(before.elapsed())
+/// A life for each hand, whose times are recorded.
+pub(crate) fn lives(
+    world: &World<'_>,
+    hands: &[Hand<'_>],
+    side: Side,
+    record: &mut Record,
+    place: Place<'_>,
+) -> Result<(), Failure> {
+    let process = spec::process(&world.spec, &["/bin/true"]);
+    let prepare = |hand| Ok((hand, Hand::prepare(hand, side, &world.spec, &["/probe", "sleep"])?));
+    let prepared = hands.iter().map(prepare).collect::<Result<Vec<(&Hand<'_>, Prepared)>, Failure>>()?;
+    // One of its own: to search a long run's events would take time from what is measured.
+    let events = Recorder::start(world.containerd)?;
+    let (lives, _) = together::all(&prepared, |(hand, prepared)| hand.steps(prepared, &process, &events))?;
+    prepared.iter().try_for_each(|(hand, prepared)| hand.remove(prepared))?;
+    for life in lives {
+        let times = [life.create, life.start, life.exec, life.exit, life.delete];
+        NAMES.iter().zip(times).try_for_each(|(name, time)| record.time(place, name, time))?;
+    }
+    Ok(())
 }

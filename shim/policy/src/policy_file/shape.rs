@@ -7,6 +7,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::action::{Action, Mode};
+use crate::audit::AuditSink;
 use crate::rules::Setting;
 
 type Words = Spanned<Vec<Spanned<String>>>;
@@ -79,6 +80,11 @@ pub(super) struct RuntimeTable {
 pub(super) struct AuditTable {
     pub(super) path: Option<Spanned<String>>,
     pub(super) max_bytes: Option<Spanned<Quantity>>,
+    pub(super) keep: Option<Spanned<u32>>,
+    pub(super) sink: Option<Spanned<AuditSink>>,
+    pub(super) chain: Option<Spanned<bool>>,
+    pub(super) sync: Option<Spanned<bool>>,
+    pub(super) attested: Option<Spanned<bool>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

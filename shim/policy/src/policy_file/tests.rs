@@ -24,6 +24,11 @@ deadline = 90
 [audit]
 path = "/srv/audit.jsonl"
 max_bytes = "1MiB"
+keep = 9
+sink = "both"
+chain = true
+sync = true
+attested = true
 [node]
 containerd_roots = ["/srv/containerd"]
 kubelet_roots = []
@@ -55,6 +60,9 @@ capabilities = []
     assert_eq!(policy.runtime(), &RuntimeChoice::Binary("/usr/sbin/runc".into()));
     assert_eq!(policy.runtime_deadline(), Duration::from_secs(90));
     assert_eq!((policy.audit().path(), policy.audit().max_bytes()), (Path::new("/srv/audit.jsonl"), 1 << 20));
+    let audit = policy.audit();
+    assert_eq!((audit.keep(), audit.sink()), (9, crate::AuditSink::Both));
+    assert!(audit.is_chained() && audit.is_synced() && audit.records_attested());
     assert_eq!(policy.profile(), "team");
     assert_eq!((policy.seccomp.report, policy.call_records()), (false, Path::new("/srv/calls")));
     assert!(policy.selected().learns());
@@ -99,6 +107,9 @@ fn an_error_names_line_key_and_mend() {
             2,
             ["hooks", "does not belong", "this rule takes action, allow"],
         ),
+        ("[audit]\nkeep = 0", 2, ["audit.keep", "not a number of files", "from 1 to 100"]),
+        ("[audit]\nsink = \"syslog\"", 2, ["unknown variant `syslog`", "file", "journald"]),
+        ("[audit]\nsink = \"journald\"\nchain = true", 3, ["audit.chain", "needs a file", "set sink to \"both\""]),
         ("[profiles.restricted.rules.\"user.non-root\"]\nuid = 0", 2, ["uid", "not an ordinary user", "from 1 to"]),
         (
             "[profiles.restricted.rules.\"user.non-root\"]\nuid = 2147483648",

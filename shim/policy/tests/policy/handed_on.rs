@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::LinuxNamespaceType as Kind;
-use palisade_policy::{CapabilityName, Policy};
+use palisade_policy::{CapabilityName, Policy, ProfilePlace};
 use serde_json::{Value, json};
 
 use crate::support::{self, Task};
@@ -104,14 +104,18 @@ fn paths_are_exchanged_where_they_stand() {
     let mut expected = support::json(hardened.as_bytes());
     let sources = [(1, PathBuf::from("/view/1"))];
     let joined = [(Kind::Network, PathBuf::from("/view/net")), (Kind::Pid, PathBuf::from("/view/pid"))];
-    let bytes = hardened.with_paths(&sources, &joined).unwrap();
+    let bytes = hardened.with_paths(&sources, &joined, ProfilePlace::Document).unwrap();
     expected["mounts"][1]["source"] = json!("/view/1");
     namespace(&mut expected, "network")["path"] = json!("/view/net");
     if namespace(&mut expected, "pid").get("path").is_some() {
         namespace(&mut expected, "pid")["path"] = json!("/view/pid");
     }
     assert_eq!(support::json(&bytes), expected);
-    assert!(hardened.with_paths(&[(999, PathBuf::from("/view/1"))], &[]).is_err());
+    let bytes = hardened.with_paths(&sources, &joined, ProfilePlace::Compiled).unwrap();
+    let profile = expected["linux"].as_object_mut().unwrap().remove("seccomp");
+    assert!(profile.is_some());
+    assert_eq!(support::json(&bytes), expected, "all but the profile");
+    assert!(hardened.with_paths(&[(999, PathBuf::from("/view/1"))], &[], ProfilePlace::Document).is_err());
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::statfs;
+use rustix::fs::{StatFs, statfs};
 
 use super::{Bare, CgroupError, ContainerCgroup, Version, io_error};
 
@@ -41,6 +41,12 @@ pub(super) fn hierarchy_name(directory: &Path) -> Option<&Path> {
     below.components().next().map(|name| Path::new(name.as_os_str()))
 }
 
+/// Whether a filesystem is cgroup v2's.
+#[allow(clippy::unnecessary_cast, reason = "the type of f_type differs between architectures")]
+pub(super) fn is_v2(found: &StatFs) -> bool {
+    found.f_type as i64 == CGROUP2_MAGIC
+}
+
 /// What is mounted at `/sys/fs/cgroup`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in super::super) enum Hierarchy {
@@ -55,8 +61,7 @@ impl Hierarchy {
     pub(in super::super) fn of_machine() -> Result<Self, CgroupError> {
         let root = Path::new(CGROUP_ROOT);
         let found = statfs(root).map_err(|errno| io_error("look at", root)(errno.into()))?;
-        #[allow(clippy::unnecessary_cast, reason = "the type of f_type differs between architectures")]
-        if found.f_type as i64 == CGROUP2_MAGIC {
+        if is_v2(&found) {
             return Ok(Self::V2);
         }
         let mounts = Path::new("/proc/self/mountinfo");

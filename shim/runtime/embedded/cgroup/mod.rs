@@ -9,13 +9,16 @@ mod removal;
 
 use std::fs;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{Mode, OFlags, open};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::unsafe_syscalls;
 pub(super) use locate::Hierarchy;
 
 /// Longest wait for the kernel to freeze or thaw. A task in uninterruptible sleep delays it.
@@ -93,6 +96,17 @@ pub(super) fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Erro
 fn is_busy(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::ResourceBusy
 }
+
+/// Which of the two a process is after a fork.
+pub(super) enum Forked {
+    /// The one that forked, with the other's pid.
+    Parent(i32),
+    /// The new one.
+    Child(Inside),
+}
+
+/// The directory of a container's cgroup that a process was started in.
+pub(super) struct Inside(Option<PathBuf>);
 
 /// Which interface the files have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,12 +187,25 @@ impl ContainerCgroup {
         self.bare.iter().try_for_each(|Bare { root, .. }| processes::join(root))
     }
 
+    /// Starts a copy of this process as [`fork`](unsafe_syscalls::fork) does, in the cgroup of v2 from its first moment on if there is one
+    /// and it takes it. The copy must [`join`](Self::join) what is left.
+    pub(super) fn fork(&self) -> io::Result<Forked> {
+        if let Some(directory) = self.directories.iter().find(|directory| processes::is_unified(directory))
+            && let Ok(opened) = open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            // Where that can't be, it is moved: an old kernel, or a cgroup whose children have controllers.
+            && let Ok(pid) = unsafe_syscalls::fork_into(opened.as_fd())
+        {
+            return Ok(pid.map_or_else(|| Forked::Child(Inside(Some(directory.clone()))), Forked::Parent));
+        }
+        Ok(unsafe_syscalls::fork()?.map_or(Forked::Child(Inside(None)), Forked::Parent))
+    }
+
     /// Puts this process in.
     ///
     /// A v2 cgroup whose children have controllers takes no process itself: a container with an init system has made it so. Then
     /// this process goes where `init` is, which can't be outside. Source: cgroup-v2.rst "No Internal Process Constraint".
-    pub(super) fn join(&self, init: i32) -> Result<(), CgroupError> {
-        for directory in &self.directories {
+    pub(super) fn join(&self, init: i32, inside: &Inside) -> Result<(), CgroupError> {
+        for directory in self.directories.iter().filter(|directory| inside.0.as_ref() != Some(directory)) {
             match processes::join(directory) {
                 Err(CgroupError::Io { source, .. }) if self.version == Version::V2 && is_busy(&source) => {
                     processes::join(&processes::unified_of(init, directory)?)?;

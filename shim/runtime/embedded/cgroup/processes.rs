@@ -5,16 +5,28 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::super::init_process::InitProcess;
+use super::locate::is_v2;
 use super::{CgroupError, io_error};
+use rustix::fs::statfs;
+
 use crate::cgroup::tree;
 use crate::unsafe_syscalls;
 
-/// Puts this process into the cgroup of a directory.
+/// Puts this process, which has one thread, into the cgroup of a directory.
+///
+/// A thread of v1 that moves itself need not wait for an RCU grace period, 10 ms and more, as a process must. Source: kernel
+/// `cgroup_procs_write_start`, Linux 5.13.
 pub(super) fn join(directory: &Path) -> Result<(), CgroupError> {
-    let file = directory.join("cgroup.procs");
+    let v1 = directory.join("tasks");
+    let file = if v1.exists() { v1 } else { directory.join("cgroup.procs") };
     // Never created: on a path that is no cgroup this must fail.
     let opened = fs::OpenOptions::new().write(true).open(&file);
     opened.and_then(|mut file| file.write_all(b"0")).map_err(io_error("join the cgroup of", &file))
+}
+
+/// Whether a directory is of cgroup v2.
+pub(super) fn is_unified(directory: &Path) -> bool {
+    statfs(directory).is_ok_and(|found| is_v2(&found))
 }
 
 /// The directory of v2 that a process is in, if that is `above` or below it. Source: proc_pid_cgroup(5).

@@ -12,7 +12,7 @@ use super::channel::ChildEnds;
 use super::namespaces::ForeignNamespaces;
 use super::newcomer::Newcomer;
 use super::scheduling;
-use crate::runtime::embedded::cgroup::{CgroupError, ContainerCgroup};
+use crate::runtime::embedded::cgroup::{CgroupError, ContainerCgroup, Inside};
 use crate::runtime::embedded::init_process::InitProcess;
 use crate::runtime::embedded::program::chain;
 use crate::unsafe_syscalls::{end_now, fork};
@@ -42,8 +42,8 @@ pub(super) struct Guide<'a> {
 
 impl Guide<'_> {
     /// Enters the container and starts the newcomer there. Ends this process.
-    pub(super) fn lead(self, newcomer: Newcomer<'_>, mut channels: ChildEnds) -> ! {
-        match self.enter().and_then(|()| fork().map_err(kernel("start the process"))) {
+    pub(super) fn lead(self, newcomer: Newcomer<'_>, mut channels: ChildEnds, inside: &Inside) -> ! {
+        match self.enter(inside).and_then(|()| fork().map_err(kernel("start the process"))) {
             Ok(None) => newcomer.begin(channels),
             Ok(Some(pid)) => end_now(i32::from(channels.tell_pid(pid).is_err())),
             Err(error) => {
@@ -54,11 +54,11 @@ impl Guide<'_> {
     }
 
     /// Everything that takes the host's view and privileges, then the namespaces.
-    fn enter(&self) -> Result<(), GuideError> {
+    fn enter(&self, inside: &Inside) -> Result<(), GuideError> {
         let affinity = self.process.exec_cpu_affinity().as_ref();
         let initial = affinity.and_then(|affinity| affinity.initial().as_deref());
         scheduling::set_affinity(initial).map_err(kernel("set execCPUAffinity.initial"))?;
-        self.cgroup.join(self.init.pid())?;
+        self.cgroup.join(self.init.pid(), inside)?;
         let last = affinity.and_then(|affinity| affinity.cpu_affinity_final().as_deref());
         scheduling::set_affinity(last).map_err(kernel("set execCPUAffinity.final"))?;
         scheduling::set_io_priority(self.process.io_priority().as_ref()).map_err(kernel("set ioPriority"))?;

@@ -28,6 +28,7 @@ use oci_spec::runtime::{Process, Spec};
 use rustix::process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpable_behavior};
 
 use super::arguments::{ExecProcess, ExecRequest};
+use super::cgroup::Forked;
 use super::create::{set_oom_score, write_pid_file};
 use super::credentials::Credentials;
 use super::deadline;
@@ -36,7 +37,6 @@ use super::filter::{Filter, Listener};
 use super::program::Program;
 use super::spec::{self, SpecError};
 use super::state::{StateDir, Status};
-use crate::unsafe_syscalls;
 use channel::Channels;
 use guide::Guide;
 use namespaces::ForeignNamespaces;
@@ -112,8 +112,10 @@ fn start(guide: Guide<'_>, newcomer: Newcomer<'_>) -> Result<i32, RuntimeFailure
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(|errno| RuntimeFailure::kernel("become undumpable")(errno.into()))?;
     let channels = Channels::open().map_err(RuntimeFailure::kernel("make pipes"))?;
-    let forked = unsafe_syscalls::fork().map_err(RuntimeFailure::kernel("start a process"))?;
-    let Some(guide_pid) = forked else { guide.lead(newcomer, channels.in_child()) };
+    let guide_pid = match guide.cgroup.fork().map_err(RuntimeFailure::kernel("start a process"))? {
+        Forked::Child(inside) => guide.lead(newcomer, channels.in_child(), &inside),
+        Forked::Parent(pid) => pid,
+    };
     let mut channels = channels.in_parent();
     let newcomer_pid = channels.pid();
     let guided = waitpid(Pid::from_raw(guide_pid), None);

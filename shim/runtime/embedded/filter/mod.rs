@@ -14,6 +14,7 @@ use oci_spec::runtime::LinuxSeccomp;
 use palisade_seccomp::{CompileError, CompiledFilter, CorruptFilter, Instruction};
 use thiserror::Error;
 
+use crate::runtime::FilterFile;
 use crate::unsafe_syscalls::{self, SockFilter};
 pub(super) use listening::Listener;
 
@@ -26,6 +27,9 @@ pub(super) enum FilterError {
     /// The profile.
     #[error("linux.seccomp")]
     Compile(#[source] CompileError),
+    /// Two filters of which one would be left out.
+    #[error("linux.seccomp must be absent where --{} is given", FilterFile::OPTION)]
+    Twice,
     /// The stored filter.
     #[error("{doing} {}", path.display())]
     Io {
@@ -69,6 +73,15 @@ impl Filter {
         let compiled =
             seccomp.map(|seccomp| palisade_seccomp::compile(seccomp).map_err(FilterError::Compile)).transpose()?;
         Ok(Self(compiled))
+    }
+
+    /// The filter of a spec: of its profile, or one that was compiled before.
+    pub(super) fn of(seccomp: Option<&LinuxSeccomp>, compiled: Option<&Path>) -> Result<Self, FilterError> {
+        match (seccomp, compiled) {
+            (seccomp, None) => Self::compile(seccomp),
+            (None, Some(compiled)) => Self::read(compiled),
+            (Some(_), Some(_)) => Err(FilterError::Twice),
+        }
     }
 
     /// Whether nothing would be loaded.

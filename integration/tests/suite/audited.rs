@@ -1,0 +1,86 @@
+//! The audit log with every option: a chain over many shims and rotations, what is as it was decided on record too, a journal beside the file.
+
+use std::path::PathBuf;
+use std::thread;
+
+use libtest_mimic::{Failed, Trial};
+use palisade::audit::{files_of, verify};
+use palisade_integration::Failure;
+use palisade_integration::containerd::Runtime;
+use palisade_integration::ctr::Run;
+use palisade_integration::journald::Journald;
+use palisade_integration::policy::PolicyFile;
+use serde_json::Value;
+
+use crate::support::{Check, World, trial};
+
+/// Containers at the same time.
+const AT_ONCE: usize = 4;
+
+fn log(world: &World) -> PathBuf {
+    world.containerd.layout().base.join("chained/audit.jsonl")
+}
+
+pub(crate) fn policy(world: &World) -> PolicyFile {
+    let options = "chain = true\nattested = true\nsync = true\nsink = \"both\"\nmax_bytes = \"64KiB\"\nkeep = 100";
+    PolicyFile::of("").audited_at(&log(world)).auditing(options)
+}
+
+pub(crate) fn trials(world: &'static World) -> Vec<Trial> {
+    vec![
+        trial(world, "audit, every option: without the journal nothing is created", no_journal),
+        trial(world, "audit, every option: one chain, and the journal has the same lines", chained),
+    ]
+}
+
+fn no_journal(world: &World) -> Check {
+    let said = world.containerd.run(&Run::new(Runtime::Palisade, &["true"]))?.refusal()?;
+    for part in ["journal", "nothing is done", "[audit] sink"] {
+        expect!(said.contains(part), "{part:?} in {said:?}");
+    }
+    Ok(())
+}
+
+fn chained(world: &World) -> Check {
+    let before = lines(world)?;
+    let journald = Journald::start()?;
+    thread::scope(|scope| {
+        let run = || {
+            for _ in 0..3 {
+                let container = world.containerd.detach(&Run::new(Runtime::Palisade, &["/probe", "sleep"]))?;
+                container.exec(&[], &["true"])?.success()?;
+                container.remove()?;
+            }
+            Ok::<_, Failure>(())
+        };
+        let running: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(run)).collect();
+        running.into_iter().try_for_each(|run| Ok::<_, Failed>(run.join().map_err(|_| Failed::from("a panic"))??))
+    })?;
+    let reading = verify(&log(world), None)?;
+    expect!(reading.problems.is_empty(), "{:?}", reading.problems);
+    expect!(reading.files > 2, "{} files", reading.files);
+    let all = lines(world)?;
+    expect_eq!(reading.lines, all.len() as u64, "lines of the chain");
+    let records: Vec<Value> = all.iter().map(|line| serde_json::from_str(line)).collect::<Result<_, _>>()?;
+    let stages =
+        |stage: &str| records.iter().filter(|line| line["event"] == "attestation" && line["stage"] == stage).count();
+    let containers = 3 * AT_ONCE;
+    // Before its start once when it is made and once right before; then init's program and that of the exec.
+    expect_eq!((stages("created"), stages("begun")), (2 * containers, 2 * containers), "looks at processes");
+    // What was refused for want of the journal is in the file alone.
+    let own = all.get(before.len()..).unwrap_or_default();
+    let messages = journald.messages("palisade", |messages| messages.len() >= own.len())?;
+    let same = |a: &[String], b: &[String]| {
+        let (mut a, mut b) = (a.to_vec(), b.to_vec());
+        a.sort();
+        b.sort();
+        a == b
+    };
+    expect!(same(&messages, own), "{} messages, {} lines", messages.len(), own.len());
+    Ok(())
+}
+
+fn lines(world: &World) -> Result<Vec<String>, Failed> {
+    let texts = files_of(&log(world))?.iter().map(std::fs::read_to_string).collect::<Result<Vec<_>, _>>()?;
+    Ok(texts.iter().flat_map(|text| text.lines()).map(str::to_owned).collect())
+}

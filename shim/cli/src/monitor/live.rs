@@ -1,0 +1,116 @@
+//! What is there now: containers with their cgroups, and the shims.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use palisade::bundle::PrivateDir;
+use palisade::cgroup::{Cgroup, Strain};
+use palisade::runtime::{ContainerRecord, RECORD_NAME};
+use palisade_policy::Grant;
+use serde::{Deserialize, Serialize};
+
+use super::families::{
+    CONTAINERS, MEMORY, PIDS_REFUSED, PRESSURE, SHIM_MEMORY, SHIMS, THROTTLED_PERIODS, THROTTLED_SECONDS,
+};
+use super::series::Series;
+use super::tally::as_float;
+use crate::containers::bundles;
+use crate::error::CliError;
+
+/// The shim's file name, as its command line begins.
+const SHIM: &[u8] = b"containerd-shim-palisade-v1";
+
+/// What the kernel had counted for each container when it was last looked at, by the names of counters.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(super) struct Seen(BTreeMap<String, BTreeMap<String, u64>>);
+
+/// Looks at everything and adds to the series. What a container was counted since the last look and its end is not seen.
+pub(super) fn look(state: &Path, seen: &mut Seen, series: &mut Series) -> Result<(), CliError> {
+    let mut containers: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    let mut present = BTreeSet::new();
+    for (namespace, id, bundle) in bundles(state)? {
+        // One that is made or removed meanwhile.
+        let Ok(dir) = PrivateDir::open(&bundle) else { continue };
+        let Ok(grant) = dir.read_record::<Grant>("grant.json") else { continue };
+        let profile = grant.profile().to_owned();
+        let cgroup = dir.read_record::<ContainerRecord>(RECORD_NAME).ok().and_then(|record| record.cgroup());
+        let memory = cgroup.as_ref().and_then(|cgroup| cgroup.memory_usage().ok()?.used).unwrap_or_default();
+        let of_profile = containers.entry(profile.clone()).or_default();
+        of_profile.0 += 1;
+        of_profile.1 += memory;
+        if let Some(strain) = cgroup.as_ref().and_then(|cgroup: &Cgroup| cgroup.strain().ok()) {
+            let key = format!("{namespace}/{id}");
+            count(&strain, &profile, seen.0.entry(key.clone()).or_default(), series);
+            present.insert(key);
+        }
+    }
+    seen.0.retain(|key, _| present.contains(key));
+    for family in [CONTAINERS, MEMORY] {
+        series.0.remove(family);
+    }
+    for (profile, (number, memory)) in containers {
+        series.set(CONTAINERS, &[&profile], as_float(number));
+        series.set(MEMORY, &[&profile], as_float(memory));
+    }
+    let (shims, resident) = shims();
+    series.set(SHIMS, &[], as_float(shims));
+    series.set(SHIM_MEMORY, &[], as_float(resident));
+    Ok(())
+}
+
+fn count(strain: &Strain, profile: &str, seen: &mut BTreeMap<String, u64>, series: &mut Series) {
+    let micros = 1e6;
+    let counters: [(&str, &[&str], Option<u64>, f64); 6] = [
+        (PIDS_REFUSED, &[profile], strain.pids_refused, 1.0),
+        (THROTTLED_PERIODS, &[profile], strain.throttled_periods, 1.0),
+        (THROTTLED_SECONDS, &[profile], strain.throttled_micros, micros),
+        (PRESSURE, &[profile, "cpu"], strain.cpu_waiting_micros, micros),
+        (PRESSURE, &[profile, "memory"], strain.memory_waiting_micros, micros),
+        (PRESSURE, &[profile, "io"], strain.io_waiting_micros, micros),
+    ];
+    for (family, labels, value, unit) in counters {
+        let Some(value) = value else { continue };
+        let key = [&[family], labels.get(1..).unwrap_or_default()].concat().join(" ");
+        let before = seen.insert(key, value).unwrap_or_default();
+        // A container of the same name has a new cgroup.
+        let more = if value < before { value } else { value - before };
+        series.add(family, labels, as_float(more) / unit);
+    }
+}
+
+/// How many, and how many bytes of them are resident. What ends meanwhile is not counted.
+fn shims() -> (u64, u64) {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let resident = processes.filter_map(|process| {
+        let path = process.path();
+        path.file_name()?.to_str()?.parse::<u32>().ok()?;
+        let command = fs::read(path.join("cmdline")).ok()?;
+        let mut words = command.split(|byte| *byte == 0);
+        let program = words.next()?.rsplit(|byte| *byte == b'/').next()?;
+        // The runtime is the same program, and says so in its next word.
+        (program == SHIM && words.next() != Some(b"runtime")).then_some(())?;
+        let pages: u64 = fs::read_to_string(path.join("statm")).ok()?.split(' ').nth(1)?.parse().ok()?;
+        Some(pages * rustix::param::page_size() as u64)
+    });
+    resident.fold((0, 0), |(number, sum), bytes| (number + 1, sum + bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_container_was_counted_is_added_once_and_a_new_one_begins_anew() {
+        let (mut seen, mut series) = (BTreeMap::new(), Series::default());
+        for micros in [1_000_000, 1_500_000, 1_500_000, 500_000] {
+            let strain =
+                Strain { throttled_micros: Some(micros), memory_waiting_micros: Some(micros), ..Strain::default() };
+            count(&strain, "p", &mut seen, &mut series);
+        }
+        let value = |family: &str| series.0[family].values.values().next().copied().unwrap();
+        assert!((value(THROTTLED_SECONDS) - 2.0).abs() < 1e-9);
+        assert!((value(PRESSURE) - 2.0).abs() < 1e-9);
+        assert!(!series.0.contains_key(PIDS_REFUSED), "what the kernel does not count is not zero");
+    }
+}

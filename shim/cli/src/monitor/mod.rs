@@ -1,0 +1,145 @@
+//! `palisade monitor`: what the shims of a node did, as metrics for Prometheus.
+//!
+//! Shims come and go with their pods, so none of them could be asked. The monitor reads the audit log from where it was, looks at the
+//! containers that there are, and keeps its counters in a file: they outlive the shims and its own restart. Nothing of it is in the way of
+//! a container, and nothing depends on it.
+
+mod confine;
+mod exposition;
+mod families;
+mod kept;
+mod live;
+mod series;
+mod serve;
+mod tally;
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use palisade::gate::PolicySource;
+
+use crate::Verdict;
+use crate::arguments::MonitorArguments;
+use crate::error::CliError;
+use crate::log::{LogReader, path_of};
+use confine::{Places, directory_of};
+use exposition::Format;
+use families::{BUILD, MISSED, POLICY, POLICY_VALID};
+use kept::Kept;
+use serve::Listeners;
+
+/// Whoever asks more often gets what was gathered last: any local user can ask.
+const FRESH: Duration = Duration::from_secs(1);
+
+pub(crate) fn run(arguments: &MonitorArguments, out: &mut Vec<u8>) -> Result<Verdict, CliError> {
+    let mut monitor = Monitor::new(arguments)?;
+    let event_loop = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    // What takes root, and what is open before anything is given up.
+    let listeners = event_loop.block_on(async { Listeners::open(arguments) })?;
+    let confined = confine(arguments, &monitor)?;
+    if arguments.once {
+        out.extend_from_slice(monitor.text(Format::Prometheus)?.as_bytes());
+        return Ok(Verdict::Fine);
+    }
+    tell(&format!("{listeners}; Landlock keeps it to its places {confined}"));
+    event_loop.block_on(listeners.serve(monitor, arguments))?;
+    Ok(Verdict::Fine)
+}
+
+/// On standard error. Whoever read that may have gone away, which is no reason to end.
+fn tell(what: &str) {
+    drop(writeln!(io::stderr(), "palisade monitor: {what}"));
+}
+
+fn confine(arguments: &MonitorArguments, monitor: &Monitor) -> Result<&'static str, CliError> {
+    let kept = directory_of(&arguments.kept);
+    own_directory(&kept, arguments.uid)?;
+    let mut write = vec![kept];
+    if let Some(textfile) = &arguments.textfile {
+        let directory = directory_of(textfile);
+        own_directory(&directory, arguments.uid)?;
+        write.push(directory);
+    }
+    let read = vec![
+        directory_of(monitor.reader.log()),
+        directory_of(monitor.policy.path()),
+        arguments.state.clone(),
+        PathBuf::from("/proc"),
+        PathBuf::from("/sys/fs/cgroup"),
+    ];
+    confine::give_up_root(arguments.uid)?;
+    let confined = confine::keep_to(&Places { read, write })?;
+    confine::filter_calls()?;
+    Ok(confined)
+}
+
+/// Made by root for the user that the monitor becomes; one that is there and another's is left as it is.
+fn own_directory(path: &Path, uid: u32) -> Result<(), CliError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let make = || {
+        fs::create_dir_all(path)?;
+        if rustix::process::geteuid().is_root() {
+            chown(path, Some(uid), Some(uid))?;
+        }
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+    };
+    make().map_err(|source| CliError::Replace { path: path.to_owned(), source })
+}
+
+/// What is measured, and of what.
+struct Monitor {
+    reader: LogReader,
+    policy: PolicySource,
+    state: PathBuf,
+    file: PathBuf,
+    kept: Kept,
+    gathered: Option<Instant>,
+}
+
+impl Monitor {
+    fn new(arguments: &MonitorArguments) -> Result<Self, CliError> {
+        let policy = match &arguments.log.policy.file {
+            Some(path) => PolicySource::at(std::path::absolute(path)?),
+            None => PolicySource::from_env(),
+        };
+        let mut kept = Kept::read(&arguments.kept)?;
+        kept.tally.series.begin();
+        let reader = LogReader::new(path_of(&arguments.log)?, kept.position.clone());
+        let (state, file) = (arguments.state.clone(), arguments.kept.clone());
+        Ok(Self { reader, policy, state, file, kept, gathered: None })
+    }
+
+    /// Everything as it is now, in a format.
+    fn text(&mut self, format: Format) -> Result<String, CliError> {
+        self.gather()?;
+        Ok(format.text(&self.kept.tally.series))
+    }
+
+    /// Reads what has come, looks at what is there, and keeps what was counted.
+    fn gather(&mut self) -> Result<(), CliError> {
+        if self.gathered.is_some_and(|gathered| gathered.elapsed() < FRESH) {
+            return Ok(());
+        }
+        let Kept { position, tally, seen, .. } = &mut self.kept;
+        let missed = self.reader.missed();
+        self.reader.read(|line| tally.take(line))?;
+        tally.series.add(MISSED, &[], tally::as_float(self.reader.missed() - missed));
+        *position = self.reader.position().cloned();
+        live::look(&self.state, seen, &mut tally.series)?;
+        tally.series.set(BUILD, &[env!("CARGO_PKG_VERSION")], 1.0);
+        tally.series.0.remove(POLICY);
+        let policy = self.policy.load();
+        tally.series.set(POLICY_VALID, &[], if policy.is_ok() { 1.0 } else { 0.0 });
+        if let Ok(policy) = policy {
+            tally.series.set(POLICY, &[policy.sha256(), policy.policy().profile()], 1.0);
+        }
+        self.kept.write(&self.file)?;
+        self.gathered = Some(Instant::now());
+        Ok(())
+    }
+}

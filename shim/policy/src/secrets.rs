@@ -1,0 +1,292 @@
+//! What looks like a secret is not written down.
+//!
+//! Names and forms are all that there is to go by: an environment's values are taken out whatever they are, of arguments and other texts
+//! what is called a secret, or has the form of a known token. A secret that looks like any other word is not recognised.
+
+use serde_json::Value;
+
+/// What stands in place of a secret.
+pub const REDACTED: &str = "<redacted>";
+
+/// Parts of names, in lower case and without `-`, `_` and `.`, whose values are secrets.
+const NAMES: &[&str] = &[
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "apikey",
+    "accesskey",
+    "privatekey",
+    "credential",
+    "authorization",
+    "cookie",
+    "connectionstring",
+];
+/// Last words of names that are too short to look for anywhere.
+const ENDS: &[&str] = &["pass", "pwd", "auth", "psk"];
+
+/// Beginnings of tokens, by their issuers' documentation: AWS, GitHub, GitLab, Slack, Stripe, OpenAI, Google, npm, PyPI, Vault, DigitalOcean.
+const PREFIXES: &[&str] = &[
+    "AKIA",
+    "ASIA",
+    "ghp_",
+    "gho_",
+    "ghu_",
+    "ghs_",
+    "ghr_",
+    "github_pat_",
+    "glpat-",
+    "xoxb-",
+    "xoxp-",
+    "xoxa-",
+    "xoxs-",
+    "sk-",
+    "sk_live_",
+    "rk_live_",
+    "AIza",
+    "ya29.",
+    "npm_",
+    "pypi-",
+    "hvs.",
+    "dop_v1_",
+];
+/// Shortest token with such a beginning.
+const TOKEN: usize = 16;
+/// Shortest word that is taken for a key because it is of upper case, lower case and digits.
+const RANDOM: usize = 32;
+
+/// A text without the words that look like secrets.
+#[must_use]
+pub fn redact_text(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut of_secret = false;
+    for piece in text.split_inclusive(separates) {
+        let word = piece.trim_end_matches(separates);
+        let rest = piece.get(word.len()..).unwrap_or_default();
+        if word.is_empty() {
+            out.push_str(rest);
+            continue;
+        }
+        let (shown, next_is_secret) =
+            if of_secret && !is_scheme(word) { (Some(REDACTED.to_owned()), false) } else { redact_word(word) };
+        of_secret = next_is_secret || (of_secret && is_scheme(word));
+        out.push_str(shown.as_deref().unwrap_or(word));
+        out.push_str(rest);
+    }
+    out
+}
+
+/// The same of a reader's error, which quotes texts that were not expected where they stand: whatever they are.
+pub(crate) fn redact_error(text: &str) -> String {
+    const QUOTED: &str = "string \"";
+    let Some((before, rest)) = text.split_once(QUOTED) else { return redact_text(text) };
+    // The reader quotes as Rust does; its own words come after the last quotation mark.
+    let after = rest.rsplit_once('"').map_or("", |(_, after)| after);
+    format!("{}string {REDACTED}{}", redact_text(before), redact_text(after))
+}
+
+/// Arguments of a program, without those that look like secrets or follow an option for one.
+#[must_use]
+pub fn redact_arguments<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let mut of_secret = false;
+    let shown = arguments.into_iter().map(|argument| {
+        let is_secret = std::mem::replace(&mut of_secret, is_option_for_secret(argument));
+        if is_secret { REDACTED.to_owned() } else { redact_text(argument) }
+    });
+    shown.collect()
+}
+
+/// A value of a specification at a place, without secrets.
+pub(crate) fn redact_value(pointer: &str, value: Value) -> Value {
+    let mut names = pointer.rsplit('/');
+    let last = names.next().unwrap_or_default();
+    // `/process/env/3` is an entry, `/annotations/my.token` a value by its name.
+    let name = if last.bytes().all(|byte| byte.is_ascii_digit()) { names.next().unwrap_or_default() } else { last };
+    of_name(name, value)
+}
+
+fn of_name(name: &str, value: Value) -> Value {
+    match value {
+        Value::String(text) if name == "env" => Value::String(redact_entry(&text)),
+        Value::String(_) if is_secret_name(name) => Value::String(REDACTED.to_owned()),
+        Value::String(text) => Value::String(redact_text(&text)),
+        Value::Array(items) if name == "args" => {
+            let texts = redact_arguments(items.iter().map(|item| item.as_str().unwrap_or_default()));
+            Value::Array(texts.into_iter().map(Value::String).collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(|item| of_name(name, item)).collect()),
+        Value::Object(fields) => {
+            let fields = fields.into_iter().map(|(key, value)| {
+                let value = of_name(&key, value);
+                (key, value)
+            });
+            Value::Object(fields.collect())
+        }
+        other => other,
+    }
+}
+
+/// An entry of an environment: its name is shown.
+fn redact_entry(entry: &str) -> String {
+    entry.split_once('=').map_or_else(|| redact_text(entry), |(name, _)| format!("{name}={REDACTED}"))
+}
+
+fn separates(c: char) -> bool {
+    c.is_whitespace() || matches!(c, ',' | ';' | '&' | '|')
+}
+
+/// `Authorization: Bearer <token>` has a word between.
+fn is_scheme(word: &str) -> bool {
+    ["bearer", "basic", "token", "digest"].contains(&word.to_ascii_lowercase().as_str())
+}
+
+/// What is shown in place of a word, if it is not the word itself, and whether the next one is a secret.
+fn redact_word(word: &str) -> (Option<String>, bool) {
+    if let Some(shown) = without_password(word) {
+        return (Some(shown), false);
+    }
+    if let Some((name, value)) = word.split_once(['=', ':']) {
+        if is_secret_name(name) {
+            let sign = word.get(name.len()..=name.len()).unwrap_or_default();
+            return if unquoted(value).is_empty() {
+                (None, true)
+            } else {
+                (Some(format!("{name}{sign}{REDACTED}")), false)
+            };
+        }
+        if is_token(unquoted(value)) {
+            return (Some(format!("{name}={REDACTED}")), false);
+        }
+    }
+    if is_token(unquoted(word)) { (Some(REDACTED.to_owned()), false) } else { (None, is_option_for_secret(word)) }
+}
+
+/// `scheme://user:password@host`.
+fn without_password(word: &str) -> Option<String> {
+    let (scheme, rest) = word.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let (user, _) = authority.rsplit_once('@').filter(|(user, _)| user.contains(':'))?;
+    Some(format!("{scheme}://{REDACTED}{}", rest.get(user.len()..)?))
+}
+
+fn unquoted(word: &str) -> &str {
+    word.trim_matches(|c: char| matches!(c, '"' | '\'' | '`' | '[' | ']' | '{' | '}' | '(' | ')'))
+}
+
+/// `--password`, whose value is the next argument.
+fn is_option_for_secret(word: &str) -> bool {
+    let word = unquoted(word);
+    word.starts_with('-') && !word.contains('=') && is_secret_name(word)
+}
+
+fn is_secret_name(name: &str) -> bool {
+    let name = unquoted(name);
+    // A sentence is no name.
+    if name.is_empty() || name.len() > 128 || name.contains(char::is_whitespace) {
+        return false;
+    }
+    // Nor is a path; an annotation's name has a domain before it.
+    if name.starts_with('/') {
+        return false;
+    }
+    let name = name.rsplit('/').next().unwrap_or(name);
+    let last = name.rsplit(['-', '_', '.']).next().unwrap_or(name).to_ascii_lowercase();
+    let plain: String = name.chars().filter(|c| !matches!(c, '-' | '_' | '.')).collect::<String>().to_ascii_lowercase();
+    NAMES.iter().any(|part| plain.contains(part)) || ENDS.contains(&last.as_str())
+}
+
+fn is_token(word: &str) -> bool {
+    if word.starts_with("-----BEGIN") {
+        return true;
+    }
+    let is_plain = |word: &str| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.+/=~".contains(&byte));
+    if word.len() < TOKEN || !is_plain(word) {
+        return false;
+    }
+    // A JSON Web Token: RFC 7519 with an object at its beginning.
+    let is_jwt = word.starts_with("eyJ") && word.bytes().filter(|byte| *byte == b'.').count() == 2;
+    is_jwt || PREFIXES.iter().any(|prefix| word.starts_with(prefix)) || is_random(word)
+}
+
+/// Base64 of something that nobody can remember. Digests and ids are in lower case, and paths have their slashes.
+fn is_random(word: &str) -> bool {
+    let has = |kind: fn(&u8) -> bool| word.bytes().any(|byte| kind(&byte));
+    word.len() >= RANDOM
+        && !word.starts_with('/')
+        && !word.contains('.')
+        && word.bytes().filter(|byte| *byte == b'/').count() <= 2
+        && has(u8::is_ascii_uppercase)
+        && has(u8::is_ascii_lowercase)
+        && has(u8::is_ascii_digit)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_called_a_secret_is_none_of_anybodys_business() {
+        for (text, shown) in [
+            ("--password=hunter2 --user=me", "--password=<redacted> --user=me"),
+            ("--db-password hunter2 now", "--db-password <redacted> now"),
+            ("DB_PASS=hunter2", "DB_PASS=<redacted>"),
+            ("user=me,password=hunter2,vers=3", "user=me,password=<redacted>,vers=3"),
+            (r#"option "password=hunter2" is not known"#, r#"option "password=<redacted> is not known"#),
+            (r#"{"apiKey":"hunter2","a":1}"#, r#"{"apiKey":<redacted>,"a":1}"#),
+            ("postgres://me:hunter2@db:5432/x", "postgres://<redacted>@db:5432/x"),
+            ("-H Authorization: Bearer hunter2 x", "-H Authorization: Bearer <redacted> x"),
+            ("key ghp_0123456789abcdefghij", "key <redacted>"),
+            ("eyJhbGciOi.eyJzdWIiOi.c2lnbmF0dXJl", "<redacted>"),
+            ("x=Zm9vYmFyMDEyMzQ1Njc4OUFCQ0RFRkdISUo=", "x=<redacted>"),
+        ] {
+            assert_eq!(redact_text(text), shown);
+        }
+    }
+
+    #[test]
+    fn other_words_stay_as_they_are() {
+        for text in [
+            "/var/lib/kubelet/pods/0a1b2c3d-0000-4000-8000-000000000000/volumes",
+            "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            "docker.io/library/busybox:1.36 runs as 65532, not 0",
+            "mode=755,size=65536k",
+            "the process would be in group root",
+            "LD_PRELOAD",
+            "\"/run/secrets\": is in /run",
+            "a bypass: none",
+            "a: b; c|d&e",
+            "",
+            " , ",
+        ] {
+            assert_eq!(redact_text(text), text);
+        }
+    }
+
+    #[test]
+    fn an_error_does_not_quote_what_was_read() {
+        let error = serde_json::from_str::<Vec<String>>(r#""hunter2 \"and\" more""#).unwrap_err().to_string();
+        assert!(error.contains("hunter2"), "{error}");
+        let shown = redact_error(&error);
+        assert_eq!(shown, "invalid type: string <redacted>, expected a sequence at line 1 column 22");
+        assert_eq!(redact_error("/a appears twice"), "/a appears twice");
+    }
+
+    #[test]
+    fn arguments_after_an_option_and_every_value_of_an_environment_go() {
+        let arguments = redact_arguments(["mysql", "--password", "my hunter2", "-e", "select 1"]);
+        assert_eq!(arguments, ["mysql", "--password", REDACTED, "-e", "select 1"]);
+        let hook =
+            json!({"path": "/h", "args": ["h", "--token", "hunter2"], "env": ["A=hunter2"], "secret": "hunter2"});
+        let shown = redact_value("/hooks/prestart/0", hook);
+        assert_eq!(
+            shown,
+            json!({"path": "/h", "args": ["h", "--token", REDACTED], "env": ["A=<redacted>"], "secret": REDACTED})
+        );
+        assert_eq!(redact_value("/process/env/3", json!("A=hunter2")), "A=<redacted>");
+        assert_eq!(redact_value("/annotations/my.token", json!("hunter2")), REDACTED);
+        assert_eq!(redact_value("/linux/resources/pids/limit", json!(3)), 3);
+    }
+}
