@@ -1,7 +1,8 @@
 //! Golden files: a specification in, the hardened specification and the findings out.
 //!
 //! `tests/golden/<case>/` holds `config.json` as containerd writes it; `hardened.json` and `record.json`, or
-//! `denial.txt` and `record.json`, are what palisade makes of it under the built-in policy.
+//! `denial.txt` and `record.json`, are what palisade makes of it under the built-in policy, or under `policy.toml` where there is one; then on
+//! a machine with cgroup v2 and huge pages.
 //! `UPDATE_GOLDEN=1` writes them anew; read the difference before it is committed.
 
 #[cfg(test)]
@@ -38,8 +39,17 @@ mod golden {
     }
 
     /// The files that a case produces, and `None` for those that it must not.
-    fn outcome(spec: &Value) -> Vec<(&'static str, Option<String>)> {
-        let decision = support::create(spec, &Policy::builtin());
+    fn outcome(spec: &Value, policy: Option<&str>) -> Vec<(&'static str, Option<String>)> {
+        let decision = match policy {
+            None => support::create(spec, &Policy::builtin()),
+            Some(text) => {
+                let task = support::Task::of(&support::id_of(spec));
+                support::create_with(spec, &task, &Policy::from_toml(text).unwrap(), |host| {
+                    host.cgroup_v2 = true;
+                    host.huge_page_sizes = vec!["2MB".into(), "1GB".into()];
+                })
+            }
+        };
         let record = pretty(&without_profile(serde_json::to_value(&decision.record).unwrap()));
         let (hardened, denial) = match decision.outcome {
             Outcome::Admit(hardened) => (Some(pretty(&without_profile(support::json(hardened.as_bytes())))), None),
@@ -73,7 +83,8 @@ mod golden {
             }
             cases += 1;
             let spec = support::json(&fs::read(directory.join("config.json")).unwrap());
-            for (name, text) in outcome(&spec) {
+            let policy = fs::read_to_string(directory.join("policy.toml")).ok();
+            for (name, text) in outcome(&spec, policy.as_deref()) {
                 if update {
                     write(&directory, name, text.as_ref());
                 } else if differs(&directory, name, text.as_ref()) {

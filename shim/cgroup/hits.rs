@@ -20,7 +20,7 @@ pub struct LimitHits {
     /// Times that it was slowed down above `memory.high`; v2 only.
     #[serde(skip_serializing_if = "is_zero")]
     pub memory_high: u64,
-    /// Times that memory was to go beyond its limit, which reclaim may have answered.
+    /// Times that memory was to go beyond its limit, which reclaim may have answered; not on v1 with newer kernels.
     #[serde(skip_serializing_if = "is_zero")]
     pub memory_max: u64,
     /// Processes that the OOM killer ended.
@@ -41,7 +41,7 @@ impl LimitHits {
 }
 
 impl Cgroup {
-    /// The counts. Sub-cgroups that the container made count too on v2; on v1 only for CPU time.
+    /// The counts. What sub-cgroups met that the container made counts for memory and tasks of v2, and for OOM kills of both versions.
     ///
     /// # Errors
     ///
@@ -82,8 +82,8 @@ impl Cgroup {
     }
 }
 
-/// How often usage has met the limit of memory, or that of memory and swap: the kernel tries the latter first, and where both are the same it
-/// alone counts. Source: mm/memcontrol.c, `try_charge_memcg`.
+/// How often usage has met the limit of memory, or that of memory and swap: the kernel tries the latter first, so where both are the same
+/// it alone is met, and Linux 6.18 does not count that any more. Source: mm/memcontrol.c, `try_charge_memcg`.
 fn failures(directory: &Directory) -> Result<u64, CgroupError> {
     let of = |file: &str| Ok(directory.number(file)?.unwrap_or_default());
     Ok(of("memory.failcnt")? + of("memory.memsw.failcnt")?)

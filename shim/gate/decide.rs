@@ -265,7 +265,7 @@ impl Gate {
     ///
     /// [`GateError`].
     pub fn limits_met(&self, namespace: &str, id: &str, grant: &Grant, hits: &LimitHits) -> Result<(), GateError> {
-        let policy = self.source.load()?;
+        let policy = self.load()?;
         let (identity, profile) = (grant.identity(), grant.profile());
         let subject = ContainerSubject { namespace, id, identity, policy: policy.sha256(), profile };
         Ok(audit::append_event(policy.policy().audit(), &subject, "limits", hits)?)

@@ -392,9 +392,16 @@ fn out_of_memory(world: &World, runtime: Runtime) -> Check {
     expect_eq!(tasks.delete(&id)?, 137, "exit status at the delete");
     let told = events.until(&id, 20, |events| events.iter().any(|event| event.what == What::Delete))?;
     let told: Vec<_> = told.into_iter().map(|event| event.what).collect();
-    expect_eq!(told, [What::Create, What::Start, What::Oom, What::Exit(137), What::Delete], "what was told");
+    // A runtime that takes its time may not have answered to the start yet when the process is killed.
+    let told_late = [What::Create, What::Oom, What::Start, What::Exit(137), What::Delete];
+    expect!(
+        told == told_late || told == [What::Create, What::Start, What::Oom, What::Exit(137), What::Delete],
+        "{told:?}"
+    );
     let hits = told_hits(world, &id)?.unwrap_or_default();
-    let killed = hits["oom_kills"].as_u64() == Some(1) && hits["memory_max"].as_u64() > Some(0);
+    // v1's count does not see a limit of memory and swap that is met first.
+    let met = hits["memory_max"].as_u64() > Some(0) || !is_unified();
+    let killed = hits["oom_kills"].as_u64() == Some(1) && met;
     expect!(killed || by_systemd(), "{hits}");
     if runtime == Runtime::Palisade {
         let recorded = crate::audit::events(world, &id, "oom")?;

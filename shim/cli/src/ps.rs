@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use palisade::cgroup::Usage;
+use palisade::cgroup::{LimitHits, Usage};
 use serde_json::{Value, json};
 
 use crate::Verdict;
@@ -35,6 +35,11 @@ fn usage(container: &Container) -> (Usage, Usage) {
         of(cgroup.as_ref().and_then(|cgroup| cgroup.memory_usage().ok())),
         of(cgroup.as_ref().and_then(|cgroup| cgroup.pids_usage().ok())),
     )
+}
+
+/// How often it met its limits up to now.
+fn hits(container: &Container) -> Option<LimitHits> {
+    container.verified.as_ref().ok()?.record.cgroup()?.limit_hits().ok()
 }
 
 fn row(container: &Container) -> [String; HEAD.len()] {
@@ -96,6 +101,7 @@ fn object(container: &Container) -> Value {
         fields.insert("process".into(), process.into());
         fields.insert("memory_bytes".into(), of(memory));
         fields.insert("pids".into(), of(pids));
+        fields.insert("limits_met".into(), json!(hits(container)));
     }
     object
 }

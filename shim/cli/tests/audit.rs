@@ -16,6 +16,7 @@ mod audit {
 
     use palisade::attest::Stage;
     use palisade::audit::{self, Asked, Chronicle, Subject};
+    use palisade::cgroup::LimitHits;
     use palisade_policy::{Identity, Outcome, Policy, Record, SpecError, judge_unreadable, redact_arguments};
     use serde_json::{Value, json};
 
@@ -115,6 +116,7 @@ mod audit {
         put(policy, &support::update(&json!({"pids": {"limit": 1}}), &grant, policy).record, "allow", "", None);
         let chronicle = Chronicle::new("k8s.io", "c0ffee", &grant, DIGEST, policy.audit());
         chronicle.tell("oom", &json!({"kills": 3}));
+        chronicle.tell("limits", &LimitHits { pids_refused: 4, ..LimitHits::default() });
         chronicle.attested("", Stage::Begun).unwrap();
         chronicle.tell(
             "attestation",

@@ -44,6 +44,7 @@ fn word(record: &Value) -> (String, &'static str) {
         "attestation" if at(record, "/mismatches").as_array().is_some_and(Vec::is_empty) => ("attested".into(), GREEN),
         "attestation" => ("MISMATCH".into(), RED),
         "seccomp" => ("refused".into(), YELLOW),
+        "limits" => ("limits".into(), YELLOW),
         "policy_load" if at(record, "/error").is_string() => ("NO POLICY".into(), RED),
         "policy_load" => ("policy".into(), GREEN),
         _ => (event, RED),
@@ -71,10 +72,24 @@ pub(crate) fn detail(record: &Value) -> String {
         "attestation" => attestation(record),
         "seccomp" => seccomp(record),
         "oom" => format!("{} killed for want of memory", at(record, "/kills")),
+        "limits" => limits(record),
         "policy_load" if at(record, "/error").is_string() => text_at(record, "/error"),
         "policy_load" => format!("sha256 {}", text_at(record, "/policy_sha256")),
         _ => String::new(),
     }
+}
+
+/// Each count that there is, as a reader of it would say.
+fn limits(record: &Value) -> String {
+    let counts = [
+        ("/pids_refused", "tasks refused"),
+        ("/cpu_throttled_periods", "CPU periods used up"),
+        ("/memory_high", "times slowed down for memory"),
+        ("/memory_max", "times at the memory limit"),
+        ("/oom_kills", "killed for want of memory"),
+    ];
+    let told = counts.iter().filter_map(|(place, what)| Some(format!("{} {what}", at(record, place).as_u64()?)));
+    told.collect::<Vec<_>>().join(", ")
 }
 
 fn decision(record: &Value) -> String {
@@ -138,4 +153,17 @@ fn call(refusal: &Value) -> String {
         arguments.map(|(index, value)| format!("a{index}={}", value.as_str().unwrap_or_default())).collect();
     let (count, command) = (at(refusal, "/count"), text_at(refusal, "/command"));
     format!("{name}({}) {count}x by {command}", plain(&arguments.join(" ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn limits_that_were_met_are_counted_in_words() {
+        let record = json!({"event": "limits", "pids_refused": 4, "cpu_throttled_periods": 2, "cpu_throttled_us": 9, "oom_kills": 1});
+        assert_eq!(detail(&record), "4 tasks refused, 2 CPU periods used up, 1 killed for want of memory");
+    }
 }
