@@ -115,6 +115,7 @@ mod audit {
         put(policy, &support::update(&json!({"pids": {"limit": 1}}), &grant, policy).record, "allow", "", None);
         let chronicle = Chronicle::new("k8s.io", "c0ffee", &grant, DIGEST, policy.audit());
         chronicle.tell("oom", &json!({"kills": 3}));
+        chronicle.tell("limits", &json!({"pids_refused": 3}));
         chronicle.attested("", Stage::Begun).unwrap();
         chronicle.tell(
             "attestation",
@@ -297,6 +298,7 @@ mod audit {
             "3 killed for want of memory",
             "socket(a0=0x26) 4x by sh; and 2 others",
             "MISMATCH",
+            "3 forks refused",
             "caps: a decided, b seen",
             "NO POLICY",
             "priv.heuristic at the whole document".get(..14).unwrap(),

@@ -44,6 +44,7 @@ fn word(record: &Value) -> (String, &'static str) {
         "attestation" if at(record, "/mismatches").as_array().is_some_and(Vec::is_empty) => ("attested".into(), GREEN),
         "attestation" => ("MISMATCH".into(), RED),
         "seccomp" => ("refused".into(), YELLOW),
+        "limits" => ("limits".into(), YELLOW),
         "policy_load" if at(record, "/error").is_string() => ("NO POLICY".into(), RED),
         "policy_load" => ("policy".into(), GREEN),
         _ => (event, RED),
@@ -71,6 +72,7 @@ pub(crate) fn detail(record: &Value) -> String {
         "attestation" => attestation(record),
         "seccomp" => seccomp(record),
         "oom" => format!("{} killed for want of memory", at(record, "/kills")),
+        "limits" => limits(record),
         "policy_load" if at(record, "/error").is_string() => text_at(record, "/error"),
         "policy_load" => format!("sha256 {}", text_at(record, "/policy_sha256")),
         _ => String::new(),
@@ -109,6 +111,17 @@ fn rules(findings: &[Value]) -> String {
         names.push(format!("{more} more"));
     }
     names.join(", ")
+}
+
+fn limits(record: &Value) -> String {
+    let count = |key: &str| at(record, key).as_u64().filter(|count| *count > 0);
+    let told = [
+        count("/pids_refused").map(|count| format!("{count} forks refused")),
+        count("/cpu_throttled_us").map(|micros| format!("stopped for {} ms by its CPU quota", micros / 1000)),
+        count("/memory_high").map(|count| format!("memory reclaimed {count}x")),
+        count("/memory_max").map(|count| format!("memory at its limit {count}x")),
+    ];
+    told.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn attestation(record: &Value) -> String {
