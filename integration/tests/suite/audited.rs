@@ -17,7 +17,8 @@ use crate::support::{Check, World, trial};
 /// Containers at the same time.
 const AT_ONCE: usize = 4;
 
-fn log(world: &World) -> PathBuf {
+/// Its own file, which is rotated.
+pub(crate) fn log(world: &World) -> PathBuf {
     world.containerd.layout().base.join("chained/audit.jsonl")
 }
 

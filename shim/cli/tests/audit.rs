@@ -347,6 +347,15 @@ mod audit {
     }
 
     #[test]
+    fn a_log_that_is_not_there_is_named() {
+        let scratch = Scratch::new("absent", "");
+        let output = scratch.run(&["events", "--follow", "--log", "/no/such/audit.jsonl"]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output).contains("read \"/no/such/audit.jsonl\""), "{}", text(&output));
+        assert_eq!(scratch.run(&["events"]).status.code(), Some(0), "nothing was recorded yet");
+    }
+
+    #[test]
     fn a_follower_is_told_of_what_comes_over_a_rotation_too() {
         let scratch = Scratch::new("follow", "max_bytes = 1000\nkeep = 50\n");
         let policy = scratch.policy();
