@@ -16,7 +16,7 @@ use super::file::{End, lock, open, with_suffix};
 
 /// What the first line of a chain holds in place of a digest.
 pub(super) const BEGINNING: &str = "0000000000000000000000000000000000000000000000000000000000000000";
-/// The longest last line that is looked for: a record of many findings has some 100 KiB.
+/// What is looked at of the log where the note does not fit it: a record of many findings has some 100 KiB.
 const TAIL: u64 = 4 << 20;
 
 /// Number and digest of a line.
@@ -76,7 +76,7 @@ impl Chain {
         Ok(Self { file, head, end })
     }
 
-    /// A shim that was killed between its line and its note has left a line more than the note says.
+    /// A shim that was killed between its line and its note, or a machine that lost the note, has left lines more than the note says.
     pub(super) fn catch_up(&mut self, log: &Path) -> io::Result<()> {
         let mut file = match File::open(log) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -86,12 +86,13 @@ impl Chain {
         if self.end == Some(End { inode: found.ino(), size: found.len() }) {
             return Ok(());
         }
-        let Some(line) = last_line(&mut file, found.len())? else { return Ok(()) };
-        let Ok(LinkFields { seq: Some(seq), prev: Some(prev) }) = serde_json::from_slice(&line) else { return Ok(()) };
-        if seq == self.head.seq + 1 && prev == self.head.sha256 {
-            self.head = Head { seq, sha256: digest(&line) };
+        for line in last_lines(&mut file, found.len())?.split(|byte| *byte == b'\n') {
+            // Anything else somebody has done to the log, and the chain will not fit there.
+            let Ok(LinkFields { seq: Some(seq), prev: Some(prev) }) = serde_json::from_slice(line) else { continue };
+            if seq == self.head.seq + 1 && prev == self.head.sha256 {
+                self.head = Head { seq, sha256: digest(line) };
+            }
         }
-        // Anything else somebody has done to the log, and the chain will not fit there.
         Ok(())
     }
 
@@ -106,11 +107,10 @@ impl Chain {
     }
 
     /// Notes that it stands at the end of the log.
-    pub(super) fn keep(&mut self, link: &Link, end: End, synced: bool) -> io::Result<()> {
+    pub(super) fn keep(&mut self, link: &Link, end: End) -> io::Result<()> {
         // Always as long, and so written over as a whole.
         let text = format!("{:020} {} {:020} {:020}\n", link.head.seq, link.head.sha256, end.inode, end.size);
-        self.file.write_all_at(text.as_bytes(), 0)?;
-        if synced { self.file.sync_data() } else { Ok(()) }
+        self.file.write_all_at(text.as_bytes(), 0)
     }
 }
 
@@ -137,11 +137,11 @@ pub(super) fn digest(line: &[u8]) -> String {
     Sha256::digest(line).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Without its newline; `None` if the file does not end with a whole line.
-fn last_line(file: &mut File, size: u64) -> io::Result<Option<Vec<u8>>> {
+/// Up to the last newline.
+fn last_lines(file: &mut File, size: u64) -> io::Result<Vec<u8>> {
     file.seek(SeekFrom::Start(size.saturating_sub(TAIL)))?;
     let mut tail = Vec::new();
     file.take(TAIL).read_to_end(&mut tail)?;
-    let Some(lines) = tail.strip_suffix(b"\n") else { return Ok(None) };
-    Ok(lines.rsplit(|byte| *byte == b'\n').next().map(<[u8]>::to_vec))
+    tail.truncate(tail.iter().rposition(|byte| *byte == b'\n').unwrap_or_default());
+    Ok(tail)
 }

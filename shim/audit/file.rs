@@ -51,17 +51,30 @@ impl<'a> LogFile<'a> {
     /// Appends a line, which ends with a newline; the line as it stands in the file.
     pub(super) fn append(&self, line: Vec<u8>) -> Result<Vec<u8>, AuditError> {
         if !self.chained {
-            self.write(&line)?;
+            let (file, _) = self.write(&line)?;
+            self.sync(&file)?;
             return Ok(line);
         }
         // Its lock is held over a rotation, where the log's own is another file's.
         let mut chain = Chain::lock(self.path).map_err(self.failed("lock the chain of"))?;
         chain.catch_up(self.path).map_err(self.failed("read the end of"))?;
         let link = chain.link(line);
-        let end = self.write(link.line())?;
-        let kept = chain.keep(&link, end, self.synced);
-        kept.map_err(self.failed("note the end of"))?;
+        let (file, end) = self.write(link.line())?;
+        chain.keep(&link, end).map_err(self.failed("note the end of"))?;
+        // If the note is lost with the machine, the next shim finds its way by the lines.
+        drop(chain);
+        self.sync(&file)?;
         Ok(link.into_line())
+    }
+
+    /// Waits for the disk, where that is wanted. Without the lock: a disk takes milliseconds, which add up over many shims, and one wait
+    /// is for all lines before it.
+    fn sync(&self, file: &File) -> Result<(), AuditError> {
+        if !self.synced {
+            return Ok(());
+        }
+        flock(file, FlockOperation::Unlock).map_err(|errno| self.failed("unlock")(errno.into()))?;
+        file.sync_data().map_err(self.failed("sync"))
     }
 
     fn failed(&self, action: &'static str) -> impl FnOnce(io::Error) -> AuditError + use<> {
@@ -69,7 +82,8 @@ impl<'a> LogFile<'a> {
         move |source| AuditError::Io { action, path, source }
     }
 
-    fn write(&self, line: &[u8]) -> Result<End, AuditError> {
+    /// The file is locked as long as it is open.
+    fn write(&self, line: &[u8]) -> Result<(File, End), AuditError> {
         let mut file = open_locked(self.path).map_err(self.failed("open"))?;
         let mut found = file.metadata().map_err(self.failed("stat"))?;
         if found.len() > 0 && found.len() + line.len() as u64 > self.max_bytes {
@@ -85,10 +99,7 @@ impl<'a> LogFile<'a> {
             file.set_len(size).map_err(self.failed("shorten"))?;
             return Err(self.failed("write")(source));
         }
-        if self.synced {
-            file.sync_data().map_err(self.failed("sync"))?;
-        }
-        Ok(End { inode: found.ino(), size: size + u64::from(torn) + line.len() as u64 })
+        Ok((file, End { inode: found.ino(), size: size + u64::from(torn) + line.len() as u64 }))
     }
 
     /// The log becomes `.1`, `.1` becomes `.2`; the last one goes. Whoever holds the log's lock is the only one to do so.
@@ -253,6 +264,20 @@ mod tests {
         let seen = verify(&path, None).unwrap();
         assert_eq!((seen.lines, seen.problems), (100, Vec::<Problem>::new()));
         assert!(seen.files > 5, "over rotations");
+    }
+
+    #[test]
+    fn whoever_waits_for_the_disk_has_let_go_of_the_lock() {
+        let scratch = Scratch::new("sync");
+        let path = scratch.path("audit.jsonl");
+        let log = LogFile { synced: true, ..log(&path, 10_000, 1) };
+        let (file, _) = log.write(b"1\n").unwrap();
+        // The control: before that nobody else can write.
+        assert!(log.append(b"2\n".to_vec()).is_err());
+        log.sync(&file).unwrap();
+        log.append(b"3\n".to_vec()).unwrap();
+        drop(file);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "1\n3\n");
     }
 
     #[test]

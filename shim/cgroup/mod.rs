@@ -21,10 +21,10 @@ mod locate;
 mod metrics;
 mod notices;
 mod oom;
+mod pressure;
 mod processes;
 mod removal;
 mod standing;
-mod strain;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tree;
@@ -46,8 +46,8 @@ pub use locate::Version;
 pub(crate) use locate::unescape;
 use locate::{Membership, Mount};
 pub use oom::OomWatch;
+pub use pressure::Pressure;
 pub use standing::Standing;
-pub use strain::Strain;
 pub use usage::{Usage, has_swap_file, huge_page_sizes, is_unified};
 
 /// The cgroup of one container: a directory for each v1 hierarchy, or the one of the unified hierarchy.

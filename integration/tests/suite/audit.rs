@@ -24,7 +24,11 @@ pub(crate) fn every_line(world: &'static World) -> Trial {
     trial(world, "audit: every line is as docs/audit.schema.json says", |world| {
         let schema: Value = serde_json::from_str(include_str!("../../../docs/audit.schema.json"))?;
         let validator = jsonschema::draft202012::new(&schema).map_err(|error| error.to_string())?;
-        for file in palisade::audit::files_of(&world.containerd.layout().audit())? {
+        let mut files = palisade::audit::files_of(&world.containerd.layout().audit())?;
+        if let Ok(chained) = palisade::audit::files_of(&crate::audited::log(world)) {
+            files.extend(chained);
+        }
+        for file in files {
             let mut lines = 0;
             for line in fs::read_to_string(file)?.lines() {
                 let record: Value = serde_json::from_str(line)?;

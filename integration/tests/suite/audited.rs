@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
 use palisade::audit::{files_of, verify};
@@ -17,7 +18,8 @@ use crate::support::{Check, World, trial};
 /// Containers at the same time.
 const AT_ONCE: usize = 4;
 
-fn log(world: &World) -> PathBuf {
+/// Its own file, which is rotated.
+pub(crate) fn log(world: &World) -> PathBuf {
     world.containerd.layout().base.join("chained/audit.jsonl")
 }
 
@@ -31,6 +33,61 @@ pub(crate) fn trials(world: &'static World) -> Vec<Trial> {
         trial(world, "audit, every option: without the journal nothing is created", no_journal),
         trial(world, "audit, every option: one chain, and the journal has the same lines", chained),
     ]
+}
+
+/// Under the usual policy.
+pub(crate) fn load(world: &'static World) -> Vec<Trial> {
+    vec![trial(
+        world,
+        "audit, load: of a hundred containers beside one that is refused calls without end each is on record",
+        burst,
+    )]
+}
+
+/// Containers of the burst, and how many are made at the same time.
+const BURST: (usize, usize) = (100, 10);
+
+fn burst(world: &World) -> Check {
+    let noisy = world.containerd.detach(&Run::new(Runtime::Palisade, &["/probe", "refused", "4", "0"]))?;
+    let (all, at_once) = BURST;
+    let one = || -> Result<(String, Duration), Failure> {
+        let begun = Instant::now();
+        let container = world.containerd.detach(&Run::new(Runtime::Palisade, &["/probe", "sleep"]))?;
+        let (id, took) = (container.id().to_owned(), begun.elapsed());
+        container.remove()?;
+        Ok((id, took))
+    };
+    let made = thread::scope(|scope| {
+        let running: Vec<_> = (0..at_once)
+            .map(|_| scope.spawn(|| (0..all / at_once).map(|_| one()).collect::<Result<Vec<_>, _>>()))
+            .collect();
+        let ended =
+            running.into_iter().map(|run| run.join().map_err(|_| Failed::from("a panic"))?.map_err(Failed::from));
+        ended.collect::<Result<Vec<_>, Failed>>()
+    })?;
+    let id = noisy.id().to_owned();
+    noisy.remove()?;
+    let made: Vec<(String, Duration)> = made.into_iter().flatten().collect();
+    expect_eq!(made.len(), all, "containers made");
+    let text = std::fs::read_to_string(world.containerd.layout().audit())?;
+    let records: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let decided = records.iter().filter(|line| line["event"] == "decision" && line["record"]["operation"] == "create");
+    let decided: Vec<&str> = decided.filter_map(|line| line["container"].as_str()).collect();
+    let lost: Vec<_> = made.iter().filter(|(id, _)| !decided.contains(&id.as_str())).collect();
+    expect!(lost.is_empty(), "not on record: {lost:?}");
+    let refused = records.iter().filter(|line| line["event"] == "seccomp" && line["container"] == id.as_str());
+    let counts = refused.flat_map(|line| line["refusals"].as_array().cloned().unwrap_or_default());
+    let most = counts.filter_map(|refusal| refusal["count"].as_u64()).max().unwrap_or_default();
+    // It is answered 4000 times a second.
+    expect!(most > 10_000, "{most} refused calls on record");
+    let mut times: Vec<Duration> = made.into_iter().map(|(_, took)| took).collect();
+    times.sort();
+    println!(
+        "burst: {all} containers, {at_once} at once: half within {:?}, all within {:?}; {most} refused calls beside",
+        times[all / 2],
+        times[all - 1]
+    );
+    Ok(())
 }
 
 fn no_journal(world: &World) -> Check {

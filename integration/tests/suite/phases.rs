@@ -118,6 +118,7 @@ fn all(world: &'static World) -> Vec<Phase> {
         Phase { alone: true, ..phase("faults", "", faults::trials(world)) },
         Phase { alone: true, ..phase("refused calls", "", refusals::trials(world)) },
         Phase { alone: true, ..phase("monitor", "", once(world, monitored::trials)) },
+        Phase { alone: true, ..phase("audit, load", "", once(world, audited::load)) },
         Phase {
             policy: audited::policy(world),
             alone: true,

@@ -299,6 +299,7 @@ mod audit {
             "3 killed for want of memory",
             "socket(a0=0x26) 4x by sh; and 2 others",
             "MISMATCH",
+            "4 tasks refused",
             "caps: a decided, b seen",
             "NO POLICY",
             "priv.heuristic at the whole document".get(..14).unwrap(),
@@ -344,6 +345,15 @@ mod audit {
             let shown = text(&scratch.run(&["events", "--format", format]));
             assert!(!shown.contains('\u{1b}') && !shown.contains('\u{202e}'), "{shown}");
         }
+    }
+
+    #[test]
+    fn a_log_that_is_not_there_is_named() {
+        let scratch = Scratch::new("absent", "");
+        let output = scratch.run(&["events", "--follow", "--log", "/no/such/audit.jsonl"]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output).contains("read \"/no/such/audit.jsonl\""), "{}", text(&output));
+        assert_eq!(scratch.run(&["events"]).status.code(), Some(0), "nothing was recorded yet");
     }
 
     #[test]

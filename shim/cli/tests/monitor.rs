@@ -214,7 +214,7 @@ mod monitor {
     fn a_socket_or_a_file_in_place_of_an_address() {
         let scratch = Scratch::new("socket");
         scratch.add(&decision("deny"));
-        let socket = scratch.path("monitor.sock");
+        let socket = scratch.path("run/monitor.sock");
         for _ in 0..2 {
             let running = scratch.start(&["--socket", socket.to_str().unwrap()]);
             let answer = ask(UnixStream::connect(&socket).unwrap(), "/metrics", "");

@@ -59,6 +59,10 @@ const RANDOM: usize = 32;
 /// A text without the words that look like secrets.
 #[must_use]
 pub fn redact_text(text: &str) -> String {
+    // A key over many lines.
+    if text.contains("-----BEGIN") {
+        return REDACTED.to_owned();
+    }
     let mut out = String::with_capacity(text.len());
     let mut of_secret = false;
     for piece in text.split_inclusive(separates) {
@@ -133,7 +137,7 @@ fn redact_entry(entry: &str) -> String {
 }
 
 fn separates(c: char) -> bool {
-    c.is_whitespace() || matches!(c, ',' | ';' | '&' | '|')
+    c.is_whitespace() || matches!(c, ',' | ';' | '&' | '|' | '?')
 }
 
 /// `Authorization: Bearer <token>` has a word between.
@@ -197,9 +201,6 @@ fn is_secret_name(name: &str) -> bool {
 }
 
 fn is_token(word: &str) -> bool {
-    if word.starts_with("-----BEGIN") {
-        return true;
-    }
     let is_plain = |word: &str| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.+/=~".contains(&byte));
     if word.len() < TOKEN || !is_plain(word) {
         return false;
@@ -215,7 +216,7 @@ fn is_random(word: &str) -> bool {
     word.len() >= RANDOM
         && !word.starts_with('/')
         && !word.contains('.')
-        && word.bytes().filter(|byte| *byte == b'/').count() <= 2
+        && word.bytes().filter(|byte| *byte == b'/').count() <= word.len() / 16
         && has(u8::is_ascii_uppercase)
         && has(u8::is_ascii_lowercase)
         && has(u8::is_ascii_digit)
@@ -223,6 +224,7 @@ fn is_random(word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -240,6 +242,8 @@ mod tests {
             ("-H Authorization: Bearer hunter2 x", "-H Authorization: Bearer <redacted> x"),
             ("key ghp_0123456789abcdefghij", "key <redacted>"),
             ("eyJhbGciOi.eyJzdWIiOi.c2lnbmF0dXJl", "<redacted>"),
+            ("binary:///usr/bin/log?level=1&token=hunter2", "binary:///usr/bin/log?level=1&token=<redacted>"),
+            ("key -----BEGIN RSA PRIVATE KEY-----\nhunter2\n-----END RSA PRIVATE KEY-----", "<redacted>"),
             ("x=Zm9vYmFyMDEyMzQ1Njc4OUFCQ0RFRkdISUo=", "x=<redacted>"),
         ] {
             assert_eq!(redact_text(text), shown);
@@ -272,6 +276,22 @@ mod tests {
         let shown = redact_error(&error);
         assert_eq!(shown, "invalid type: string <redacted>, expected a sequence at line 1 column 22");
         assert_eq!(redact_error("/a appears twice"), "/a appears twice");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_stands_around_it_a_secret_is_taken_out_and_that_is_all(before in "\\PC{0,40}", secret in "[a-z0-9]{12,20}q", after in "\\PC{0,40}") {
+            for text in [
+                format!("{before} password={secret} {after}"),
+                format!("{before} --api-key {secret} {after}"),
+                format!("{before} {{\"token\":\"{secret}\"}} {after}"),
+                format!("{before} https://me:{secret}@host/ {after}"),
+            ] {
+                let shown = redact_text(&text);
+                prop_assert!(!shown.contains(&secret) || before.contains(&secret) || after.contains(&secret), "{shown}");
+                prop_assert_eq!(redact_text(&shown), shown.clone());
+            }
+        }
     }
 
     #[test]

@@ -38,8 +38,8 @@ fn kind(record: &Value) -> (&'static str, &'static str) {
         }
         ("attestation", _) => ("Process is not what palisade decided", "Critical"),
         ("seccomp", _) => ("System call refused by palisade", "Warning"),
-        ("oom", _) => ("Process killed for want of memory", "Warning"),
         ("limits", _) => ("Container met its limits", "Notice"),
+        ("oom", _) => ("Process killed for want of memory", "Warning"),
         ("policy_load", _) if at(record, "/error").is_string() => ("Policy of palisade can't be read", "Error"),
         ("policy_load", _) => ("Policy of palisade loaded", "Notice"),
         _ => ("Event of palisade", "Notice"),

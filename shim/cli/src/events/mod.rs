@@ -24,7 +24,8 @@ const LAST: usize = 10;
 pub(crate) fn run(arguments: &EventsArguments, out: &mut Vec<u8>) -> Result<Verdict, CliError> {
     let mut reader = LogReader::of(&arguments.log)?;
     // Before the first reading, so that nothing comes between.
-    let watch = if arguments.follow { Some(LogWatch::of(reader.log())?) } else { None };
+    let watched = |source| CliError::Read { path: reader.log().to_owned(), source };
+    let watch = if arguments.follow { Some(LogWatch::of(reader.log()).map_err(watched)?) } else { None };
     let most = arguments.lines.unwrap_or(if arguments.follow { LAST } else { usize::MAX });
     let mut last = VecDeque::new();
     reader.read(|line| {
@@ -89,6 +90,8 @@ fn is_problem(record: &Value) -> bool {
         "decision" => *at(record, "/decision") == "deny",
         "attestation" => at(record, "/mismatches").as_array().is_none_or(|found| !found.is_empty()),
         "policy_load" => at(record, "/error").is_string(),
+        // Part of the life of many a container.
+        "limits" => false,
         _ => true,
     }
 }

@@ -181,3 +181,48 @@ pub(super) fn filter_calls() -> Result<(), CliError> {
 pub(super) fn directory_of(path: &Path) -> PathBuf {
     path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| Path::new(".")).to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::ErrorKind;
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// What is given up is a thread's, so this one's end gives the test its own back.
+    #[test]
+    fn a_thread_that_is_confined_reads_its_places_and_does_nothing_else() {
+        let dir = std::env::temp_dir().join(format!("palisade-confine-{}", std::process::id()));
+        let (seen, own, hidden) = (dir.join("seen"), dir.join("own"), dir.join("hidden"));
+        for directory in [&seen, &own, &hidden] {
+            fs::create_dir_all(directory).unwrap();
+            fs::write(directory.join("file"), "text").unwrap();
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let places = Places { read: vec![seen.clone()], write: vec![own.clone()] };
+        let confined = move || {
+            set_no_new_privs(true).unwrap();
+            let status = keep_to(&places).unwrap();
+            let denied = |error: std::io::Error| assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+            assert_eq!(fs::read_to_string(seen.join("file")).unwrap(), "text");
+            fs::write(own.join("fresh"), "text").unwrap();
+            if status == "in full" {
+                denied(fs::read_to_string(hidden.join("file")).unwrap_err());
+                denied(fs::write(seen.join("file"), "changed").unwrap_err());
+                denied(fs::write(hidden.join("fresh"), "text").unwrap_err());
+                denied(TcpStream::connect(address).unwrap_err());
+            }
+            filter_calls().unwrap();
+            assert_eq!(fs::read_to_string(seen.join("file")).unwrap(), "text");
+            fs::rename(own.join("fresh"), own.join("file")).unwrap();
+            denied(TcpStream::connect(address).unwrap_err());
+            denied(fs::create_dir(own.join("directory")).unwrap_err());
+            denied(fs::hard_link(own.join("file"), own.join("link")).unwrap_err());
+        };
+        std::thread::spawn(confined).join().unwrap();
+        drop(TcpStream::connect(address).unwrap());
+        fs::remove_dir_all(dir).unwrap();
+    }
+}

@@ -46,6 +46,8 @@ pub(super) const NO_RECORDS: &str = "palisade_audit_unreadable_lines";
 pub(super) const MISSED: &str = "palisade_audit_gaps";
 pub(super) const CONTAINERS: &str = "palisade_containers";
 pub(super) const MEMORY: &str = "palisade_container_memory_bytes";
+pub(super) const MEMORY_MAX: &str = "palisade_memory_max_hits";
+pub(super) const MEMORY_HIGH: &str = "palisade_memory_high_hits";
 pub(super) const PIDS_REFUSED: &str = "palisade_pids_max_hits";
 pub(super) const THROTTLED_PERIODS: &str = "palisade_cpu_throttled_periods";
 pub(super) const THROTTLED_SECONDS: &str = "palisade_cpu_throttled_seconds";
@@ -75,6 +77,8 @@ pub(super) const FAMILIES: &[Family] = &[
     family(CONTAINERS, Kind::Gauge, &["profile"], "Containers that there are."),
     family(MEMORY, Kind::Gauge, &["profile"], "Memory that containers use."),
     family(PIDS_REFUSED, Kind::Counter, &["profile"], "Forks that were refused because of the limit of tasks."),
+    family(MEMORY_MAX, Kind::Counter, &["profile"], "Times that the memory of containers met its limit."),
+    family(MEMORY_HIGH, Kind::Counter, &["profile"], "Times that it was reclaimed above memory.high (v2)."),
     family(THROTTLED_PERIODS, Kind::Counter, &["profile"], "Periods in which containers had used up their CPU quota."),
     family(
         THROTTLED_SECONDS,

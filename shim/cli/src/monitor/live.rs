@@ -5,13 +5,14 @@ use std::fs;
 use std::path::Path;
 
 use palisade::bundle::PrivateDir;
-use palisade::cgroup::{Cgroup, Strain};
+use palisade::cgroup::{LimitHits, Pressure};
 use palisade::runtime::{ContainerRecord, RECORD_NAME};
 use palisade_policy::Grant;
 use serde::{Deserialize, Serialize};
 
 use super::families::{
-    CONTAINERS, MEMORY, PIDS_REFUSED, PRESSURE, SHIM_MEMORY, SHIMS, THROTTLED_PERIODS, THROTTLED_SECONDS,
+    CONTAINERS, MEMORY, MEMORY_HIGH, MEMORY_MAX, PIDS_REFUSED, PRESSURE, SHIM_MEMORY, SHIMS, THROTTLED_PERIODS,
+    THROTTLED_SECONDS,
 };
 use super::series::Series;
 use super::tally::as_float;
@@ -21,11 +22,34 @@ use crate::error::CliError;
 /// The shim's file name, as its command line begins.
 const SHIM: &[u8] = b"containerd-shim-palisade-v1";
 
-/// What the kernel had counted for each container when it was last looked at, by the names of counters.
+/// What was counted of each container when it was last looked at.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub(super) struct Seen(BTreeMap<String, BTreeMap<String, u64>>);
+pub(super) struct Seen(BTreeMap<String, OfContainer>);
 
-/// Looks at everything and adds to the series. What a container was counted since the last look and its end is not seen.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+struct OfContainer {
+    /// By the names of counters.
+    counts: BTreeMap<String, u64>,
+    /// It was not there at the last look. Its last record may still come.
+    gone: bool,
+}
+
+impl Seen {
+    /// Adds what has come since.
+    pub(super) fn count(&mut self, id: &str, profile: &str, hits: &LimitHits, waited: &Pressure, series: &mut Series) {
+        count(hits, waited, profile, &mut self.0.entry(id.to_owned()).or_default().counts, series);
+    }
+
+    /// Forgets those that were not there twice.
+    fn forget(&mut self, present: &BTreeSet<String>) {
+        self.0.retain(|id, of| {
+            let was_gone = std::mem::replace(&mut of.gone, !present.contains(id));
+            !(was_gone && of.gone)
+        });
+    }
+}
+
+/// Looks at everything and adds to the series.
 pub(super) fn look(state: &Path, seen: &mut Seen, series: &mut Series) -> Result<(), CliError> {
     let mut containers: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     let mut present = BTreeSet::new();
@@ -39,13 +63,15 @@ pub(super) fn look(state: &Path, seen: &mut Seen, series: &mut Series) -> Result
         let of_profile = containers.entry(profile.clone()).or_default();
         of_profile.0 += 1;
         of_profile.1 += memory;
-        if let Some(strain) = cgroup.as_ref().and_then(|cgroup: &Cgroup| cgroup.strain().ok()) {
+        let hits = cgroup.as_ref().and_then(|cgroup| cgroup.limit_hits().ok());
+        let waited = cgroup.as_ref().and_then(|cgroup| cgroup.pressure().ok());
+        if let Some((hits, waited)) = hits.zip(waited) {
             let key = format!("{namespace}/{id}");
-            count(&strain, &profile, seen.0.entry(key.clone()).or_default(), series);
+            seen.count(&key, &profile, &hits, &waited, series);
             present.insert(key);
         }
     }
-    seen.0.retain(|key, _| present.contains(key));
+    seen.forget(&present);
     for family in [CONTAINERS, MEMORY] {
         series.0.remove(family);
     }
@@ -59,15 +85,17 @@ pub(super) fn look(state: &Path, seen: &mut Seen, series: &mut Series) -> Result
     Ok(())
 }
 
-fn count(strain: &Strain, profile: &str, seen: &mut BTreeMap<String, u64>, series: &mut Series) {
+fn count(hits: &LimitHits, waited: &Pressure, profile: &str, seen: &mut BTreeMap<String, u64>, series: &mut Series) {
     let micros = 1e6;
-    let counters: [(&str, &[&str], Option<u64>, f64); 6] = [
-        (PIDS_REFUSED, &[profile], strain.pids_refused, 1.0),
-        (THROTTLED_PERIODS, &[profile], strain.throttled_periods, 1.0),
-        (THROTTLED_SECONDS, &[profile], strain.throttled_micros, micros),
-        (PRESSURE, &[profile, "cpu"], strain.cpu_waiting_micros, micros),
-        (PRESSURE, &[profile, "memory"], strain.memory_waiting_micros, micros),
-        (PRESSURE, &[profile, "io"], strain.io_waiting_micros, micros),
+    let counters: [(&str, &[&str], Option<u64>, f64); 8] = [
+        (PIDS_REFUSED, &[profile], Some(hits.pids_refused), 1.0),
+        (MEMORY_MAX, &[profile], Some(hits.memory_max), 1.0),
+        (MEMORY_HIGH, &[profile], Some(hits.memory_high), 1.0),
+        (THROTTLED_PERIODS, &[profile], Some(hits.cpu_throttled_periods), 1.0),
+        (THROTTLED_SECONDS, &[profile], Some(hits.cpu_throttled_us), micros),
+        (PRESSURE, &[profile, "cpu"], waited.cpu_us, micros),
+        (PRESSURE, &[profile, "memory"], waited.memory_us, micros),
+        (PRESSURE, &[profile, "io"], waited.io_us, micros),
     ];
     for (family, labels, value, unit) in counters {
         let Some(value) = value else { continue };
@@ -101,16 +129,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn one_that_is_gone_is_remembered_until_its_last_record_was_read() {
+        let (mut seen, mut series, nobody) = (Seen::default(), Series::default(), BTreeSet::new());
+        let hits = LimitHits { pids_refused: 3, ..LimitHits::default() };
+        seen.count("n/c", "p", &hits, &Pressure::default(), &mut series);
+        seen.forget(&BTreeSet::from(["n/c".to_owned()]));
+        seen.forget(&nobody);
+        assert_eq!(seen.0.len(), 1);
+        seen.forget(&nobody);
+        assert!(seen.0.is_empty());
+    }
+
+    #[test]
     fn what_a_container_was_counted_is_added_once_and_a_new_one_begins_anew() {
         let (mut seen, mut series) = (BTreeMap::new(), Series::default());
         for micros in [1_000_000, 1_500_000, 1_500_000, 500_000] {
-            let strain =
-                Strain { throttled_micros: Some(micros), memory_waiting_micros: Some(micros), ..Strain::default() };
-            count(&strain, "p", &mut seen, &mut series);
+            let hits = LimitHits { cpu_throttled_us: micros, ..LimitHits::default() };
+            let waited = Pressure { memory_us: Some(micros), ..Pressure::default() };
+            count(&hits, &waited, "p", &mut seen, &mut series);
         }
         let value = |family: &str| series.0[family].values.values().next().copied().unwrap();
         assert!((value(THROTTLED_SECONDS) - 2.0).abs() < 1e-9);
         assert!((value(PRESSURE) - 2.0).abs() < 1e-9);
-        assert!(!series.0.contains_key(PIDS_REFUSED), "what the kernel does not count is not zero");
+        assert_eq!(series.0[PRESSURE].values.len(), 1, "what the kernel does not count is not zero");
     }
 }

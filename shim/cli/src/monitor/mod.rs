@@ -127,7 +127,7 @@ impl Monitor {
         }
         let Kept { position, tally, seen, .. } = &mut self.kept;
         let missed = self.reader.missed();
-        self.reader.read(|line| tally.take(line))?;
+        self.reader.read(|line| tally.take(line, seen))?;
         tally.series.add(MISSED, &[], tally::as_float(self.reader.missed() - missed));
         *position = self.reader.position().cloned();
         live::look(&self.state, seen, &mut tally.series)?;

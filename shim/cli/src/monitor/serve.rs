@@ -115,6 +115,9 @@ fn bind(path: &Path) -> Result<UnixListener, CliError> {
         if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
             fs::remove_file(path)?;
         }
+        if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+            fs::create_dir_all(directory)?;
+        }
         let listener = UnixListener::bind(path)?;
         // What is told is no secret, and the file's directory says who may reach it.
         fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;

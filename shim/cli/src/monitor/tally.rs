@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use palisade::cgroup::{LimitHits, Pressure};
 use palisade_policy::RuleId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,6 +11,7 @@ use super::families::{
     ATTESTATION_FAILURES, ATTESTED, DECISION_SECONDS, DECISIONS, EXECS, EXEMPTIONS, FINDINGS, NO_RECORDS, OOM_KILLS,
     POLICY_LOAD_ERRORS, POLICY_LOADS, RECORDS, REFUSED_CALLS,
 };
+use super::live::Seen;
 use super::series::Series;
 use crate::report::at;
 
@@ -33,8 +35,8 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Counts one line.
-    pub(super) fn take(&mut self, line: &str) {
+    /// Counts one line. Of a container's cgroup that was `seen` before its end only the rest is added.
+    pub(super) fn take(&mut self, line: &str, seen: &mut Seen) {
         let record = serde_json::from_str::<Value>(line).unwrap_or_default();
         let Some(event) = at(&record, "/event").as_str() else {
             return self.series.add(NO_RECORDS, &[], 1.0);
@@ -45,6 +47,7 @@ impl Tally {
             "attestation" => self.attestation(&record),
             "seccomp" => self.refused(&record),
             "oom" => self.series.add(OOM_KILLS, &[text(&record, "/profile")], number(&record, "/kills")),
+            "limits" => self.limits(&record, seen),
             "policy_load" if at(&record, "/error").is_string() => self.series.add(POLICY_LOAD_ERRORS, &[], 1.0),
             "policy_load" => self.series.add(POLICY_LOADS, &[], 1.0),
             _ => {}
@@ -78,6 +81,21 @@ impl Tally {
         for mismatch in mismatches {
             self.series.add(ATTESTATION_FAILURES, &[text(mismatch, "/check")], 1.0);
         }
+    }
+
+    fn limits(&mut self, record: &Value, seen: &mut Seen) {
+        let count = |key| at(record, key).as_u64().unwrap_or_default();
+        let hits = LimitHits {
+            pids_refused: count("/pids_refused"),
+            cpu_throttled_periods: count("/cpu_throttled_periods"),
+            cpu_throttled_us: count("/cpu_throttled_us"),
+            memory_high: count("/memory_high"),
+            memory_max: count("/memory_max"),
+            // Of which other records have told.
+            oom_kills: 0,
+        };
+        let id = format!("{}/{}", text(record, "/namespace"), text(record, "/container"));
+        seen.count(&id, text(record, "/profile"), &hits, &Pressure::default(), &mut self.series);
     }
 
     fn refused(&mut self, record: &Value) {
@@ -128,6 +146,7 @@ pub(super) fn as_float(count: u64) -> f64 {
 mod tests {
     use serde_json::json;
 
+    use super::super::families::{MEMORY_MAX, PIDS_REFUSED, THROTTLED_SECONDS};
     use super::*;
 
     fn value(tally: &Tally, family: &str, labels: &[&str]) -> Option<f64> {
@@ -147,14 +166,14 @@ mod tests {
                 ],
                 "exemptions": [{"rule": "linux.sysctl", "entry": "exempt[0]"}]},
         });
-        (0..2).for_each(|_| tally.take(&line.to_string()));
+        (0..2).for_each(|_| tally.take(&line.to_string(), &mut Seen::default()));
         assert_eq!(value(&tally, DECISIONS, &["exec", "mutate", "enforce", "restricted"]), Some(2.0));
         assert_eq!(value(&tally, FINDINGS, &["user.non-root", "mutated", "restricted"]), Some(4.0));
         assert_eq!(value(&tally, FINDINGS, &["other", "denied", "restricted"]), Some(2.0));
         assert_eq!(value(&tally, EXEMPTIONS, &["linux.sysctl", "exempt[0]"]), Some(2.0));
         assert_eq!(value(&tally, EXECS, &["true"]), Some(2.0));
         assert_eq!(value(&tally, RECORDS, &["decision"]), Some(2.0));
-        tally.take("half a li");
+        tally.take("half a li", &mut Seen::default());
         assert_eq!(value(&tally, NO_RECORDS, &[]), Some(1.0));
     }
 
@@ -166,7 +185,7 @@ mod tests {
                 "event": "seccomp", "namespace": "n", "container": container, "time": "t", "more": more,
                 "refusals": [{"syscall": "socket", "number": 41, "errno": 1, "count": count}],
             });
-            tally.take(&record.to_string());
+            tally.take(&record.to_string(), &mut Seen::default());
         };
         refused("a", 1, 0);
         refused("a", 5, 2);
@@ -178,6 +197,24 @@ mod tests {
     }
 
     #[test]
+    fn of_what_a_container_met_only_what_was_not_seen_yet_is_added_at_its_end() {
+        let (mut tally, mut seen) = (Tally::default(), Seen::default());
+        let alive = LimitHits { pids_refused: 3, cpu_throttled_us: 2_000_000, ..LimitHits::default() };
+        seen.count("n/c", "p", &alive, &Pressure::default(), &mut tally.series);
+        let record = json!({
+            "event": "limits", "namespace": "n", "container": "c", "profile": "p", "pids_refused": 5,
+            "cpu_throttled_us": 2_500_000, "memory_max": 4,
+        });
+        tally.take(&record.to_string(), &mut seen);
+        // It may still be there.
+        let ended = LimitHits { pids_refused: 5, cpu_throttled_us: 2_500_000, memory_max: 4, ..alive };
+        seen.count("n/c", "p", &ended, &Pressure::default(), &mut tally.series);
+        assert_eq!(value(&tally, PIDS_REFUSED, &["p"]), Some(5.0));
+        assert_eq!(value(&tally, THROTTLED_SECONDS, &["p"]), Some(2.5));
+        assert_eq!(value(&tally, MEMORY_MAX, &["p"]), Some(4.0));
+    }
+
+    #[test]
     fn containers_that_are_remembered_have_a_bound() {
         let mut tally = Tally::default();
         for number in 0..MOST + 10 {
@@ -185,7 +222,7 @@ mod tests {
             let refusals = json!([{"syscall": "a", "number": 1, "count": 1}]);
             let record =
                 json!({"event": "seccomp", "container": number.to_string(), "time": time, "refusals": refusals});
-            tally.take(&record.to_string());
+            tally.take(&record.to_string(), &mut Seen::default());
         }
         assert_eq!(tally.refused.len(), MOST);
         assert!(!tally.refused.contains_key("/0"), "the oldest one is forgotten");
