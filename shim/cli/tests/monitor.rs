@@ -144,6 +144,18 @@ mod monitor {
     }
 
     #[test]
+    fn the_ends_of_the_policys_exemptions_are_told_also_of_those_that_nobody_uses() {
+        let scratch = Scratch::new("exempt");
+        let policy = fs::read_to_string(scratch.path("policy.toml")).unwrap();
+        let entry = "[[exempt]]\nrule = 'linux.sysctl'\nnamespace = 'db'\nreason = 'T-1'\nexpires = '2027-03-01'\n";
+        fs::write(scratch.path("policy.toml"), format!("{policy}{entry}")).unwrap();
+        let series = "palisade_exemption_end_timestamp_seconds{rule=\"linux.sysctl\",entry=\"exempt[0]\"}";
+        assert_eq!(value(&scratch.once(), series), Some(1_803_859_200.0));
+        fs::write(scratch.path("policy.toml"), policy).unwrap();
+        assert_eq!(value(&scratch.once(), series), None, "it is taken out of the policy");
+    }
+
+    #[test]
     fn it_answers_on_a_loopback_address_as_nobody_in_particular() {
         let scratch = Scratch::new("serve");
         scratch.add(&decision("deny"));

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod report {
     use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
     use std::path::{Path, PathBuf};
     use std::process::Command;
 
@@ -95,6 +96,36 @@ mod report {
         }
         let empty = Scratch::new("empty").page(&[]);
         assert!(empty.contains("nothing on record") && empty.matches("class=\"none\"").count() > 5, "{empty}");
+    }
+
+    #[test]
+    fn it_shows_every_exemption_of_this_nodes_policy() {
+        let scratch = Scratch::new("policy");
+        fs::set_permissions(&scratch.0, fs::Permissions::from_mode(0o700)).unwrap();
+        let (policy, log) = (scratch.0.join("policy.toml"), scratch.0.join("audit.jsonl"));
+        let entry = |rule, day| {
+            format!("[[exempt]]\nrule = '{rule}'\nnamespace = 'db'\nreason = '<b>T-1'\nexpires = '{day}'\n")
+        };
+        fs::write(&policy, format!("{}{}", entry("linux.sysctl", "2020-01-01"), entry("hooks", "2126-01-01"))).unwrap();
+        fs::write(&log, "").unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_palisade"));
+        command
+            .arg("report")
+            .arg("--policy")
+            .arg(&policy)
+            .arg("--log")
+            .arg(&log)
+            .arg("--state")
+            .arg(scratch.0.join("state"));
+        let page = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        for part in [
+            "<td>2020-01-01</td><td>linux.sysctl</td><td>exempt[0]</td><td>&lt;b&gt;T-1</td><td>0</td>",
+            "has ended",
+            "2126-01-01",
+        ] {
+            assert!(page.contains(part), "{part} in {page}");
+        }
+        assert_eq!(page.matches("has ended").count(), 1);
     }
 
     #[test]

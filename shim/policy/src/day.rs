@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, NaiveDate};
+use chrono::{DateTime, NaiveDate, NaiveTime};
 
 /// A day of the UTC calendar. Whoever asks for a judgement says which day it is: this crate reads no clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,6 +15,12 @@ impl Day {
     pub fn of_unix_seconds(seconds: u64) -> Self {
         let moment = i64::try_from(seconds).ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
         Self(moment.map_or(NaiveDate::MAX, |moment| moment.date_naive()))
+    }
+
+    /// The moment at which it begins, in seconds since 1970-01-01T00:00:00Z; negative before.
+    #[must_use]
+    pub fn unix_seconds(self) -> i64 {
+        self.0.and_time(NaiveTime::MIN).and_utc().timestamp()
     }
 
     /// The day written as ISO 8601 has it, `2027-03-01`, and in no other way.
@@ -39,6 +45,7 @@ mod tests {
     fn a_day_begins_at_midnight_utc() {
         let day = Day::from_iso("2027-03-01").unwrap();
         assert_eq!(Day::of_unix_seconds(1_803_859_200), day);
+        assert_eq!(day.unix_seconds(), 1_803_859_200);
         assert_eq!(Day::of_unix_seconds(1_803_859_199).to_string(), "2027-02-28");
         assert!(Day::of_unix_seconds(u64::MAX) > day);
     }

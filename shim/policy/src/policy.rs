@@ -8,7 +8,7 @@ use oci_spec::runtime::Capabilities;
 use palisade_seccomp::{Library, Mitigation};
 
 use crate::audit::AuditSettings;
-use crate::exemption::Exemption;
+use crate::exemption::{Exemption, ExemptionUse};
 use crate::grant::Grant;
 use crate::node::NodePaths;
 use crate::policy_file::{self, PolicyError, PolicyFilesError};
@@ -179,6 +179,12 @@ impl Policy {
     #[must_use]
     pub fn watched_host_paths(&self) -> Vec<PathBuf> {
         self.node.watched()
+    }
+
+    /// The exemptions, as decisions that make use of them name them; those that have ended too.
+    #[must_use]
+    pub fn exemptions(&self) -> Vec<ExemptionUse> {
+        self.exemptions.iter().map(Exemption::used).collect()
     }
 
     /// Does now what the first judgement would do first: reads the system call profile that is in force by default. What is wrong with it

@@ -36,6 +36,7 @@ pub(super) const DECISIONS: &str = "palisade_decisions";
 pub(super) const DECISION_SECONDS: &str = "palisade_decision_duration_seconds";
 pub(super) const FINDINGS: &str = "palisade_rule_findings";
 pub(super) const EXEMPTIONS: &str = "palisade_exemptions_used";
+pub(super) const EXEMPTION_END: &str = "palisade_exemption_end_timestamp_seconds";
 pub(super) const EXECS: &str = "palisade_execs";
 pub(super) const ATTESTATION_FAILURES: &str = "palisade_attestation_failures";
 pub(super) const ATTESTED: &str = "palisade_attestations";
@@ -66,6 +67,7 @@ pub(super) const FAMILIES: &[Family] = &[
     family(DECISION_SECONDS, Kind::Histogram, &["operation"], "Time that judging and hardening took."),
     family(FINDINGS, Kind::Counter, &["rule", "action", "profile"], "What rules have found, and what became of it."),
     family(EXEMPTIONS, Kind::Counter, &["rule", "entry"], "Decisions that made use of an exemption."),
+    family(EXEMPTION_END, Kind::Gauge, &["rule", "entry"], "When an exemption of the policy ends."),
     family(EXECS, Kind::Counter, &["terminal"], "Requests for a further process in a container."),
     family(ATTESTATION_FAILURES, Kind::Counter, &["check"], "Processes that were not what was decided."),
     family(ATTESTED, Kind::Counter, &["stage"], "Processes that were what was decided, where that is on record."),

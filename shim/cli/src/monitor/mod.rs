@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use palisade::gate::PolicySource;
+use palisade_policy::Day;
 
 use crate::Verdict;
 use crate::arguments::MonitorArguments;
@@ -27,7 +28,7 @@ use crate::error::CliError;
 use crate::log::{LogReader, path_of};
 use confine::{Places, directory_of};
 use exposition::Format;
-use families::{BUILD, MISSED, POLICY, POLICY_VALID};
+use families::{BUILD, EXEMPTION_END, MISSED, POLICY, POLICY_VALID};
 use kept::Kept;
 use serve::Listeners;
 
@@ -132,11 +133,18 @@ impl Monitor {
         *position = self.reader.position().cloned();
         live::look(&self.state, seen, &mut tally.series)?;
         tally.series.set(BUILD, &[env!("CARGO_PKG_VERSION")], 1.0);
-        tally.series.0.remove(POLICY);
+        for family in [POLICY, EXEMPTION_END] {
+            tally.series.0.remove(family);
+        }
         let policy = self.policy.load();
         tally.series.set(POLICY_VALID, &[], if policy.is_ok() { 1.0 } else { 0.0 });
         if let Ok(policy) = policy {
             tally.series.set(POLICY, &[policy.sha256(), policy.policy().profile()], 1.0);
+            for exemption in policy.policy().exemptions() {
+                let end = Day::from_iso(&exemption.expires).map_or(0, Day::unix_seconds);
+                let labels = [exemption.rule.as_str(), &exemption.entry];
+                tally.series.set(EXEMPTION_END, &labels, tally::as_float(end.unsigned_abs()));
+            }
         }
         self.kept.write(&self.file)?;
         self.gathered = Some(Instant::now());

@@ -75,7 +75,7 @@ impl fmt::Display for Page<'_> {
         if let Some(containers) = self.containers {
             section(f, "Containers", &running(containers))?;
         }
-        section(f, "Exemptions made use of", &self.exemptions())?;
+        section(f, "Exemptions", &self.exemptions())?;
         section(f, "What to look at: the last ones", &self.problems())?;
         section(f, "Policies", &self.policies())?;
         writeln!(f, "</main><footer>palisade {}</footer></body></html>", env!("CARGO_PKG_VERSION"))

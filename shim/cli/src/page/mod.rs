@@ -16,6 +16,7 @@ use crate::arguments::ReportArguments;
 use crate::containers;
 use crate::error::CliError;
 use crate::log::LogReader;
+use crate::policy;
 use html::Page;
 use summary::Summary;
 
@@ -27,6 +28,11 @@ pub(crate) fn run(arguments: &ReportArguments, out: &mut Vec<u8>) -> Result<Verd
     let mut summary = Summary::default();
     reader.read(|line| summary.take(line))?;
     let containers = if arguments.no_containers { None } else { Some(containers::look(&arguments.places(), "")?) };
+    if !arguments.no_containers {
+        // This node's policy; one that is wrong is told of by other commands, and by the records.
+        let policy = policy::load(&arguments.log.policy).ok();
+        policy.iter().flat_map(|policy| policy.policy().exemptions()).for_each(|exemption| summary.know(&exemption));
+    }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let page = Page {
         log: reader.log(),

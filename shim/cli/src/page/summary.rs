@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use palisade_policy::ExemptionUse;
 use serde_json::Value;
 
 use crate::events::{detail, whose};
-use crate::report::{at, text_at};
+use crate::report::{at, plain, text_at};
 
 /// Lines of a table of single events, the last ones.
 const MOST: usize = 50;
@@ -48,7 +49,7 @@ pub(super) struct Told {
     pub(super) what: String,
 }
 
-/// An exemption that decisions made use of.
+/// An exemption of the policy, or one that decisions made use of.
 #[derive(Debug)]
 pub(super) struct Exemption {
     pub(super) reason: String,
@@ -89,6 +90,14 @@ pub(super) struct Summary {
 }
 
 impl Summary {
+    /// An exemption of the policy, whether or not it was made use of.
+    pub(super) fn know(&mut self, exemption: &ExemptionUse) {
+        let key = (plain(&exemption.entry), exemption.rule.as_str().to_owned());
+        let fresh = || Exemption { reason: String::new(), expires: String::new(), uses: 0 };
+        let known = self.exemptions.entry(key).or_insert_with(fresh);
+        (known.reason, known.expires) = (plain(&exemption.reason), exemption.expires.clone());
+    }
+
     pub(super) fn take(&mut self, line: &str) {
         let record = serde_json::from_str::<Value>(line).unwrap_or_default();
         let Some(event) = at(&record, "/event").as_str() else { return };
