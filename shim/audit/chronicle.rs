@@ -1,5 +1,7 @@
 //! Records about one container over its life.
 
+use std::time::Instant;
+
 use palisade_policy::{AuditSettings, Grant, Identity};
 use serde::Serialize;
 
@@ -16,6 +18,9 @@ pub struct AttestationTold<'a> {
     pub stage: Stage,
     /// What it should not be; nothing where it is what was decided.
     pub mismatches: &'a [Mismatch],
+    /// Microseconds since it was decided, of one that has just been made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since_decision_us: Option<u128>,
 }
 
 /// A container, as the log tells of it, and where its records go. The policy is the one that admitted it.
@@ -27,10 +32,11 @@ pub struct Chronicle {
     policy: String,
     profile: String,
     settings: AuditSettings,
+    begun: Instant,
 }
 
 impl Chronicle {
-    /// Of a container that was admitted with this grant by the policy of that digest.
+    /// Of a container that has just been admitted with this grant by the policy of that digest.
     #[must_use]
     pub fn new(namespace: &str, id: &str, grant: &Grant, policy_sha256: &str, settings: &AuditSettings) -> Self {
         Self {
@@ -40,6 +46,7 @@ impl Chronicle {
             policy: policy_sha256.to_owned(),
             profile: grant.profile().to_owned(),
             settings: settings.clone(),
+            begun: Instant::now(),
         }
     }
 
@@ -52,7 +59,10 @@ impl Chronicle {
         if !self.settings.records_attested() {
             return Ok(());
         }
-        self.put("attestation", &AttestationTold { exec, stage, mismatches: &[] })
+        // Right before its start it has waited for containerd as well.
+        let is_made = matches!(stage, Stage::Created { before: None, .. });
+        let since_decision_us = is_made.then(|| self.begun.elapsed().as_micros());
+        self.put("attestation", &AttestationTold { exec, stage, mismatches: &[], since_decision_us })
     }
 
     /// Records something that happened to the container. One that can't be written is logged: it has happened in any case.

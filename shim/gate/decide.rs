@@ -255,7 +255,8 @@ impl Gate {
             policy: policy.sha256(),
             profile: about.grant.profile(),
         };
-        let told = AttestationTold { exec: about.exec_id, stage: about.stage, mismatches: found.mismatches() };
+        let (exec, stage, mismatches) = (about.exec_id, about.stage, found.mismatches());
+        let told = AttestationTold { exec, stage, mismatches, since_decision_us: None };
         Ok(audit::append_event(policy.policy().audit(), &subject, "attestation", &told)?)
     }
 

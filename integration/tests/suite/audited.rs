@@ -124,6 +124,12 @@ fn chained(world: &World) -> Check {
     let containers = 3 * AT_ONCE;
     // Before its start once when it is made and once right before; then init's program and that of the exec.
     expect_eq!((stages("created"), stages("begun")), (2 * containers, 2 * containers), "looks at processes");
+    let took = records.iter().filter_map(|line| line["since_decision_us"].as_u64());
+    expect_eq!(
+        took.filter(|micros| (1_000..60_000_000).contains(micros)).count(),
+        containers,
+        "creates whose time is told"
+    );
     // What was refused for want of the journal is in the file alone.
     let own = all.get(before.len()..).unwrap_or_default();
     let messages = journald.messages("palisade", |messages| messages.len() >= own.len())?;

@@ -34,6 +34,7 @@ pub(super) const POLICY_LOADS: &str = "palisade_policy_loads";
 pub(super) const POLICY_LOAD_ERRORS: &str = "palisade_policy_load_errors";
 pub(super) const DECISIONS: &str = "palisade_decisions";
 pub(super) const DECISION_SECONDS: &str = "palisade_decision_duration_seconds";
+pub(super) const CREATE_SECONDS: &str = "palisade_create_duration_seconds";
 pub(super) const FINDINGS: &str = "palisade_rule_findings";
 pub(super) const EXEMPTIONS: &str = "palisade_exemptions_used";
 pub(super) const EXEMPTION_END: &str = "palisade_exemption_end_timestamp_seconds";
@@ -65,6 +66,12 @@ pub(super) const FAMILIES: &[Family] = &[
     family(POLICY_LOAD_ERRORS, Kind::Counter, &[], "Policies that shims could not read any more."),
     family(DECISIONS, Kind::Counter, &["operation", "decision", "mode", "profile"], "Requests that were judged."),
     family(DECISION_SECONDS, Kind::Histogram, &["operation"], "Time that judging and hardening took."),
+    family(
+        CREATE_SECONDS,
+        Kind::Histogram,
+        &["profile"],
+        "Time from a container's admission until it was made, where that is on record.",
+    ),
     family(FINDINGS, Kind::Counter, &["rule", "action", "profile"], "What rules have found, and what became of it."),
     family(EXEMPTIONS, Kind::Counter, &["rule", "entry"], "Decisions that made use of an exemption."),
     family(EXEMPTION_END, Kind::Gauge, &["rule", "entry"], "When an exemption of the policy ends."),

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::families::{
-    ATTESTATION_FAILURES, ATTESTED, DECISION_SECONDS, DECISIONS, EXECS, EXEMPTIONS, FINDINGS, NO_RECORDS, OOM_KILLS,
-    POLICY_LOAD_ERRORS, POLICY_LOADS, RECORDS, REFUSED_CALLS,
+    ATTESTATION_FAILURES, ATTESTED, CREATE_SECONDS, DECISION_SECONDS, DECISIONS, EXECS, EXEMPTIONS, FINDINGS,
+    NO_RECORDS, OOM_KILLS, POLICY_LOAD_ERRORS, POLICY_LOADS, RECORDS, REFUSED_CALLS,
 };
 use super::live::Seen;
 use super::series::Series;
@@ -77,6 +77,9 @@ impl Tally {
         let mismatches = list(record, "/mismatches");
         if mismatches.is_empty() {
             self.series.add(ATTESTED, &[text(record, "/stage")], 1.0);
+            if let Some(micros) = at(record, "/since_decision_us").as_f64() {
+                self.series.observe(CREATE_SECONDS, &[text(record, "/profile")], micros / 1e6);
+            }
         }
         for mismatch in mismatches {
             self.series.add(ATTESTATION_FAILURES, &[text(mismatch, "/check")], 1.0);
@@ -175,6 +178,18 @@ mod tests {
         assert_eq!(value(&tally, RECORDS, &["decision"]), Some(2.0));
         tally.take("half a li", &mut Seen::default());
         assert_eq!(value(&tally, NO_RECORDS, &[]), Some(1.0));
+    }
+
+    #[test]
+    fn the_time_of_a_create_is_counted_once() {
+        let mut tally = Tally::default();
+        for since in [json!(42_000), json!(null)] {
+            let record = json!({"event": "attestation", "stage": "created", "mismatches": [], "profile": "p", "since_decision_us": since});
+            tally.take(&record.to_string(), &mut Seen::default());
+        }
+        assert_eq!(value(&tally, ATTESTED, &["created"]), Some(2.0));
+        let made = &tally.series.0[CREATE_SECONDS].histograms[&vec!["p".to_owned()]];
+        assert_eq!((made.counts.iter().sum::<u64>(), made.sum), (1, 0.042));
     }
 
     #[test]
