@@ -160,6 +160,8 @@ mod monitor {
         let scratch = Scratch::new("serve");
         scratch.add(&decision("deny"));
         let running = scratch.start(&["--listen", "127.0.0.1:0"]);
+        let again = scratch.command(&["--once", "--listen", running.address()]).output().unwrap();
+        assert!(again.status.success(), "printing once takes no address: {again:?}");
         let answer = running.get("/metrics", "");
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("text/plain; version=0.0.4"), "{answer}");
         assert_eq!(value(&answer, DENIED), Some(1.0));

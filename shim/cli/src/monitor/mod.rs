@@ -37,14 +37,15 @@ const FRESH: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(arguments: &MonitorArguments, out: &mut Vec<u8>) -> Result<Verdict, CliError> {
     let mut monitor = Monitor::new(arguments)?;
+    if arguments.once {
+        confine(arguments, &monitor)?;
+        out.extend_from_slice(monitor.text(Format::Prometheus)?.as_bytes());
+        return Ok(Verdict::Fine);
+    }
     let event_loop = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     // What takes root, and what is open before anything is given up.
     let listeners = event_loop.block_on(async { Listeners::open(arguments) })?;
     let confined = confine(arguments, &monitor)?;
-    if arguments.once {
-        out.extend_from_slice(monitor.text(Format::Prometheus)?.as_bytes());
-        return Ok(Verdict::Fine);
-    }
     tell(&format!("{listeners}; Landlock keeps it to its places {confined}"));
     event_loop.block_on(listeners.serve(monitor, arguments))?;
     Ok(Verdict::Fine)
