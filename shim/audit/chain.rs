@@ -69,10 +69,8 @@ impl Chain {
         lock(&file)?;
         let mut text = String::new();
         file.read_to_string(&mut text)?;
-        let (head, end) = match text.as_str() {
-            "" => (Head { seq: 0, sha256: BEGINNING.to_owned() }, None),
-            text => parse(text).ok_or(io::ErrorKind::InvalidData)?,
-        };
+        // A note that was lost with the machine, wholly or in part, must not stop the node: the lines tell where the chain stands.
+        let (head, end) = parse(&text).unwrap_or((Head { seq: 0, sha256: BEGINNING.to_owned() }, None));
         Ok(Self { file, head, end })
     }
 
@@ -89,7 +87,8 @@ impl Chain {
         for line in last_lines(&mut file, found.len())?.split(|byte| *byte == b'\n') {
             // Anything else somebody has done to the log, and the chain will not fit there.
             let Ok(LinkFields { seq: Some(seq), prev: Some(prev) }) = serde_json::from_slice(line) else { continue };
-            if seq == self.head.seq + 1 && prev == self.head.sha256 {
+            let follows = seq == self.head.seq + 1 && prev == self.head.sha256;
+            if self.end.is_none() || follows {
                 self.head = Head { seq, sha256: digest(line) };
             }
         }
@@ -119,8 +118,7 @@ pub(super) fn head_of(log: &Path) -> io::Result<Option<Head>> {
     match std::fs::read_to_string(Chain::path_of(log)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
-        Ok(text) if text.is_empty() => Ok(None),
-        Ok(text) => Ok(Some(parse(&text).ok_or(io::ErrorKind::InvalidData)?.0)),
+        Ok(text) => Ok(parse(&text).map(|(head, _)| head)),
     }
 }
 

@@ -267,6 +267,20 @@ mod tests {
     }
 
     #[test]
+    fn a_chain_whose_note_was_lost_goes_on_where_its_lines_end() {
+        for lost in ["", "0000", "\0\0\0\0"] {
+            let scratch = Scratch::new("lost");
+            let path = scratch.path("audit.jsonl");
+            let log = LogFile { chained: true, ..log(&path, 1_000, 9) };
+            (0..3).for_each(|_| drop(log.append(b"{\"v\":1}\n".to_vec()).unwrap()));
+            fs::write(Chain::path_of(&path), lost).unwrap();
+            (0..2).for_each(|_| drop(log.append(b"{\"v\":1}\n".to_vec()).unwrap()));
+            let seen = verify(&path, None).unwrap();
+            assert_eq!((seen.lines, seen.problems), (5, Vec::<Problem>::new()), "{lost:?}");
+        }
+    }
+
+    #[test]
     fn whoever_waits_for_the_disk_has_let_go_of_the_lock() {
         let scratch = Scratch::new("sync");
         let path = scratch.path("audit.jsonl");

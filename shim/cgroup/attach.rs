@@ -27,8 +27,13 @@ pub fn expect_attach() {
 fn stay() -> Result<(), CgroupError> {
     let Some(directory) = own_directory()? else { return Ok(()) };
     let file = directory.join("cgroup.procs");
-    let written = OpenOptions::new().write(true).open(&file).and_then(|mut file| file.write_all(b"0"));
-    written.map_err(|source| CgroupError::Io { action: "write", path: file, source })
+    let failed = |source| CgroupError::Io { action: "write", path: file.clone(), source };
+    let mut procs = OpenOptions::new().write(true).open(&file).map_err(failed)?;
+    // Whoever has moved the shim meanwhile is not overridden.
+    if own_directory()?.as_ref() != Some(&directory) {
+        return Ok(());
+    }
+    procs.write_all(b"0").map_err(failed)
 }
 
 /// The lock is one for all hierarchies, so any of them will do.

@@ -9,6 +9,8 @@ use crate::audit::Asked;
 const MOST: usize = 32;
 /// Characters of each.
 const LONGEST: usize = 256;
+/// Bytes of all of them as JSON: a record is for what was run, not for what was said, and the log's room is everybody's.
+const ALL: usize = 2 << 10;
 
 #[derive(Deserialize)]
 struct Process {
@@ -20,8 +22,21 @@ struct Process {
 pub(super) fn asked_of(request: &ExecRequest<'_>) -> Asked {
     let process = serde_json::from_slice(request.process).unwrap_or(Process { args: Vec::new() });
     let args = redact_arguments(process.args.iter().take(MOST).map(String::as_str));
-    let cut = |argument: String| argument.chars().take(LONGEST).collect();
-    Asked { args: args.into_iter().map(cut).collect(), terminal: request.terminal }
+    let cut = |argument: String| argument.chars().take(LONGEST).collect::<String>();
+    let mut room = ALL;
+    let fits = |argument: &String| match room.checked_sub(encoded(argument)) {
+        Some(left) => {
+            room = left;
+            true
+        }
+        None => false,
+    };
+    Asked { args: args.into_iter().map(cut).take_while(fits).collect(), terminal: request.terminal }
+}
+
+/// Bytes of a text in a JSON document: a control character takes six.
+fn encoded(text: &str) -> usize {
+    text.chars().map(|c| if c.is_ascii_control() { 6 } else { c.len_utf8().max(1 + usize::from(matches!(c, '"' | '\\'))) }).sum()
 }
 
 #[cfg(test)]
@@ -39,9 +54,15 @@ mod tests {
         let told = asked(r#"{"args": ["mysql", "--password", "hunter2", "TOKEN=hunter2"], "env": ["A=hunter2"]}"#);
         assert_eq!(told.args, ["mysql", "--password", "<redacted>", "TOKEN=<redacted>"]);
         assert!(told.terminal);
-        let long = serde_json::json!({ "args": vec!["é".repeat(1000); 100] }).to_string();
-        let told = asked(&long);
-        assert!(told.args.len() == MOST && told.args.iter().all(|argument| argument.chars().count() == LONGEST));
+        let many = serde_json::json!({ "args": vec!["é"; 100] }).to_string();
+        assert_eq!(asked(&many).args.len(), MOST);
+        for (character, whole) in [("é", 4), ("\u{1}", 1), ("\"", 4), ("x", 8)] {
+            let long = serde_json::json!({ "args": vec![character.repeat(1000); 100] }).to_string();
+            let told = asked(&long);
+            assert!(told.args.iter().all(|argument| argument.chars().count() == LONGEST));
+            assert_eq!(told.args.len(), whole, "{character:?}");
+            assert!(serde_json::to_string(&told.args).unwrap().len() < ALL + 100);
+        }
         assert!(asked("[").args.is_empty());
     }
 }

@@ -15,6 +15,7 @@ use super::events::EventQueue;
 use super::exit::{Exit, timestamp};
 use super::host::ContainerCgroup;
 use super::limit_hits::HitsRecorder;
+use super::oom_pace::OomPace;
 use super::process::Process;
 use super::reaper::Child;
 use super::state::TaskState;
@@ -68,6 +69,7 @@ pub(super) struct Container {
     /// What its filter asks is seen to, until it is deleted.
     watch: Mutex<Option<Watch>>,
     listening: Option<Listening>,
+    oom_pace: OomPace,
 }
 
 /// An exec that is being started or runs. Dropped when it has ended, or didn't come to be.
@@ -90,7 +92,8 @@ impl Container {
     pub(super) fn new(created: Created, init: Arc<Process>, events: EventQueue, watch: Option<Watch>) -> Arc<Self> {
         let listening = watch.as_ref().map(|watch| watch.listening().clone());
         let (tally, running, starting) = (Mutex::default(), watch::Sender::new(0), RwLock::default());
-        Arc::new(Self { created, init, events, tally, running, starting, watch: Mutex::new(watch), listening })
+        let (watch, oom_pace) = (Mutex::new(watch), OomPace::default());
+        Arc::new(Self { created, init, events, tally, running, starting, watch, listening, oom_pace })
     }
 
     fn tally(&self) -> MutexGuard<'_, Tally> {
@@ -193,6 +196,7 @@ impl Container {
             drop(container.running.subscribe().wait_for(|running| *running == 0).await);
             let order = container.init.in_order().await;
             container.report_oom();
+            container.record_oom(container.oom_pace.rest());
             hits.record(&container.created);
             container.publish(&container.init, exit);
             container.give_up_execs();
@@ -244,8 +248,14 @@ impl Container {
     }
 
     fn publish_oom(&self, kills: u64) {
-        self.created.chronicle.tell("oom", &OomKills { kills });
+        self.record_oom(self.oom_pace.now(kills));
         self.events.send(&TaskOOM { container_id: self.created.id.clone(), ..TaskOOM::default() });
+    }
+
+    fn record_oom(&self, kills: Option<u64>) {
+        if let Some(kills) = kills {
+            self.created.chronicle.tell("oom", &OomKills { kills });
+        }
     }
 
     /// A cgroup that is gone with its last process, as one of systemd's is, has nothing more to tell.

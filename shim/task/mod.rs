@@ -20,6 +20,7 @@ mod limit_hits;
 mod machine;
 pub mod mount;
 mod off_loop;
+mod oom_pace;
 mod process;
 mod reaper;
 mod service;

@@ -64,7 +64,7 @@ pub fn redact_text(text: &str) -> String {
         return REDACTED.to_owned();
     }
     let mut out = String::with_capacity(text.len());
-    let mut of_secret = false;
+    let (mut of_secret, mut named) = (false, false);
     for piece in text.split_inclusive(separates) {
         let word = piece.trim_end_matches(separates);
         let rest = piece.get(word.len()..).unwrap_or_default();
@@ -74,7 +74,9 @@ pub fn redact_text(text: &str) -> String {
         }
         let (shown, next_is_secret) =
             if of_secret && !is_scheme(word) { (Some(REDACTED.to_owned()), false) } else { redact_word(word) };
-        of_secret = next_is_secret || (of_secret && is_scheme(word));
+        of_secret = next_is_secret || (of_secret && is_scheme(word)) || (named && matches!(word, "=" | ":"));
+        // `password = x` and `"password" : "x"` are three words.
+        named = is_secret_name(word);
         out.push_str(shown.as_deref().unwrap_or(word));
         out.push_str(rest);
     }
@@ -151,26 +153,29 @@ fn redact_word(word: &str) -> (Option<String>, bool) {
         return (Some(shown), false);
     }
     if let Some((name, value)) = word.split_once(['=', ':']) {
-        if is_secret_name(name) {
-            let sign = word.get(name.len()..=name.len()).unwrap_or_default();
+        let sign = word.get(name.len()..=name.len()).unwrap_or_default();
+        // `/secret/db/password=x` assigns, where `/run/secrets: …` speaks of a path.
+        let named = if sign == "=" { name.rsplit('/').next().unwrap_or(name) } else { name };
+        if is_secret_name(named) {
             return if unquoted(value).is_empty() {
                 (None, true)
             } else {
                 (Some(format!("{name}{sign}{REDACTED}")), false)
             };
         }
-        if is_token(unquoted(value)) {
-            return (Some(format!("{name}={REDACTED}")), false);
+        // `--set=db.password=x` names it only in its value.
+        if let (Some(shown), next_is_secret) = redact_word(value) {
+            return (Some(format!("{name}{sign}{shown}")), next_is_secret);
         }
     }
     if is_token(unquoted(word)) { (Some(REDACTED.to_owned()), false) } else { (None, is_option_for_secret(word)) }
 }
 
-/// `scheme://user:password@host`.
+/// `scheme://user:password@host`, or `scheme://token@host`.
 fn without_password(word: &str) -> Option<String> {
     let (scheme, rest) = word.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
-    let (user, _) = authority.rsplit_once('@').filter(|(user, _)| user.contains(':'))?;
+    let (user, _) = authority.rsplit_once('@')?;
     Some(format!("{scheme}://{REDACTED}{}", rest.get(user.len()..)?))
 }
 
@@ -245,6 +250,15 @@ mod tests {
             ("binary:///usr/bin/log?level=1&token=hunter2", "binary:///usr/bin/log?level=1&token=<redacted>"),
             ("key -----BEGIN RSA PRIVATE KEY-----\nhunter2\n-----END RSA PRIVATE KEY-----", "<redacted>"),
             ("x=Zm9vYmFyMDEyMzQ1Njc4OUFCQ0RFRkdISUo=", "x=<redacted>"),
+            ("x:ghp_0123456789abcdefghij", "x:<redacted>"),
+            ("git clone https://ghp_0123456789abcdefghij@github.com/x", "git clone https://<redacted>@github.com/x"),
+            ("--url=https://me:hunter2@h/x", "--url=https://<redacted>@h/x"),
+            ("--from-literal=password=hunter2", "--from-literal=password=<redacted>"),
+            ("--set=db.password=hunter2,db.user=me", "--set=db.password=<redacted>,db.user=me"),
+            ("--env=DB_PASSWORD=hunter2 -e A=B=C", "--env=DB_PASSWORD=<redacted> -e A=B=C"),
+            ("password = hunter2", "password = <redacted>"),
+            (r#"{"password" : "hunter2"}"#, r#"{"password" : <redacted>"#),
+            ("vault kv put /secret/db/password=hunter2", "vault kv put /secret/db/password=<redacted>"),
         ] {
             assert_eq!(redact_text(text), shown);
         }

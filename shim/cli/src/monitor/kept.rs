@@ -1,7 +1,7 @@
 //! What the monitor keeps over its own restart: its counters, and how far in the log they go. Both in one file, so that they agree.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,8 @@ use super::tell;
 use crate::error::CliError;
 use crate::log::Position;
 
+/// Most bytes of the file that are read; one that is longer is none of the monitor's.
+const MOST: u64 = 128 << 20;
 /// Version of the file.
 const VERSION: u32 = 1;
 
@@ -34,7 +36,7 @@ impl Default for Kept {
 impl Kept {
     /// As it was kept, or from the beginning. A file that is not understood is told of and left behind: counters may begin anew.
     pub(super) fn read(path: &Path) -> Result<Self, CliError> {
-        let text = match fs::read(path) {
+        let text = match read_own(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             text => text.map_err(|source| CliError::Read { path: path.to_owned(), source })?,
         };
@@ -54,6 +56,14 @@ impl Kept {
     pub(super) fn write(&self, path: &Path) -> Result<(), CliError> {
         replace(path, &serde_json::to_vec(self)?, 0o600)
     }
+}
+
+/// The monitor's own file, and nothing that somebody has put in its place.
+fn read_own(path: &Path) -> io::Result<Vec<u8>> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    let mut text = Vec::new();
+    file.take(MOST).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// Whoever reads the file gets the one before or this one.

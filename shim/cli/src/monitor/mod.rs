@@ -13,7 +13,7 @@ mod series;
 mod serve;
 mod tally;
 
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
@@ -39,6 +39,7 @@ pub(crate) fn run(arguments: &MonitorArguments, out: &mut Vec<u8>) -> Result<Ver
     let mut monitor = Monitor::new(arguments)?;
     if arguments.once {
         confine(arguments, &monitor)?;
+        monitor.go_on()?;
         out.extend_from_slice(monitor.text(Format::Prometheus)?.as_bytes());
         return Ok(Verdict::Fine);
     }
@@ -46,6 +47,7 @@ pub(crate) fn run(arguments: &MonitorArguments, out: &mut Vec<u8>) -> Result<Ver
     // What takes root, and what is open before anything is given up.
     let listeners = event_loop.block_on(async { Listeners::open(arguments) })?;
     let confined = confine(arguments, &monitor)?;
+    monitor.go_on()?;
     tell(&format!("{listeners}; Landlock keeps it to its places {confined}"));
     event_loop.block_on(listeners.serve(monitor, arguments))?;
     Ok(Verdict::Fine)
@@ -65,6 +67,8 @@ fn confine(arguments: &MonitorArguments, monitor: &Monitor) -> Result<&'static s
         own_directory(&directory, arguments.uid)?;
         write.push(directory);
     }
+    // The first shim makes it where there was none; what is not there when the monitor begins it could never read.
+    log_directory(&directory_of(monitor.reader.log()))?;
     let read = vec![
         directory_of(monitor.reader.log()),
         directory_of(monitor.policy.path()),
@@ -76,6 +80,15 @@ fn confine(arguments: &MonitorArguments, monitor: &Monitor) -> Result<&'static s
     let confined = confine::keep_to(&Places { read, write })?;
     confine::filter_calls()?;
     Ok(confined)
+}
+
+/// As the first shim would make it.
+fn log_directory(path: &Path) -> Result<(), CliError> {
+    if path.is_dir() || !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| CliError::Replace { path: path.to_owned(), source })
 }
 
 /// Made by root for the user that the monitor becomes; one that is there and another's is left as it is.
@@ -109,11 +122,18 @@ impl Monitor {
             Some(path) => PolicySource::at(std::path::absolute(path)?),
             None => PolicySource::from_env(),
         };
-        let mut kept = Kept::read(&arguments.kept)?;
-        kept.tally.series.begin();
-        let reader = LogReader::new(path_of(&arguments.log)?, kept.position.clone());
+        let kept = Kept::default();
+        let reader = LogReader::new(path_of(&arguments.log)?, None);
         let (state, file) = (arguments.state.clone(), arguments.kept.clone());
         Ok(Self { reader, policy, state, file, kept, gathered: None })
+    }
+
+    /// Goes on where it ended the last time. What is read for that its own user can write, so nothing is read before root was given up.
+    fn go_on(&mut self) -> Result<(), CliError> {
+        self.kept = Kept::read(&self.file)?;
+        self.kept.tally.series.begin();
+        self.reader = LogReader::new(self.reader.log().to_owned(), self.kept.position.clone());
+        Ok(())
     }
 
     /// Everything as it is now, in a format.

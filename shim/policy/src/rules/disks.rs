@@ -41,9 +41,18 @@ pub(super) fn disk_of(device: &oci::LinuxThrottleDevice) -> Disk {
     (device.major(), device.minor())
 }
 
+/// Whether numbers name a disk: the kernel cuts larger ones, to those of another. Source: Linux `include/linux/kdev_t.h`.
+pub(super) fn is_disk((major, minor): &Disk) -> bool {
+    (0..1 << 12).contains(major) && (0..1 << 20).contains(minor)
+}
+
 fn rates(block_io: &mut oci::LinuxBlockIo, throttle: Throttle, scope: &ResourceScope<'_>, sheet: &mut Sheet) {
     let (key, asked) = list(block_io, throttle);
     let asked = asked.clone().unwrap_or_default();
+    if asked.iter().any(|device| !is_disk(&disk_of(device))) {
+        sheet.refuses(Found::new(format!("{PLACE}/{key}"), json!(asked), "no numbers of a disk"), "major up to 4095, minor up to 1048575");
+        return;
+    }
     let settled = within(&asked, throttle, &scope.settings.disks, scope.fills_in);
     if settled == asked {
         return;

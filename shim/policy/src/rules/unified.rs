@@ -125,7 +125,7 @@ fn weight(line: &str, most: Option<u64>, highest: u64) -> Option<String> {
 fn disk_numbers(text: &str) -> Option<Disk> {
     let (major, minor) = text.split_once(':')?;
     let part = |text: &str| i64::try_from(number(text).filter(|_| !text.is_empty())?).ok();
-    Some((part(major)?, part(minor)?))
+    Some((part(major)?, part(minor)?)).filter(disks::is_disk)
 }
 
 /// `io.weight` (1 to 10000) for OCI's 10 to 1000, as every runtime converts it.
