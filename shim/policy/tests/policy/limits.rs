@@ -244,6 +244,14 @@ fn rates_of_disks_are_bounded_by_disk_and_for_the_others() {
         Row(reads(&[disk(0, 7)]), Clean, list(&[disk(0, 7)]), list(&[disk(0, 7)])),
         Row(reads(&[disk(0, 0)]), Mutated, list(&[disk(0, MIB)]), list(&[disk(0, MIB)])),
         Row(reads(&[disk(0, MIB + 1)]), Mutated, list(&[disk(0, MIB)]), list(&[disk(0, MIB)])),
+        // The kernel takes 12 and 20 bits: these would be 8:0.
+        Row(reads(&[disk(1 << 20, MIB + 1)]), Denied, json!("refused"), json!("refused")),
+        Row(
+            reads(&[json!({"major": (1_u64 << 32) + 8, "minor": 0, "rate": MIB + 1})]),
+            Denied,
+            json!("refused"),
+            json!("refused"),
+        ),
         Row(reads(&[disk(16, 9 * MIB)]), Mutated, list(&[disk(16, 2 * MIB), disk(0, MIB)]), list(&[disk(16, 2 * MIB)])),
     ];
     table("res.io", &policy, "/blockIO/throttleReadBpsDevice", &rows);
@@ -285,6 +293,8 @@ fn disks_by_the_names_of_files_are_held_to_the_same() {
     for (file, asked, by_limits, by_nobody) in [
         ("io.max", "8:0 rbps=max wbps=max", json!("8:0 rbps=1048576 wbps=max"), json!("8:0 rbps=max wbps=max")),
         ("io.max", "8:0 rbps=5 wiops=200", json!("8:0 rbps=5 wiops=100"), json!("8:0 rbps=5 wiops=200")),
+        ("io.max", "8:1048576 rbps=1", refused.clone(), refused.clone()),
+        ("io.max", "4294967304:0 rbps=1", refused.clone(), refused.clone()),
         ("io.max", "8:0", refused.clone(), refused.clone()),
         ("io.max", "8:0 rbps=x", refused.clone(), refused.clone()),
         ("io.max", "8:0 latency=1", refused.clone(), refused.clone()),
