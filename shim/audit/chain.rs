@@ -70,7 +70,7 @@ impl Chain {
         let mut text = String::new();
         file.read_to_string(&mut text)?;
         // A note that was lost with the machine, wholly or in part, must not stop the node: the lines tell where the chain stands.
-        let (head, end) = parse(&text).unwrap_or((Head { seq: 0, sha256: BEGINNING.to_owned() }, None));
+        let (head, end) = parse(&text).unwrap_or_else(|| (Head { seq: 0, sha256: BEGINNING.to_owned() }, None));
         Ok(Self { file, head, end })
     }
 

@@ -36,7 +36,9 @@ pub(super) fn asked_of(request: &ExecRequest<'_>) -> Asked {
 
 /// Bytes of a text in a JSON document: a control character takes six.
 fn encoded(text: &str) -> usize {
-    text.chars().map(|c| if c.is_ascii_control() { 6 } else { c.len_utf8().max(1 + usize::from(matches!(c, '"' | '\\'))) }).sum()
+    text.chars()
+        .map(|c| if c.is_ascii_control() { 6 } else { c.len_utf8().max(1 + usize::from(matches!(c, '"' | '\\'))) })
+        .sum()
 }
 
 #[cfg(test)]

@@ -50,7 +50,10 @@ fn rates(block_io: &mut oci::LinuxBlockIo, throttle: Throttle, scope: &ResourceS
     let (key, asked) = list(block_io, throttle);
     let asked = asked.clone().unwrap_or_default();
     if asked.iter().any(|device| !is_disk(&disk_of(device))) {
-        sheet.refuses(Found::new(format!("{PLACE}/{key}"), json!(asked), "no numbers of a disk"), "major up to 4095, minor up to 1048575");
+        sheet.refuses(
+            Found::new(format!("{PLACE}/{key}"), json!(asked), "no numbers of a disk"),
+            "major up to 4095, minor up to 1048575",
+        );
         return;
     }
     let settled = within(&asked, throttle, &scope.settings.disks, scope.fills_in);

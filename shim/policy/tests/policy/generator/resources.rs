@@ -54,7 +54,9 @@ fn cpu() -> Json {
 
 fn block_io() -> Json {
     let weight: fn() -> Json = || numbers(&[0_u16, 10, 500, 1000, u16::MAX]);
-    let device = || object(vec![("major", numbers(&[0_i64, 8, -1])), ("minor", numbers(&[0_i64, 16]))]);
+    // One that is no disk's refuses the whole.
+    let majors: fn() -> Json = || numbers(&[0_i64, 8, 8, 0, 8, 0, 8, 0, 8, 0, 8, 0, 8, 0, 8, 0, 8, 0, 8, -1]);
+    let device = || object(vec![("major", majors()), ("minor", numbers(&[0_i64, 16]))]);
     let weighed =
         merged(vec![device(), object(vec![("weight", maybe(60, weight())), ("leafWeight", maybe(40, weight()))])]);
     let throttled = || maybe(40, list(merged(vec![device(), object(vec![("rate", numbers(RATES))])]), 2));
