@@ -6,13 +6,13 @@
 //! A create moves the container's process. To move the shim to where it is already, on a thread of its own and as soon as a create is to be
 //! expected, has the wait over when the runtime gets there. Where it fails nothing is lost but the time.
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::thread;
 
-use super::CgroupError;
 use super::locate::{self, Membership, Mount};
+use super::{CgroupError, proc_file};
 
 /// Enough for a few reads and a write.
 const STACK: usize = 128 << 10;
@@ -27,7 +27,7 @@ pub fn expect_attach() {
 fn stay() -> Result<(), CgroupError> {
     let Some(directory) = own_directory()? else { return Ok(()) };
     let file = directory.join("cgroup.procs");
-    let failed = |source| CgroupError::Io { action: "write", path: file.clone(), source };
+    let failed = |source| CgroupError::io("write", &file, source);
     let mut procs = OpenOptions::new().write(true).open(&file).map_err(failed)?;
     // Whoever has moved the shim meanwhile is not overridden.
     if own_directory()?.as_ref() != Some(&directory) {
@@ -38,16 +38,15 @@ fn stay() -> Result<(), CgroupError> {
 
 /// The lock is one for all hierarchies, so any of them will do.
 fn own_directory() -> Result<Option<PathBuf>, CgroupError> {
-    let read = |path: &str| {
-        fs::read_to_string(path).map_err(|source| CgroupError::Io { action: "read", path: path.into(), source })
-    };
-    let mounts = Mount::parse(&read("/proc/self/mountinfo")?)?;
-    let own = Membership::parse(&read("/proc/self/cgroup")?)?;
+    let mounts = Mount::parse(&proc_file("/proc/self/mountinfo")?)?;
+    let own = Membership::parse(&proc_file("/proc/self/cgroup")?)?;
     own.iter().find_map(|one| locate::directory(one, &mounts).transpose()).transpose()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
