@@ -64,6 +64,8 @@ pub(crate) enum CliError {
     OtherVersion { path: PathBuf },
     #[error("make a profile")]
     Learn(#[from] palisade_seccomp::LearnError),
+    #[error("no check is called {id:?} or begins so; `palisade doctor --all` shows them")]
+    NoCheck { id: String },
     #[error("replace {path:?}")]
     Replace {
         path: PathBuf,
