@@ -24,6 +24,9 @@ pub(super) struct Process {
     pub(super) words: Vec<String>,
     /// The path of its program, where it can be seen.
     pub(super) program: Option<String>,
+    /// Of its environment, which may hold secrets, only the directories that it looks for programs in, and the policy that it names to the shim.
+    pub(super) path: Option<String>,
+    pub(super) policy: Option<String>,
 }
 
 impl Process {
@@ -138,7 +141,8 @@ pub(crate) struct Node {
     pub(super) flaws_of_processor: Fact<Vec<(String, String)>>,
     /// Block devices with swap that are not encrypted, and swap files.
     pub(super) plain_swap: Fact<Vec<String>>,
-    pub(super) runtimes: BTreeMap<&'static str, Program>,
+    /// Every OCI runtime that is found, by its name.
+    pub(super) runtimes: Vec<(&'static str, Program)>,
     pub(super) tool: Option<String>,
     pub(super) processes: Fact<Vec<Process>>,
     pub(super) containerd: ContainerdFacts,

@@ -1,14 +1,15 @@
 //! Reads the node: every fact that a check goes by, in one place.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-use palisade::gate::{PolicyFileError, PolicySource, today};
+use palisade::gate::{CONFIG_VARIABLE, PolicyFileError, PolicySource, today};
 use palisade_policy::{Day, RuntimeChoice};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use toml::{Table, Value};
 
 use super::config::{Config, Merge, SHIM, texts};
@@ -19,7 +20,6 @@ use super::tree::{Fact, Tree, Way};
 use super::version::Version;
 use super::{engines, kernel, kubelet, permissions, yaml};
 use crate::arguments::DoctorArguments;
-use crate::policy;
 
 /// Where programs are looked for.
 pub(super) const PROGRAM_DIRS: &[&str] =
@@ -35,7 +35,9 @@ const ENGINES: &[&str] = &["containerd", "dockerd", "crio", "kubelet", "cri-dock
 /// A program that does not say its version by then is not waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Of a program's output, in bytes.
-const MOST_OUTPUT: u64 = 64 << 10;
+const MOST_OUTPUT: usize = 64 << 10;
+/// Of a process' command line, in bytes.
+const MOST_WORDS: u64 = 64 << 10;
 
 /// Reads everything.
 pub(super) fn read(tree: &Tree, arguments: &DoctorArguments) -> Node {
@@ -44,15 +46,13 @@ pub(super) fn read(tree: &Tree, arguments: &DoctorArguments) -> Node {
     let processes = processes(tree);
     let packages = if live { Packages(Ok(BTreeMap::new())) } else { Packages::read(tree) };
     let version = |name: &str, path: &str| version_of(tree, &packages, name, path);
-    let runtimes: BTreeMap<_, _> = RUNTIMES
-        .iter()
-        .filter_map(|name| {
-            let path = find(tree, name, PROGRAM_DIRS)?;
-            Some((*name, Program { version: version(name, &path), path }))
-        })
-        .collect();
     let containerd = containerd(tree, arguments, &processes, &version);
-    let policy_path = policy_path(arguments);
+    let named = named_policy(tree, arguments, &processes);
+    let named = named.as_deref();
+    let policy = policy_facts(tree, named);
+    let runtimes = runtimes(tree, &containerd, running(&processes), &policy)
+        .map(|(name, path)| (name, Program { version: version(name, &path), path }))
+        .collect();
     let mut node = Node {
         today: today(),
         texts,
@@ -66,8 +66,8 @@ pub(super) fn read(tree: &Tree, arguments: &DoctorArguments) -> Node {
         kubelet: kubelet(tree, &processes),
         processes,
         containerd,
-        policy: policy_facts(tree, arguments, &policy_path),
-        policy_files: policy_files(tree, &policy_path),
+        policy,
+        policy_files: policy_files(tree, named.unwrap_or_else(|| Path::new(POLICY))),
     };
     let paths = permissions::paths(&node);
     node.ways = paths.into_iter().map(|path| (path.clone(), tree.way(&path))).collect::<BTreeMap<String, Way>>();
@@ -108,6 +108,34 @@ fn plain_swap(tree: &Tree) -> Fact<Vec<String>> {
     Ok(devices.filter(is_plain).map(str::to_owned).collect())
 }
 
+/// OCI runtimes: those that handlers and the policy name, and those that are found by their names.
+fn runtimes(
+    tree: &Tree,
+    containerd: &ContainerdFacts,
+    running: Option<&Process>,
+    policy: &Fact<PolicyFacts>,
+) -> impl Iterator<Item = (&'static str, String)> {
+    let searched = running.and_then(|process| process.path.as_deref()).unwrap_or_default();
+    let dirs: Vec<&str> =
+        searched.split(':').filter(|dir| dir.starts_with('/')).chain(PROGRAM_DIRS.iter().copied()).collect();
+    let named = containerd
+        .handlers()
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|handler| Some(handler.table.get("options")?.get("BinaryName")?.as_str()?.to_owned()));
+    let named: Vec<String> = named.chain(policy.iter().filter_map(|policy| policy.runtime.clone())).collect();
+    let mut found = BTreeSet::new();
+    for name in RUNTIMES {
+        let own = named.iter().filter(|path| Path::new(path).file_name().is_some_and(|file| file == *name)).cloned();
+        for path in own.chain(dirs.iter().map(|dir| format!("{dir}/{name}"))) {
+            // One that is reached in several ways is one: /bin is a link on most nodes.
+            let last = tree.way(&path).ok().flatten().and_then(|steps| steps.last().map(|step| step.path.clone()));
+            found.extend(last.map(|path| (*name, path)));
+        }
+    }
+    found.into_iter()
+}
+
 /// The first file of that name in one of the directories.
 fn find(tree: &Tree, name: &str, dirs: &[impl AsRef<str>]) -> Option<String> {
     let paths = dirs.iter().map(|dir| format!("{}/{name}", dir.as_ref()));
@@ -129,13 +157,42 @@ fn processes(tree: &Tree) -> Fact<Vec<Process>> {
         if !ENGINES.contains(&name) || !own.contains(&tree.link(format!("/proc/{pid}/ns/mnt"))) {
             continue;
         }
+        // Anybody can call a program so.
+        if !is_roots(tree, pid) {
+            continue;
+        }
         // One that has ended meanwhile.
-        let Ok(Some(line)) = tree.bytes(format!("/proc/{pid}/cmdline"), MOST_OUTPUT) else { continue };
+        let Ok(Some(line)) = tree.bytes(format!("/proc/{pid}/cmdline"), MOST_WORDS) else { continue };
         let words = line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
         let words = words.filter(|word| !word.is_empty()).collect();
-        found.push(Process { name: name.to_owned(), words, program: tree.link(format!("/proc/{pid}/exe")) });
+        let environment = tree.bytes(format!("/proc/{pid}/environ"), MOST_WORDS).ok().flatten().unwrap_or_default();
+        found.push(Process {
+            name: name.to_owned(),
+            words,
+            program: tree.link(format!("/proc/{pid}/exe")),
+            path: variable(&environment, "PATH="),
+            policy: variable(&environment, &format!("{CONFIG_VARIABLE}=")),
+        });
     }
     Ok(found)
+}
+
+/// The value of a variable in an environment as /proc shows it; `name` ends in `=`.
+fn variable(environment: &[u8], name: &str) -> Option<String> {
+    let values = environment.split(|byte| *byte == 0).filter_map(|one| one.strip_prefix(name.as_bytes()));
+    values.map(|value| String::from_utf8_lossy(value).into_owned()).find(|value| !value.is_empty())
+}
+
+/// The containerd that CRI is in: Docker has one of its own, without it.
+fn running(processes: &Fact<Vec<Process>>) -> Option<&Process> {
+    let is_dockers = |process: &Process| process.flag("config").is_some_and(|path| path.contains("/docker/"));
+    processes.iter().flatten().find(|process| process.name == "containerd" && !is_dockers(process))
+}
+
+/// A process' directory is of the user that it runs as.
+fn is_roots(tree: &Tree, pid: &str) -> bool {
+    let way = tree.way(format!("/proc/{pid}"));
+    way.ok().flatten().and_then(|steps| steps.last().map(|step| step.uid)) == Some(0)
 }
 
 /// Debian's packages of a tree, whose programs are not run.
@@ -175,32 +232,44 @@ fn version_of(tree: &Tree, packages: &Packages, name: &str, path: &str) -> Fact<
     Version::in_output(&said).ok_or_else(|| format!("{path} --version names no version"))
 }
 
-/// What a program says. Nothing is run that somebody else could have written.
+/// What a program says. Nothing is run that somebody else could have written. No thread waits for it: the monitor gives up root for one alone.
 fn ask(tree: &Tree, path: &str, argument: &str) -> Fact<String> {
     let steps = tree.way(path)?.ok_or_else(|| format!("no {path}"))?;
     if let Some(step) = permissions::first_fault(&steps) {
         return Err(format!("{path} is not run: {step}"));
     }
-    let failed = |error: std::io::Error| format!("run {path} {argument}: {error}");
+    let failed = |error: io::Error| format!("run {path} {argument}: {error}");
     let mut command = Command::new(path);
     command.arg(argument).env_clear().current_dir("/");
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().map_err(failed)?;
-    let (send, said) = mpsc::channel();
-    if let Some(out) = child.stdout.take() {
-        std::thread::spawn(move || {
-            let mut text = String::new();
-            let read = out.take(MOST_OUTPUT).read_to_string(&mut text).map(|_| text);
-            // Nobody waits any more.
-            drop(send.send(read));
-        });
+    let said = listen(&mut child, PATIENCE);
+    // One that has ended is not there to be killed, and one that has not is not waited for.
+    child.kill().and_then(|()| child.wait()).map_err(failed)?;
+    said.map_err(failed)
+}
+
+/// What a child writes until it closes its output, in bounded time and space.
+fn listen(child: &mut Child, patience: Duration) -> io::Result<String> {
+    let deadline = Instant::now() + patience;
+    let Some(mut out) = child.stdout.take() else { return Ok(String::new()) };
+    let (mut said, mut part) = (Vec::new(), [0; 4096]);
+    while said.len() < MOST_OUTPUT {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
+        let ready = match poll(&mut [PollFd::new(&out, PollFlags::IN)], Some(&timeout)) {
+            Err(Errno::INTR) => continue,
+            ready => ready?,
+        };
+        if ready == 0 {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        match out.read(&mut part)? {
+            0 => break,
+            read => said.extend_from_slice(part.get(..read).unwrap_or_default()),
+        }
     }
-    let said = said.recv_timeout(PATIENCE);
-    if said.is_err() {
-        child.kill().map_err(failed)?;
-    }
-    child.wait().map_err(failed)?;
-    said.map_err(|_| format!("{path} {argument} did not answer"))?.map_err(failed)
+    Ok(String::from_utf8_lossy(&said).into_owned())
 }
 
 fn containerd(
@@ -209,7 +278,7 @@ fn containerd(
     processes: &Fact<Vec<Process>>,
     version: &impl Fn(&str, &str) -> Fact<Version>,
 ) -> ContainerdFacts {
-    let running = processes.iter().flatten().find(|process| process.name == "containerd");
+    let running = running(processes);
     let path = running.and_then(|process| process.program.clone()).filter(|path| matches!(tree.way(path), Ok(Some(_))));
     let path = path.or_else(|| find(tree, "containerd", PROGRAM_DIRS));
     let program = path.map(|path| Program { version: version("containerd", &path), path });
@@ -274,7 +343,8 @@ fn shims(tree: &Tree, config: &Config, running: Option<&Process>) -> Vec<ShimFac
     let opt = config.at(&["plugins", "io.containerd.internal.v1.opt", "path"]).and_then(Value::as_str);
     let beside = running.and_then(|process| Path::new(process.program.as_deref()?).parent());
     let mut dirs = vec![format!("{}/bin", opt.unwrap_or("/opt/containerd"))];
-    dirs.extend(PROGRAM_DIRS.iter().map(|dir| (*dir).to_owned()));
+    let searched = running.and_then(|process| process.path.clone()).unwrap_or_else(|| PROGRAM_DIRS.join(":"));
+    dirs.extend(searched.split(':').filter(|dir| dir.starts_with('/')).map(str::to_owned));
     dirs.extend(beside.map(|dir| dir.to_string_lossy().into_owned()));
     let own = config.handlers().into_iter().filter(super::config::Handler::is_palisade);
     own.map(|handler| {
@@ -303,25 +373,29 @@ fn elf_machine(tree: &Tree, path: &str) -> Fact<Option<u16>> {
     Ok((magic == b"\x7fELF").then_some(value))
 }
 
-fn policy_path(arguments: &DoctorArguments) -> PathBuf {
-    match &arguments.policy.file {
-        Some(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
-        None => PathBuf::from(POLICY),
-    }
+/// The policy file, where somebody names one: the admin here, or containerd's environment, by which the shim goes; on this machine the
+/// tool's own environment as well, as the other commands go by it.
+fn named_policy(tree: &Tree, arguments: &DoctorArguments, processes: &Fact<Vec<Process>>) -> Option<PathBuf> {
+    let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+    let by_containerd = || running(processes)?.policy.clone().map(PathBuf::from);
+    let by_tool = || std::env::var_os(CONFIG_VARIABLE).filter(|_| tree.is_live()).map(PathBuf::from);
+    arguments.policy.file.as_ref().map(absolute).or_else(by_containerd).or_else(by_tool)
 }
 
 /// The policy as the shim reads it.
-fn policy_facts(tree: &Tree, arguments: &DoctorArguments, path: &Path) -> Fact<PolicyFacts> {
+fn policy_facts(tree: &Tree, named: Option<&Path>) -> Fact<PolicyFacts> {
     if tree.is_live() {
-        let loaded = policy::load(&arguments.policy).map_err(|error| error.chain())?;
+        let source = named.map_or_else(PolicySource::from_env, |path| PolicySource::at(path.to_owned()));
+        let loaded = source.load().map_err(|error| crate::error::CliError::from(error).chain())?;
         return facts_of(loaded.policy(), loaded.sha256());
     }
+    let path = named.unwrap_or_else(|| Path::new(POLICY));
     let (directory, name) = (path.parent().unwrap_or_else(|| Path::new("/")), path.file_name().unwrap_or_default());
     let there = tree.way(path)?.is_some();
     let drop_ins = tree.list(path.with_extension("d"))?.is_some();
     let opened = tree.directory(directory)?.filter(|_| there);
     let Some((_open, by)) = opened else {
-        if drop_ins || arguments.policy.file.is_some() {
+        if drop_ins || named.is_some() {
             return Err(format!("no {}", path.display()));
         }
         return facts_of(&palisade_policy::Policy::builtin(), "builtin");
@@ -410,4 +484,50 @@ pub(super) fn directories(config: &Config, keys: &[&str], default: &[&str]) -> V
     let of = |value: &Value| value.as_str().map_or_else(|| texts(value), |one| vec![one.to_owned()]);
     let found = config.cri(keys).map(of).filter(|list| list.iter().any(|path| !path.is_empty()));
     found.unwrap_or_else(|| default.iter().map(|path| (*path).to_owned()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn script(name: &str, text: &str, mode: u32) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("palisade-doctor-ask-{name}-{}", std::process::id()));
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_program_is_asked_if_it_is_roots_alone() {
+        let tree = Tree::open(Path::new("/")).unwrap();
+        let text = "#!/bin/sh\necho \"runc version 1.1.5+ds1 $1 $HOME\"\necho commit: 1.1.5+ds1-1+deb12u1\n";
+        let mine = script("mine", text, 0o755);
+        let said = ask(&tree, mine.to_str().unwrap(), "--version").unwrap();
+        assert_eq!(said, "runc version 1.1.5+ds1 --version \ncommit: 1.1.5+ds1-1+deb12u1\n", "without an environment");
+        let version = version_of(&tree, &Packages(Ok(BTreeMap::new())), "runc", mine.to_str().unwrap()).unwrap();
+        assert_eq!(version.to_string(), "1.1.5+ds1-1+deb12u1");
+        let anybodys = script("anybodys", text, 0o777);
+        assert!(ask(&tree, anybodys.to_str().unwrap(), "--version").unwrap_err().contains("is not run"));
+        for path in [mine, anybodys] {
+            fs::remove_file(path).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_program_that_says_nothing_or_too_much_is_not_waited_for() {
+        let start = |program: &str, arguments: &[&str]| {
+            Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap()
+        };
+        let mut silent = start("sleep", &["1000"]);
+        assert_eq!(listen(&mut silent, Duration::from_millis(1)).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let mut endless = start("yes", &[]);
+        assert!(listen(&mut endless, Duration::from_secs(60)).unwrap().len() >= MOST_OUTPUT);
+        for mut child in [silent, endless] {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! OCI runtimes with known ways out.
 
 use super::check::Severity::{Critical, Medium};
-use super::check::{Check, Found, Look};
+use super::check::{Check, Found, Look, Outcome};
 use super::node::{Node, Program};
 use super::version::{Flaw, Verdict};
 
@@ -87,10 +87,11 @@ pub(super) const YOUKI: &[Flaw] = &[
 ];
 
 fn of(node: &Node, name: &str, flaws: &[Flaw]) -> Found {
-    match node.runtimes.get(name) {
-        None => Found::none(format!("no {name}")),
-        Some(program) => judge(program, flaws),
-    }
+    let judged = node.runtimes.iter().filter(|(own, _)| *own == name).map(|(_, program)| judge(program, flaws));
+    // The worst of them, by the order in which a reader wants to know.
+    let order = [Outcome::Fail, Outcome::Unknown, Outcome::Warn, Outcome::Pass];
+    let rank = |found: &Found| order.iter().position(|outcome| *outcome == found.outcome);
+    judged.min_by_key(rank).unwrap_or_else(|| Found::none(format!("no {name}")))
 }
 
 /// A version against a table. A packager may have carried a fix over, which no number shows.
@@ -130,7 +131,6 @@ fn chosen(node: &Node) -> Found {
 
 #[cfg(test)]
 mod tests {
-    use super::super::check::Outcome;
     use super::super::version::Version;
     use super::*;
 

@@ -33,7 +33,10 @@ impl Planted {
     fn new(puts: &[Put]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let root = std::env::temp_dir().join(format!("palisade-doctor-{}-{number}", std::process::id()));
+        // In memory where there is such a place: it is thousands of small files.
+        let memory = Path::new("/dev/shm");
+        let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let root = place.join(format!("palisade-doctor-{}-{number}", std::process::id()));
         fs::create_dir_all(&root).unwrap();
         fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
         let planted = Self(root);
@@ -228,6 +231,21 @@ const CASES: &[Case] = &[
     ("host.policy.valid", &[Mode(POLICY, 0o666)], FAIL),
     ("host.policy.valid", &[Text(POLICY, "runtime.binary = '/opt/nowhere/runc'")], UNKNOWN),
     ("host.policy.valid", &[Gone("/etc/palisade")], PASS),
+    // The shim goes by containerd's environment.
+    (
+        "host.policy.enforced",
+        &[
+            Text("/proc/100/environ", "A=b\0PALISADE_CONFIG=/etc/other/policy.toml\0"),
+            Text("/etc/other/policy.toml", "[profiles.restricted]\nmode = 'audit'"),
+        ],
+        FAIL,
+    ),
+    ("host.runtimeclass.shim", &[Text("/proc/100/environ", "PATH=/opt/bin:/usr/bin\0")], FAIL),
+    (
+        "host.runtimeclass.shim",
+        &[Text("/proc/100/environ", "PATH=/opt/bin:/usr/bin\0"), Text("/opt/bin/containerd-shim-palisade-v1", ELF)],
+        PASS,
+    ),
     ("host.policy.enforced", &[Text(POLICY, "[profiles.restricted]\nmode = 'audit'")], FAIL),
     ("host.policy.default-profile", &[Text(POLICY, "profile = 'privileged'")], FAIL),
     ("host.policy.rules-off", &[Text(POLICY, "[profiles.restricted.rules.'process.cwd']\naction = 'off'")], FAIL),
@@ -368,6 +386,21 @@ const CASES: &[Case] = &[
     ("host.runtime.runc", &[Edit(STATUS, "1.5.0", "1.3.5")], FAIL),
     ("host.runtime.runc", &[Edit(STATUS, "1.5.0", "1.1.5+ds1-1+deb12u1")], WARN),
     ("host.runtime.runc", &[Gone("/usr/bin/runc")], NONE),
+    // One that only a handler names.
+    (
+        "host.runtime.runc",
+        &[
+            Gone("/usr/bin/runc"),
+            Edit(STATUS, "1.5.0", "1.3.5"),
+            Text("/opt/x/runc", ""),
+            Edit(
+                CONFIG,
+                ".runtimes.palisade]",
+                ".runtimes.x.options]\nBinaryName = \"/opt/x/runc\"\n[plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.palisade]",
+            ),
+        ],
+        FAIL,
+    ),
     ("host.runtime.crun", &[Edit(STATUS, "1.28", "1.21")], FAIL),
     ("host.runtime.youki", &[Edit(STATUS, "0.5.7", "0.5.4")], FAIL),
     ("host.runtime.chosen", &[Text(POLICY, "profil = 1")], UNKNOWN),
@@ -395,6 +428,43 @@ const CASES: &[Case] = &[
         FAIL,
     ),
     ("host.files.containerd-state", &[Mode("/var/lib/containerd", 0o711)], FAIL),
+    (
+        "host.files.containerd-state",
+        &[
+            Directory("/run/containerd/io.containerd.grpc.v1.cri"),
+            Mode("/run/containerd/io.containerd.grpc.v1.cri", 0o755),
+        ],
+        FAIL,
+    ),
+    // Anybody can call a program containerd.
+    (
+        "host.runtimeclass.handler",
+        &[
+            Text("/proc/099/comm", "containerd\n"),
+            Text("/proc/099/cmdline", "containerd\0--config\0/home/x/config.toml\0"),
+            Text("/home/x/config.toml", "version = 3\n"),
+            Owner("/proc/099", 1000),
+        ],
+        PASS,
+    ),
+    (
+        "host.runtimeclass.handler",
+        &[
+            Text("/proc/099/comm", "containerd\n"),
+            Text("/proc/099/cmdline", "containerd\0--config\0/home/x/config.toml\0"),
+            Text("/home/x/config.toml", "version = 3\n"),
+        ],
+        FAIL,
+    ),
+    (
+        "host.runtimeclass.handler",
+        &[
+            Text("/proc/099/comm", "containerd\n"),
+            Text("/proc/099/cmdline", "containerd\0--config\0/var/run/docker/containerd/containerd.toml\0"),
+            Text("/var/run/docker/containerd/containerd.toml", "disabled_plugins = ['cri']\n"),
+        ],
+        PASS,
+    ),
     ("host.files.plugins", &[Mode("/opt/containerd/image-verifier/bin", 0o777)], FAIL),
     ("host.files.plugins", &[Directory("/etc/cdi"), Mode("/etc/cdi", 0o1777)], FAIL),
     ("host.files.containerd-mount", &[Text("/proc/1/mountinfo", "40 1 8:1 / / rw - ext4 /dev/sda1 rw\n")], WARN),
