@@ -277,6 +277,34 @@ mod monitor {
         assert!(lint(&promtool, &wrong).contains("palisade_oom_kills"), "{wrong}");
     }
 
+    /// The node is looked at before anything is given up: what root alone may read is no unknown.
+    #[test]
+    fn the_node_is_looked_at_once() {
+        let scratch = Scratch::new("node");
+        let text = scratch.once();
+        let of = |id: &str| -> Vec<&str> {
+            let begin = format!("palisade_doctor_check{{check=\"{id}\",");
+            text.lines().filter(|line| line.starts_with(&begin)).collect()
+        };
+        let version = of("host.kernel.version");
+        assert!(version.len() == 1 && version[0].ends_with(" 1") && !version[0].contains("unknown"), "{version:?}");
+        assert_eq!(
+            of("host.policy.valid"),
+            ["palisade_doctor_check{check=\"host.policy.valid\",severity=\"critical\",outcome=\"pass\"} 1"]
+        );
+        assert!(text.lines().any(|line| line.starts_with("palisade_doctor_timestamp_seconds 1")), "{text}");
+        // Another start does not keep what was found by the one before it.
+        let again = scratch.once();
+        let checks = |text: &str| text.lines().filter(|line| line.starts_with("palisade_doctor_check{")).count();
+        assert_eq!(checks(&text), checks(&again));
+        // A policy that is wrong is told, and the rest all the same.
+        fs::write(scratch.path("policy.toml"), "profil = 1").unwrap();
+        let log = scratch.path("log/audit.jsonl");
+        let output = scratch.command(&["--once", "--log", log.to_str().unwrap()]).output().unwrap();
+        let wrong = String::from_utf8(output.stdout).unwrap();
+        assert!(wrong.contains("check=\"host.policy.valid\",severity=\"critical\",outcome=\"fail\"} 1"), "{wrong}");
+    }
+
     /// A Prometheus that scrapes one address, with the rules of `deploy/monitoring`.
     struct Prometheus {
         child: Child,
