@@ -77,10 +77,13 @@ impl Config {
     /// Of a file that need not be there: containerd goes by its defaults then.
     pub(super) fn read(tree: &Tree, path: &str, merge: impl Fn(&Table) -> Merge) -> Fact<Self> {
         let mut config = Self::default();
-        let Some(text) = tree.text(path)? else { return Ok(config) };
-        let main = parse(path, &text)?;
+        let text = tree.text(path)?;
+        let main = text.as_deref().map_or(Ok(Table::new()), |text| parse(path, text))?;
         let merge = merge(&main);
         config.deep = merge == Merge::Deep;
+        if text.is_none() {
+            return Ok(config);
+        }
         config.files.push(path.to_owned());
         let mut pending: VecDeque<String> = imports(tree, path, &main, &mut config.problems);
         config.table = main;

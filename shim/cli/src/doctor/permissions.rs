@@ -83,7 +83,7 @@ pub(super) const CHECKS: &[Check] = &[
     check(
         "host.files.plugins",
         Critical,
-        "Programs that containerd runs as root (CNI, NRI, image verifiers), CDI's files and the specifications that handlers begin with are root's alone to write",
+        "Programs that containerd runs as root (CNI, NRI, image verifiers), CDI's files, specifications that handlers begin with and the kubelet's system call profiles are root's alone to write",
         "containerd docs/NRI.md, docs/image-verification.md",
         |node| all(node, &plugins(node), false),
     ),
@@ -206,6 +206,7 @@ fn plugins(node: &Node) -> Vec<String> {
     }
     all.extend([verifiers, nri, of("io.containerd.nri.v1.nri", "plugin_config_path", "/etc/nri/conf.d")]);
     all.extend(base_specs(config));
+    all.push("/var/lib/kubelet/seccomp".to_owned());
     all
 }
 

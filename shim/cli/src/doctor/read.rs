@@ -31,7 +31,7 @@ pub(super) const POLICY: &str = palisade_policy::POLICY_PATH;
 /// Programs whose versions are known to matter.
 pub(super) const RUNTIMES: &[&str] = &["runc", "crun", "youki"];
 /// Processes to look for.
-const ENGINES: &[&str] = &["containerd", "dockerd", "crio", "kubelet", "cri-dockerd", "k3s-server", "k3s-agent"];
+const ENGINES: &[&str] = &["containerd", "dockerd", "crio", "kubelet", "cri-dockerd"];
 /// A program that does not say its version by then is not waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Of a program's output, in bytes.

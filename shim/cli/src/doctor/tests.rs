@@ -467,6 +467,8 @@ const CASES: &[Case] = &[
     ),
     ("host.files.plugins", &[Mode("/opt/containerd/image-verifier/bin", 0o777)], FAIL),
     ("host.files.plugins", &[Directory("/etc/cdi"), Mode("/etc/cdi", 0o1777)], FAIL),
+    ("host.files.plugins", &[Directory("/var/lib/kubelet/seccomp"), Mode("/var/lib/kubelet/seccomp", 0o777)], FAIL),
+    ("host.containerd.image-verifier", &[Gone(CONFIG)], PASS),
     ("host.files.containerd-mount", &[Text("/proc/1/mountinfo", "40 1 8:1 / / rw - ext4 /dev/sda1 rw\n")], WARN),
     ("host.files.kubelet-config", &[Mode(KUBELET, 0o644)], FAIL),
     ("host.kernel.version", &[Text("/proc/sys/kernel/osrelease", "5.15.24\n")], FAIL),
@@ -687,6 +689,11 @@ const END: &str = "<!-- End of the table -->\n";
 
 fn table() -> String {
     let row = |check: &super::Check| {
+        assert!(
+            ![check.demand, check.why, check.reference, check.mend].iter().any(|text| text.contains('|')),
+            "{}",
+            check.id
+        );
         format!(
             "| `{}` | {} | {}. {} | {} | {} |\n",
             check.id,
