@@ -74,5 +74,36 @@ fn looked_at(world: &World) -> Check {
     let found = doctor(&["--containerd-config", &other.to_string_lossy()])?;
     std::fs::remove_file(&other)?;
     expect_eq!(found("host.runtimeclass.default"), ("pass".to_owned(), own.to_owned()), "palisade as the default");
+    with_a_drop_in(world, &text)
+}
+
+/// A drop-in that adds a handler: what is left of the others is what containerd itself makes of the two files.
+fn with_a_drop_in(world: &World, text: &str) -> Check {
+    let base = &world.containerd.layout().base;
+    let (main, drop_in) = (base.join("doctored.toml"), base.join("doctored.d/gpu.toml"));
+    std::fs::create_dir(base.join("doctored.d"))?;
+    let (version, section) = match world.containerd.assets().generation {
+        Generation::Two => (3, "io.containerd.cri.v1.runtime"),
+        Generation::OneSeven => (2, "io.containerd.grpc.v1.cri"),
+    };
+    let table = format!("[plugins.\"{section}\".containerd.runtimes.gpu]\nruntime_type = \"io.containerd.runc.v2\"\n");
+    std::fs::write(&drop_in, format!("version = {version}\n{table}"))?;
+    std::fs::write(&main, format!("imports = [\"{}/doctored.d/*.toml\"]\n{text}", base.display()))?;
+    let dump =
+        Command::new(base.join("bin/containerd")).arg("--config").arg(&main).args(["config", "dump"]).output()?;
+    let found = doctor(&["--containerd-config", &main.to_string_lossy()])?;
+    std::fs::remove_dir_all(base.join("doctored.d"))?;
+    std::fs::remove_file(&main)?;
+    expect!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+    let dump = String::from_utf8_lossy(&dump.stdout);
+    let has = |handler: &str| dump.lines().any(|line| line.trim_end().ends_with(&format!(".runtimes.{handler}]")));
+    expect!(has("gpu"), "the drop-in is read: {dump}");
+    let own = [Runtime::Palisade.handler(), Runtime::PalisadeByPath.handler()].map(has);
+    let (outcome, seen) = found("host.runtimeclass.handler");
+    expect_eq!((outcome == "pass"), own.contains(&true), "palisade's handlers: {seen}");
+    let (_, seen) = found("host.runtimeclass.others");
+    expect_eq!(seen.contains("runc"), has("runc"), "runc beside the drop-in's handler: {seen}");
+    let (outcome, seen) = found("host.containerd.config");
+    expect_eq!((outcome == "pass"), own.contains(&true), "what the drop-in takes away: {seen}");
     Ok(())
 }

@@ -78,7 +78,7 @@ impl Config {
     pub(super) fn read(tree: &Tree, path: &str, merge: impl Fn(&Table) -> Merge) -> Fact<Self> {
         let mut config = Self::default();
         let text = tree.text(path)?;
-        let main = text.as_deref().map_or(Ok(Table::new()), |text| parse(path, text))?;
+        let main = text.as_deref().map_or_else(|| Ok(Table::new()), |text| parse(path, text))?;
         let merge = merge(&main);
         config.deep = merge == Merge::Deep;
         if text.is_none() {

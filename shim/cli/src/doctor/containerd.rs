@@ -520,6 +520,8 @@ mod tests {
             ("1.7.32", Outcome::Fail),
             ("1.7.33", Outcome::Pass),
             ("v2.0.10", Outcome::Pass),
+            ("v2.1.8", Outcome::Fail),
+            ("v2.1.9", Outcome::Warn),
             ("v2.2.4", Outcome::Fail),
             ("v2.2.5", Outcome::Pass),
             ("v2.3.4", Outcome::Fail),

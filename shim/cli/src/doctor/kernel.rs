@@ -415,7 +415,8 @@ fn version(node: &Node) -> Found {
         let flaws = FLAWS.iter().filter(|flaw| flaw.of(&version) == verdict);
         flaws.map(|flaw| format!("{} ({})", flaw.id, flaw.what)).collect::<Vec<_>>()
     };
-    let (open, not_listed) = (with(Verdict::Open), with(Verdict::NotListed));
+    let open = with(Verdict::Open);
+    let not_listed = [with(Verdict::NotListed), with(Verdict::Older)].concat();
     match (open.as_slice(), not_listed.as_slice()) {
         ([], []) => Found::pass(format!("{release}: none of {} known flaws", FLAWS.len())),
         ([], flaws) => {
@@ -603,7 +604,8 @@ mod tests {
             ("6.1.75", "CVE-2024-1086", Verdict::Open),
             ("6.18.44", "CVE-2026-31431", Verdict::Fixed),
             ("6.18.21", "CVE-2026-31431", Verdict::Open),
-            ("6.1.200", "CVE-2026-31431", Verdict::NotListed),
+            ("6.1.200", "CVE-2026-31431", Verdict::Older),
+            ("6.19.20", "CVE-2026-31431", Verdict::NotListed),
             ("7.1.0", "CVE-2026-31431", Verdict::Fixed),
         ] {
             let known = FLAWS.iter().find(|known| known.id == flaw).unwrap();

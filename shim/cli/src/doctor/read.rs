@@ -189,10 +189,11 @@ fn running(processes: &Fact<Vec<Process>>) -> Option<&Process> {
     processes.iter().flatten().find(|process| process.name == "containerd" && !is_dockers(process))
 }
 
-/// A process' directory is of the user that it runs as.
+/// Whether its real and its effective user are root. Its directory does not tell: that of any process that can't be dumped is root's.
 fn is_roots(tree: &Tree, pid: &str) -> bool {
-    let way = tree.way(format!("/proc/{pid}"));
-    way.ok().flatten().and_then(|steps| steps.last().map(|step| step.uid)) == Some(0)
+    let status = tree.text(format!("/proc/{pid}/status")).ok().flatten().unwrap_or_default();
+    let users = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    users.is_some_and(|users| users.split_whitespace().take(2).all(|uid| uid == "0"))
 }
 
 /// Debian's packages of a tree, whose programs are not run.

@@ -100,19 +100,22 @@ pub(super) fn judge(program: &Program, flaws: &[Flaw]) -> Found {
         Ok(version) => version,
         Err(why) => return Found::unknown(why.clone()),
     };
-    // A line that the table does not list has ended.
-    let open = flaws.iter().filter(|flaw| flaw.of(version) != Verdict::Fixed);
-    let open: Vec<String> = open.map(|flaw| format!("{} ({})", flaw.id, flaw.what)).collect();
+    let named = |verdicts: &[Verdict]| {
+        let flaws = flaws.iter().filter(|flaw| verdicts.contains(&flaw.of(version)));
+        flaws.map(|flaw| format!("{} ({})", flaw.id, flaw.what)).collect::<Vec<_>>().join(", ")
+    };
+    // A line that is older than all with a fix has ended without one.
+    let (open, not_listed) = (named(&[Verdict::Open, Verdict::Older]), named(&[Verdict::NotListed]));
     let path = &program.path;
-    if open.is_empty() {
-        Found::pass(format!("{path} is {version}"))
-    } else if version.packaged {
-        Found::warn(format!(
-            "{path} is {version}: by its number it has {}; the packager may have carried the fix over",
-            open.join(", ")
-        ))
-    } else {
-        Found::fail(format!("{path} is {version}, which has {}", open.join(", ")))
+    match (open.as_str(), not_listed.as_str()) {
+        ("", "") => Found::pass(format!("{path} is {version}")),
+        ("", flaws) => {
+            Found::warn(format!("{path} is {version}: whether its line has the fix is not known here of {flaws}"))
+        }
+        (flaws, _) if version.packaged => Found::warn(format!(
+            "{path} is {version}: by its number it has {flaws}; the packager may have carried the fix over"
+        )),
+        (flaws, _) => Found::fail(format!("{path} is {version}, which has {flaws}")),
     }
 }
 

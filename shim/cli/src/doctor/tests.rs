@@ -131,6 +131,9 @@ const GOOD_KUBELET: &str = "authentication:\n  anonymous:\n    enabled: false\n 
     authorization:\n  mode: Webhook\nreadOnlyPort: 0\nprotectKernelDefaults: true\nseccompDefault: true\n\
     containerRuntimeEndpoint: unix:///run/containerd/containerd.sock\n";
 
+/// The status of a process of root's, as far as it is read.
+const ROOTS: &str = "Name:\tx\nUid:\t0\t0\t0\t0\n";
+
 /// A node that has nothing wrong with it.
 fn good() -> Vec<Put> {
     let settings: [(&str, &str); 22] = [
@@ -162,9 +165,11 @@ fn good() -> Vec<Put> {
         Text("/proc/sys/fs/suid_dumpable", "0\n"),
         Text("/proc/swaps", "Filename Type Size Used Priority\n"),
         Text("/proc/1/mountinfo", "40 1 8:1 / /var/lib/containerd rw - ext4 /dev/sda1 rw\n"),
+        Text("/proc/100/status", ROOTS),
         Text("/proc/100/comm", "containerd\n"),
         Text("/proc/100/cmdline", "/usr/bin/containerd\0"),
         Link("/proc/100/exe", "/usr/bin/containerd"),
+        Text("/proc/200/status", ROOTS),
         Text("/proc/200/comm", "kubelet\n"),
         Text("/proc/200/cmdline", "/usr/bin/kubelet\0--config=/var/lib/kubelet/config.yaml\0"),
         Text("/sys/kernel/security/lsm", "landlock,lockdown,yama,apparmor"),
@@ -440,16 +445,18 @@ const CASES: &[Case] = &[
     (
         "host.runtimeclass.handler",
         &[
+            Text("/proc/099/status", ROOTS),
             Text("/proc/099/comm", "containerd\n"),
             Text("/proc/099/cmdline", "containerd\0--config\0/home/x/config.toml\0"),
             Text("/home/x/config.toml", "version = 3\n"),
-            Owner("/proc/099", 1000),
+            Text("/proc/099/status", "Uid:\t1000\t0\t0\t0\n"),
         ],
         PASS,
     ),
     (
         "host.runtimeclass.handler",
         &[
+            Text("/proc/099/status", ROOTS),
             Text("/proc/099/comm", "containerd\n"),
             Text("/proc/099/cmdline", "containerd\0--config\0/home/x/config.toml\0"),
             Text("/home/x/config.toml", "version = 3\n"),
@@ -459,6 +466,7 @@ const CASES: &[Case] = &[
     (
         "host.runtimeclass.handler",
         &[
+            Text("/proc/099/status", ROOTS),
             Text("/proc/099/comm", "containerd\n"),
             Text("/proc/099/cmdline", "containerd\0--config\0/var/run/docker/containerd/containerd.toml\0"),
             Text("/var/run/docker/containerd/containerd.toml", "disabled_plugins = ['cri']\n"),
@@ -546,7 +554,11 @@ const CASES: &[Case] = &[
     ("host.kubelet.seccomp-default", &[Edit(KUBELET, "seccompDefault: true\n", "")], FAIL),
     ("host.kubelet.runtime", &[Edit(KUBELET, "/run/containerd/containerd.sock", "/run/crio/crio.sock")], FAIL),
     ("host.engine.others", &[Socket("/run/docker.sock", 0o660)], FAIL),
-    ("host.engine.others", &[Text("/proc/300/comm", "crio\n"), Text("/proc/300/cmdline", "crio\0")], FAIL),
+    (
+        "host.engine.others",
+        &[Text("/proc/300/status", ROOTS), Text("/proc/300/comm", "crio\n"), Text("/proc/300/cmdline", "crio\0")],
+        FAIL,
+    ),
     ("host.engine.sockets", &[Socket("/run/docker.sock", 0o660)], PASS),
     ("host.engine.sockets", &[Socket("/run/docker.sock", 0o666)], FAIL),
     ("host.engine.docker-tcp", &[Text("/etc/docker/daemon.json", "{\"hosts\":[\"tcp://0.0.0.0:2375\"]}")], FAIL),
@@ -557,7 +569,11 @@ const CASES: &[Case] = &[
     ),
     (
         "host.engine.docker-tcp",
-        &[Text("/proc/300/comm", "dockerd\n"), Text("/proc/300/cmdline", "dockerd\0-H\0tcp://0.0.0.0:2375\0")],
+        &[
+            Text("/proc/300/status", ROOTS),
+            Text("/proc/300/comm", "dockerd\n"),
+            Text("/proc/300/cmdline", "dockerd\0-H\0tcp://0.0.0.0:2375\0"),
+        ],
         FAIL,
     ),
     ("host.engine.docker-tcp", &[Text("/etc/docker/daemon.json", "{")], UNKNOWN),
@@ -614,7 +630,7 @@ fn every_check_finds_its_fault() {
 fn every_check_has_a_faulty_case() {
     let faulty: BTreeSet<&str> =
         CASES.iter().filter(|(_, _, outcome)| [FAIL, WARN, UNKNOWN].contains(outcome)).map(|(id, ..)| *id).collect();
-    // These two are shown elsewhere: a shim is asked on the machine alone, and exemptions need today's date.
+    // These two have tests of their own.
     let elsewhere = ["host.runtimeclass.answers", "host.policy.exemptions"];
     let missing: Vec<&str> =
         all().map(|check| check.id).filter(|id| !faulty.contains(id) && !elsewhere.contains(id)).collect();
@@ -627,6 +643,24 @@ fn ids_are_told_apart_and_stand_for_groups() {
     assert_eq!(ids.len(), all().count());
     assert!(covers("host.kernel", "host.kernel.swap") && covers("host.kernel.swap", "host.kernel.swap"));
     assert!(!covers("host.kern", "host.kernel.swap") && !covers("host.kernel.swap", "host.kernel"));
+}
+
+/// It is asked on the machine that this runs on alone, so what it says is put in here.
+#[test]
+fn a_shim_that_says_another_version_or_nothing_is_told() {
+    let planted = Planted::new(&[]);
+    let mut node = super::read::read(&Tree::open(&planted.0).unwrap(), &planted.arguments());
+    let check = all().find(|check| check.id == "host.runtimeclass.answers").unwrap();
+    for (answer, outcome) in [
+        (Some(Ok(format!("containerd-shim-palisade-v1:\n  Version:  {}\n", env!("CARGO_PKG_VERSION")))), PASS),
+        (Some(Ok("9.9.9".to_owned())), FAIL),
+        (Some(Err("it is not run".to_owned())), FAIL),
+        (None, NONE),
+    ] {
+        node.containerd.shims.iter_mut().for_each(|shim| shim.answer.clone_from(&answer));
+        let found = check.run(&node);
+        assert_eq!(found.outcome, outcome, "{}", found.seen);
+    }
 }
 
 #[test]

@@ -127,6 +127,8 @@ pub(super) struct Flaw {
 pub(super) enum Verdict {
     Fixed,
     Open,
+    /// Its line is older than every one that has a fix in the table.
+    Older,
     /// Its line is not in the table, and lines before and after it are: fixed or not, the table doesn't say.
     NotListed,
 }
@@ -141,9 +143,12 @@ impl Flaw {
             return if version >= of_line { Verdict::Fixed } else { Verdict::Open };
         }
         if fixed.iter().all(|fixed| fixed.line() < version.line()) {
-            return Verdict::Fixed;
+            Verdict::Fixed
+        } else if fixed.iter().all(|fixed| fixed.line() > version.line()) {
+            Verdict::Older
+        } else {
+            Verdict::NotListed
         }
-        Verdict::NotListed
     }
 }
 
@@ -211,8 +216,8 @@ mod tests {
         let flaw = Flaw { id: "x", what: "", since: "1.0.0-rc93", fixed: &["1.2.8", "1.3.3", "1.4.0-rc.3"] };
         for (text, verdict) in [
             ("1.0.0-rc92", Verdict::Fixed),
-            ("1.0.0-rc93", Verdict::NotListed),
-            ("1.1.15", Verdict::NotListed),
+            ("1.0.0-rc93", Verdict::Older),
+            ("1.1.15", Verdict::Older),
             ("1.2.7", Verdict::Open),
             ("1.2.8", Verdict::Fixed),
             ("1.3.2", Verdict::Open),
@@ -225,5 +230,7 @@ mod tests {
         ] {
             assert_eq!(flaw.of(&version(text)), verdict, "{text}");
         }
+        let gap = Flaw { id: "x", what: "", since: "", fixed: &["1.7.32", "2.0.9", "2.2.4"] };
+        assert_eq!(gap.of(&version("2.1.9")), Verdict::NotListed);
     }
 }
