@@ -472,12 +472,23 @@ fn kubelet(tree: &Tree, processes: &Fact<Vec<Process>>) -> KubeletFacts {
     let process = processes.iter().flatten().find(|process| process.name == "kubelet").cloned();
     let named = process.as_ref().and_then(|process| process.flag("config")).map(str::to_owned);
     let config_path = named.unwrap_or_else(|| kubelet::CONFIG.to_owned());
-    let config = match tree.text(&config_path) {
-        Ok(None) => None,
-        Ok(Some(text)) => Some(yaml::read(&text).map_err(|why| format!("{config_path}: {why}"))),
-        Err(why) => Some(Err(why)),
-    };
+    let drop_ins = process.as_ref().and_then(|process| process.flag("config-dir")).map(str::to_owned);
+    let config = kubelet_config(tree, &config_path, drop_ins.as_deref()).transpose();
     KubeletFacts { process, config_path, config }
+}
+
+/// The file, and over it its drop-ins in the order of their names. Source: kubelet docs, "Drop-in directory for kubelet configuration files".
+fn kubelet_config(tree: &Tree, path: &str, drop_ins: Option<&str>) -> Fact<Option<yaml::Values>> {
+    let names = drop_ins.map_or(Ok(None), |directory| tree.list(directory))?.unwrap_or_default();
+    let below = names.iter().filter(|name| name.ends_with(".conf"));
+    let files =
+        [path.to_owned()].into_iter().chain(below.map(|name| format!("{}/{name}", drop_ins.unwrap_or_default())));
+    let mut all: Option<yaml::Values> = None;
+    for file in files {
+        let Some(text) = tree.text(&file)? else { continue };
+        all.get_or_insert_default().extend(yaml::read(&text).map_err(|why| format!("{file}: {why}"))?);
+    }
+    Ok(all)
 }
 
 /// The CRI's list of directories by its key.
@@ -501,8 +512,9 @@ mod tests {
         path
     }
 
+    /// One test, since a file can't be run while a process that is just made has it open to be written.
     #[test]
-    fn a_program_is_asked_if_it_is_roots_alone() {
+    fn a_program_is_asked_if_it_is_roots_alone_and_in_bounds() {
         let tree = Tree::open(Path::new("/")).unwrap();
         let text = "#!/bin/sh\necho \"runc version 1.1.5+ds1 $1 $HOME\"\necho commit: 1.1.5+ds1-1+deb12u1\n";
         let mine = script("mine", text, 0o755);
@@ -515,10 +527,7 @@ mod tests {
         for path in [mine, anybodys] {
             fs::remove_file(path).unwrap();
         }
-    }
-
-    #[test]
-    fn a_program_that_says_nothing_or_too_much_is_not_waited_for() {
+        // One that says nothing or too much is not waited for.
         let start = |program: &str, arguments: &[&str]| {
             Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap()
         };

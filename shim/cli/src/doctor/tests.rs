@@ -547,6 +547,15 @@ const CASES: &[Case] = &[
     ("host.kubelet.anonymous", &[Text("/proc/200/cmdline", "kubelet\0--anonymous-auth\0--v=2\0")], FAIL),
     ("host.kubelet.anonymous", &[Text(KUBELET, "authentication: {anonymous: {enabled: false}}\n")], UNKNOWN),
     ("host.kubelet.anonymous", &[Gone(KUBELET), Gone("/proc/200")], NONE),
+    (
+        "host.kubelet.anonymous",
+        &[
+            Text("/proc/200/cmdline", "kubelet\0--config=/var/lib/kubelet/config.yaml\0--config-dir=/etc/kubelet.d\0"),
+            Text("/etc/kubelet.d/10-open.conf", "authentication:\n  anonymous:\n    enabled: true\n"),
+            Text("/etc/kubelet.d/20.bak", "authentication:\n  anonymous:\n    enabled: false\n"),
+        ],
+        FAIL,
+    ),
     ("host.kubelet.authorization", &[Edit(KUBELET, "Webhook", "AlwaysAllow")], FAIL),
     ("host.kubelet.client-ca", &[Edit(KUBELET, "clientCAFile: /etc/kubernetes/pki/ca.crt", "other: x")], FAIL),
     ("host.kubelet.read-only-port", &[Edit(KUBELET, "readOnlyPort: 0", "readOnlyPort: 10255")], FAIL),
