@@ -55,7 +55,7 @@ pub(super) const CHECKS: &[Check] = &[
         Critical,
         "containerd's sockets are root's alone",
         "Whoever reaches one makes containers with any runtime and any right: root of the node.",
-        "CIS Docker 3.15, 3.16; controls: mount.deny-always",
+        "CIS Docker 3.15, 3.16; docs/controls.md, mount.deny-always",
         "chown root:root SOCKET; chmod 660 SOCKET",
         sockets_are_roots,
     ),

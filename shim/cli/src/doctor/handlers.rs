@@ -34,7 +34,7 @@ pub(super) const CHECKS: &[Check] = &[
         High,
         "The default handler is palisade's",
         "A pod that names no RuntimeClass runs without palisade.",
-        "docs/cri.md; controls: RuntimeClass not used",
+        "docs/cri.md",
         "set default_runtime_name to palisade's handler",
         |node| with_handlers(node, default),
     ),

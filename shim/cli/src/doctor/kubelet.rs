@@ -70,7 +70,7 @@ pub(super) const CHECKS: &[Check] = &[
         Low,
         "The kubelet does not change the kernel's settings",
         "It sets them back to its own otherwise.",
-        "CIS Kubernetes 4.2.6",
+        "CIS Kubernetes 4.2.6, in editions up to 1.6",
         "set protectKernelDefaults: true",
         |node| with(node, |node| value(node, "protectKernelDefaults", "protect-kernel-defaults", "false", &["true"])),
     ),

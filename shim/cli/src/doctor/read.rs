@@ -287,7 +287,7 @@ fn containerd(
     let named = running.and_then(|process| process.flag("config").or_else(|| process.flag("c")));
     let there = |path: &&&str| matches!(tree.way(path), Ok(Some(_)));
     let config_path = match (&arguments.containerd_config, named) {
-        (Some(path), _) => path.to_string_lossy().into_owned(),
+        (Some(path), _) => absolute(path).to_string_lossy().into_owned(),
         (None, Some(path)) => path.to_owned(),
         (None, None) => CONFIGS.iter().find(there).or(CONFIGS.first()).copied().unwrap_or_default().to_owned(),
     };
@@ -374,13 +374,17 @@ fn elf_machine(tree: &Tree, path: &str) -> Fact<Option<u16>> {
     Ok((magic == b"\x7fELF").then_some(value))
 }
 
+/// A path that the admin gives, from where they are.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
 /// The policy file, where somebody names one: the admin here, or containerd's environment, by which the shim goes; on this machine the
 /// tool's own environment as well, as the other commands go by it.
 fn named_policy(tree: &Tree, arguments: &DoctorArguments, processes: &Fact<Vec<Process>>) -> Option<PathBuf> {
-    let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
     let by_containerd = || running(processes)?.policy.clone().map(PathBuf::from);
     let by_tool = || std::env::var_os(CONFIG_VARIABLE).filter(|_| tree.is_live()).map(PathBuf::from);
-    arguments.policy.file.as_ref().map(absolute).or_else(by_containerd).or_else(by_tool)
+    arguments.policy.file.as_deref().map(absolute).or_else(by_containerd).or_else(by_tool)
 }
 
 /// The policy as the shim reads it.

@@ -205,3 +205,22 @@ fn present<T>(path: &Path, opened: Result<T, Errno>) -> Fact<Option<T>> {
 fn failed(path: &Path, error: &io::Error) -> String {
     format!("{}: {error}", path.display())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With the value that it has, so that nothing changes; where /proc/sys can't be written at all, that is the answer.
+    #[test]
+    fn a_setting_is_written_and_nothing_else() {
+        let tree = Tree::open(Path::new("/")).unwrap();
+        let value = tree.text("/proc/sys/fs/protected_hardlinks").unwrap().unwrap();
+        match write_setting("fs/protected_hardlinks", value.trim()) {
+            Ok(()) => assert_eq!(tree.text("/proc/sys/fs/protected_hardlinks").unwrap().unwrap(), value),
+            Err(error) => {
+                assert!(matches!(error.raw_os_error(), Some(libc::EROFS | libc::EACCES | libc::EPERM)), "{error}")
+            }
+        }
+        assert!(write_setting("fs/nosuch", "1").is_err());
+    }
+}

@@ -46,10 +46,8 @@ pub(super) fn read(text: &str) -> Result<Values, String> {
         let path = names.join(".");
         if value.is_empty() {
             above.push((indent, key.to_owned()));
-        } else if value.starts_with(['|', '>']) {
+        } else if value.starts_with(['|', '>', '[']) || value == "{}" || (value.starts_with('{') && !is_sought(&path)) {
             skipped = Some(indent);
-        } else if value == "{}" || value.starts_with('[') {
-            continue;
         } else if value.starts_with(['{', '&', '*', '!']) || key == "<<" {
             return Err(wrong());
         } else if values.insert(path, unquoted(value).to_owned()).is_some() {
@@ -57,6 +55,11 @@ pub(super) fn read(text: &str) -> Result<Values, String> {
         }
     }
     Ok(values)
+}
+
+/// Whether a mapping that is not read could hold a key that checks go by.
+fn is_sought(path: &str) -> bool {
+    ["authentication", "authorization"].iter().any(|key| path.starts_with(key))
 }
 
 fn flatten(prefix: &str, value: &Value, into: &mut Values) {
@@ -93,7 +96,7 @@ mod tests {
     const KUBEADM: &str = "apiVersion: kubelet.config.k8s.io/v1beta1\nauthentication:\n  anonymous:\n    enabled: false # no\n  \
         webhook:\n    cacheTTL: 0s\n    enabled: true\n  x509:\n    clientCAFile: /etc/kubernetes/pki/ca.crt\nauthorization:\n  \
         mode: \"Webhook\"\nclusterDNS:\n- 10.96.0.10\n- a: b\n  c: d\nkind: KubeletConfiguration\nlogging:\n  flushFrequency: 0\n  \
-        options:\n    json:\n      infoBufferSize: \"0\"\n  verbosity: 0\nmemorySwap: {}\nreadOnlyPort: 0\ntext: |\n  anonymous: true\n";
+        options:\n    json:\n      infoBufferSize: \"0\"\n  verbosity: 0\nmemorySwap: {}\nreadOnlyPort: 0\nfeatureGates: {A: true,\n  anonymous: true}\ntext: |\n  anonymous: true\n";
 
     #[test]
     fn a_kubelets_file_is_read() {
@@ -115,9 +118,15 @@ mod tests {
 
     #[test]
     fn what_could_hide_a_key_is_refused() {
-        for text in
-            ["authentication: {anonymous: {enabled: true}}", "a: &x\n", "<<: *x", "words", "a: 1\na: 2", "\ta: 1"]
-        {
+        for text in [
+            "authentication: {anonymous: {enabled: true}}",
+            "authentication:\n  anonymous: {enabled: true}",
+            "a: &x\n",
+            "<<: *x",
+            "words",
+            "a: 1\na: 2",
+            "\ta: 1",
+        ] {
             assert!(read(text).is_err(), "{text}");
         }
     }
