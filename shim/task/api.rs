@@ -52,7 +52,8 @@ impl TaskApi {
 async fn to_end<T: Send + 'static>(
     verb: impl Future<Output = Result<T, TaskError>> + Send + 'static,
 ) -> ttrpc::Result<T> {
-    match tokio::spawn(verb).await {
+    // Boxed: a future by value is copied through a dozen frames, and stack once used stays the shim's.
+    match tokio::spawn(Box::pin(verb)).await {
         Ok(outcome) => Ok(outcome?),
         Err(error) => Err(TaskError::System { action: "finish the verb", source: error.into() }.into()),
     }
