@@ -3,12 +3,11 @@
 use std::env;
 use std::process::ExitCode;
 
-use dlmalloc::GlobalDlmalloc;
+use palisade::heap::Heap;
 use palisade::{bootstrap, runtime};
 
-/// musl's allocator takes a fifth of a create's time: specifications are thousands of short strings.
 #[global_allocator]
-static ALLOCATOR: GlobalDlmalloc = GlobalDlmalloc;
+static ALLOCATOR: Heap = Heap;
 
 fn main() -> ExitCode {
     let mut args = env::args_os();
