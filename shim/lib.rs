@@ -20,7 +20,7 @@
 //! * [`cgroup`]: what the kernel counts and limits, v1 and v2.
 //! * [`watch`]: what the filters of containers ask the shim: calls that were refused, or that run.
 //! * [`audit`]: one JSON line for each decision.
-//! * [`heap`]: the allocator, and `rest`: what an idle shim gives back.
+//! * `rest`: what a shim gives back that has nothing to do.
 
 pub mod attest;
 pub mod audit;
@@ -30,7 +30,6 @@ mod callers;
 pub mod cgroup;
 pub mod daemon;
 pub mod gate;
-pub mod heap;
 pub mod log;
 mod rest;
 pub mod runtime;

@@ -1,6 +1,6 @@
 //! What a shim gives back when it has had nothing to do for a while: most pods run for days after their last verb, and hundreds of them on a node.
 //!
-//! The free part of the heap and the used stack are the shim's own memory. Its program's pages belong to the page cache and stay there; a page that
+//! Used stack is the shim's own memory. Its program's pages belong to the page cache and stay there; a page that
 //! no process has mapped is one that the kernel can take when memory is short, without looking for who uses it.
 
 use std::io;
@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::heap::Heap;
 use crate::unsafe_syscalls::{discard_stack_below, unmap_own_program};
 
 /// How long nothing was asked. A pod's containers are made one after the other within less.
@@ -38,9 +37,8 @@ impl Rest {
     }
 }
 
-/// Gives back the free part of the heap, the calling thread's stack if it is the first one, and the program's pages.
+/// Gives back the calling thread's stack if it is the first one, and the program's pages.
 pub(crate) fn give_back() {
-    Heap::trim();
     if let Err(error) = give_back_stack().and_then(|()| unmap_own_program()) {
         crate::warn!("memory that is not needed is kept: {error}");
     }
