@@ -31,6 +31,7 @@ use crate::attest::{Attested, Seen, Stage};
 use crate::bootstrap::is_identifier;
 use crate::cgroup::CgroupError;
 use crate::gate::{Gate, PodFacts, UpdateTask};
+use crate::rest::Rest;
 use crate::runtime::RuntimeError;
 use palisade_policy::{ContainerKind, Identity};
 
@@ -50,6 +51,7 @@ pub struct TaskService {
     reaper: Reaper,
     events: EventQueue,
     shutdown: Arc<Notify>,
+    rest: Rest,
     containers: Mutex<Containers>,
 }
 
@@ -82,6 +84,7 @@ impl TaskService {
             reaper,
             events,
             shutdown: Arc::default(),
+            rest: Rest::default(),
             containers: Mutex::default(),
         })
     }
@@ -90,6 +93,11 @@ impl TaskService {
     #[must_use]
     pub fn shutdown_requested(&self) -> Arc<Notify> {
         Arc::clone(&self.shutdown)
+    }
+
+    /// Who is told of verbs, to give back memory when none come.
+    pub(crate) fn rest(&self) -> Rest {
+        self.rest.clone()
     }
 
     pub(super) fn namespace(&self) -> &str {
