@@ -1,5 +1,11 @@
 //! `palisade monitor` as an admin runs it. As root: it becomes another user.
 
+/// What the suite has, whose crate depends on this one.
+#[cfg(test)]
+#[path = "../../../integration/src/prometheus.rs"]
+#[allow(unreachable_pub, reason = "that crate exports it")]
+mod prometheus;
+
 #[cfg(test)]
 mod monitor {
     use std::fs;
@@ -15,6 +21,8 @@ mod monitor {
     use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
     use rustix::process::{Pid, Signal, kill_process};
     use serde_json::json;
+
+    use super::prometheus::{Prometheus, dashboard_queries, deployed, first, folder, lint};
 
     struct Scratch(PathBuf);
 
@@ -264,138 +272,39 @@ mod monitor {
 
     #[test]
     fn promtool_has_nothing_to_say_against_the_metrics() {
-        let Some(folder) = prometheus() else { return };
-        let promtool = folder.join("promtool");
+        let Some(folder) = folder() else { return };
         let scratch = Scratch::new("lint");
         scratch.add(&decision("deny"));
         scratch.add(&json!({"event": "oom", "kills": 2, "profile": "restricted"}));
         scratch.add(&json!({"event": "seccomp", "container": "c", "refusals": [{"syscall": "socket", "number": 41, "count": 3}]}));
         let text = scratch.once();
-        assert_eq!(lint(&promtool, &text), "");
+        assert_eq!(lint(&folder, &text).unwrap(), "");
         // The control: it does look.
         let wrong = text.replace("palisade_oom_kills_total", "palisade_oom_kills");
-        assert!(lint(&promtool, &wrong).contains("palisade_oom_kills"), "{wrong}");
+        assert!(lint(&folder, &wrong).unwrap().contains("palisade_oom_kills"), "{wrong}");
     }
 
-    /// A Prometheus that scrapes one address, with the rules of `deploy/monitoring`.
-    struct Prometheus {
-        child: Child,
-        address: String,
-    }
-
-    impl Prometheus {
-        fn start(folder: &Path, scratch: &Scratch, target: &str) -> Self {
-            let rules = deployed("alerts.yml");
-            let config = format!(
-                "global:\n  scrape_interval: 1s\n  evaluation_interval: 1s\nrule_files: [{rules:?}]\nscrape_configs:\n- job_name: palisade\n  \
-                 static_configs:\n  - targets: [{target:?}]\n"
-            );
-            fs::write(scratch.path("prometheus.yml"), config).unwrap();
-            let mut command = Command::new(folder.join("prometheus"));
-            command.arg(format!("--config.file={}", scratch.path("prometheus.yml").display()));
-            command.arg(format!("--storage.tsdb.path={}", scratch.path("tsdb").display()));
-            let mut child = command.arg("--web.listen-address=127.0.0.1:0").stderr(Stdio::piped()).spawn().unwrap();
-            let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
-            let mut address = None;
-            for line in said.by_ref().map_while(Result::ok) {
-                // Older ones name the port only as it was asked for.
-                address = address.or_else(|| listening(child.id(), &line));
-                if line.contains("Server is ready to receive web requests") {
-                    break;
-                }
+    /// The value of a query, asked again until there is one: scrapes come by the second.
+    fn scraped(prometheus: &Prometheus, query: &str) -> String {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let result = prometheus.query(query).unwrap();
+            if let Some(value) = first(&result) {
+                return value.to_owned();
             }
-            let address = address.or_else(|| listening(child.id(), "msg=Listening")).expect("it listens");
-            // What it says later must not fill the pipe.
-            std::thread::spawn(move || said.for_each(drop));
-            Self { child, address }
+            assert!(Instant::now() < deadline, "{query}: {result}");
+            std::thread::sleep(Duration::from_millis(100));
         }
-
-        /// The result of a query.
-        fn query(&self, query: &str) -> serde_json::Value {
-            let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
-            let answer = ask(
-                TcpStream::connect(&self.address).unwrap(),
-                &format!("/api/v1/query?query={encoded}"),
-                "Connection: close\r\n",
-            );
-            let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap();
-            let body = body.get(body.find('{').unwrap()..=body.rfind('}').unwrap()).unwrap();
-            let answer: serde_json::Value = serde_json::from_str(body).expect(body);
-            assert_eq!(answer["status"], "success", "{query}: {answer}");
-            answer["data"]["result"].clone()
-        }
-
-        /// The value of a query, asked again until there is one: scrapes come by the second.
-        fn value(&self, query: &str) -> String {
-            let deadline = Instant::now() + Duration::from_secs(30);
-            loop {
-                let result = self.query(query);
-                if let Some(value) = result.pointer("/0/value/1").and_then(serde_json::Value::as_str) {
-                    return value.to_owned();
-                }
-                assert!(Instant::now() < deadline, "{query}: {result}");
-                std::thread::sleep(Duration::from_millis(100));
-            }
-        }
-    }
-
-    impl Drop for Prometheus {
-        fn drop(&mut self) {
-            drop(self.child.kill());
-            drop(self.child.wait());
-        }
-    }
-
-    /// The address on which a process listens, by its descriptors, once it says that it does.
-    fn listening(pid: u32, line: &str) -> Option<String> {
-        if !line.contains("Listening") {
-            return None;
-        }
-        let links =
-            fs::read_dir(format!("/proc/{pid}/fd")).unwrap().filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
-        let sockets: Vec<String> = links
-            .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
-            .collect();
-        let table = fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap();
-        table.lines().skip(1).find_map(|line| {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            // 0A: TCP_LISTEN.
-            let found = words[3] == "0A" && sockets.iter().any(|inode| inode == words[9]);
-            let port = u16::from_str_radix(words[1].split_once(':')?.1, 16).ok()?;
-            found.then(|| format!("127.0.0.1:{port}"))
-        })
-    }
-
-    fn deployed(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/monitoring").join(name).canonicalize().unwrap()
-    }
-
-    /// Every query of the dashboard.
-    fn dashboard_queries() -> Vec<String> {
-        fn collect(value: &serde_json::Value, found: &mut Vec<String>) {
-            match value {
-                serde_json::Value::Object(fields) => {
-                    found.extend(fields.get("expr").and_then(serde_json::Value::as_str).map(str::to_owned));
-                    fields.values().for_each(|value| collect(value, found));
-                }
-                serde_json::Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
-                _ => {}
-            }
-        }
-        let dashboard = serde_json::from_slice(&fs::read(deployed("dashboard.json")).unwrap()).unwrap();
-        let mut found = Vec::new();
-        collect(&dashboard, &mut found);
-        found
     }
 
     #[test]
     fn a_prometheus_scrapes_it_and_answers_every_query_of_the_dashboard() {
-        let Some(folder) = prometheus() else { return };
+        let Some(folder) = folder() else { return };
         let scratch = Scratch::new("scrape");
         let monitor = scratch.start(&["--listen", "127.0.0.1:0"]);
-        let prometheus = Prometheus::start(&folder, &scratch, monitor.address());
-        assert_eq!(prometheus.value("up{job=\"palisade\"}"), "1");
-        assert_eq!(prometheus.value("palisade_policy_valid"), "1");
+        let prometheus = Prometheus::start(&folder, &scratch.0, monitor.address()).unwrap();
+        assert_eq!(scraped(&prometheus, "up{job=\"palisade\"}"), "1");
+        assert_eq!(scraped(&prometheus, "palisade_policy_valid"), "1");
         for line in [
             decision("deny"),
             json!({"event": "oom", "kills": 2, "profile": "restricted"}),
@@ -404,45 +313,29 @@ mod monitor {
         ] {
             scratch.add(&line);
         }
-        assert_eq!(prometheus.value(&format!("{DENIED} > 0")), "1");
-        assert_eq!(prometheus.value("palisade_seccomp_refusals_total{syscall=\"socket\"}"), "3");
-        assert_eq!(prometheus.value("histogram_quantile(1, palisade_decision_duration_seconds_bucket) > 0"), "0.001");
-        let queries = dashboard_queries();
+        assert_eq!(scraped(&prometheus, &format!("{DENIED} > 0")), "1");
+        assert_eq!(scraped(&prometheus, "palisade_seccomp_refusals_total{syscall=\"socket\"}"), "3");
+        assert_eq!(
+            scraped(&prometheus, "histogram_quantile(1, palisade_decision_duration_seconds_bucket) > 0"),
+            "0.001"
+        );
+        let queries = dashboard_queries().unwrap();
         assert!(queries.len() > 8, "{queries:?}");
         for query in queries {
-            let query = query.replace("$__rate_interval", "1m").replace("$node", ".*");
-            prometheus.query(&query);
+            prometheus.query(&query).unwrap();
         }
         // An alert of the rules that are shipped comes up.
-        assert_eq!(prometheus.value("ALERTS{alertname=\"PalisadeProcessNotAsDecided\"}"), "1");
+        assert_eq!(scraped(&prometheus, "ALERTS{alertname=\"PalisadeProcessNotAsDecided\"}"), "1");
         monitor.end();
     }
 
     #[test]
     fn promtool_takes_the_alert_rules_and_their_tests() {
-        let Some(folder) = prometheus() else { return };
+        let Some(folder) = folder() else { return };
         for args in [["check", "rules", "alerts.yml"], ["test", "rules", "alerts_test.yml"]] {
             let mut command = Command::new(folder.join("promtool"));
-            let output = command.args(args).current_dir(deployed(".")).output().unwrap();
+            let output = command.args(args).current_dir(deployed(".").unwrap()).output().unwrap();
             assert!(output.status.success(), "{output:?}");
         }
-    }
-
-    /// Prometheus and its own tool, where `scripts/test` has fetched it.
-    fn prometheus() -> Option<PathBuf> {
-        let folder = std::env::var_os("PALISADE_PROMETHEUS").map(PathBuf::from);
-        if folder.is_none() {
-            println!("PALISADE_PROMETHEUS names no folder: nothing is shown to Prometheus");
-        }
-        folder
-    }
-
-    fn lint(promtool: &Path, text: &str) -> String {
-        let mut command = Command::new(promtool);
-        command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
     }
 }
