@@ -16,7 +16,7 @@ mod verify;
 use std::path::Path;
 use std::time::Duration;
 
-use palisade_policy::{AuditSettings, Identity, Record};
+use palisade_policy::{AuditSettings, Identity, Patch, Record};
 use serde::Serialize;
 
 pub use chronicle::{AttestationTold, Chronicle};
@@ -39,6 +39,8 @@ pub struct Subject<'a> {
     pub policy: &'a str,
     /// What a further process was to run.
     pub asked: Option<&'a Asked>,
+    /// What was changed in the specification of a new container.
+    pub patch: Option<&'a Patch>,
     /// Time that judging and hardening took.
     pub duration: Duration,
 }

@@ -7,8 +7,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use oci_spec::runtime::LinuxResources;
 use palisade_policy::{
     CreateRequest, Day, Decision, Denial, ExecRequest, Grant, HardenedProcess, HardenedResources, HardenedSpec,
-    Identity, Mode, Outcome, ParsedSpec, Record, TaskFacts, UpdateRequest, judge_create, judge_exec, judge_rootfs,
-    judge_unreadable, judge_update,
+    Identity, Mode, Outcome, ParsedSpec, Patch, Record, TaskFacts, UpdateRequest, judge_create, judge_exec,
+    judge_rootfs, judge_unreadable, judge_update,
 };
 use thiserror::Error;
 
@@ -147,6 +147,8 @@ impl Gate {
             // On record as every refusal is; whose container it is can't be told.
             Err(error) => (Identity::default(), Pins::default(), judge_unreadable(&error, policy.policy())),
         };
+        let duration = begun.elapsed();
+        let patch = patch_of(&bytes, &decision)?;
         let subject = Subject {
             namespace,
             id,
@@ -154,7 +156,8 @@ impl Gate {
             identity: &identity,
             policy: policy.sha256(),
             asked: None,
-            duration: begun.elapsed(),
+            patch: patch.as_ref(),
+            duration,
         };
         let hardened = conclude(decision, &policy, &subject)?;
         Ok((hardened, policy, pins))
@@ -187,6 +190,7 @@ impl Gate {
             identity: spec.grant().identity(),
             policy: policy.sha256(),
             asked: None,
+            patch: None,
             duration: begun.elapsed(),
         };
         conclude(decision, policy, &subject)
@@ -209,6 +213,7 @@ impl Gate {
             identity: exec.grant.identity(),
             policy: policy.sha256(),
             asked: Some(&asked),
+            patch: None,
             duration: begun.elapsed(),
         };
         conclude(decision, &policy, &subject)
@@ -236,6 +241,7 @@ impl Gate {
             identity: update.grant.identity(),
             policy: policy.sha256(),
             asked: None,
+            patch: None,
             duration: begun.elapsed(),
         };
         conclude(decision, &policy, &subject)
@@ -276,6 +282,14 @@ impl Gate {
     #[must_use]
     pub fn policy_path(&self) -> &Path {
         self.source.path()
+    }
+}
+
+/// What an admission has changed.
+fn patch_of(bytes: &[u8], decision: &Decision<HardenedSpec>) -> Result<Option<Patch>, AuditError> {
+    match &decision.outcome {
+        Outcome::Admit(hardened) => Patch::between(bytes, hardened.as_bytes()).map_err(AuditError::Encode),
+        Outcome::Deny(_) => Ok(None),
     }
 }
 

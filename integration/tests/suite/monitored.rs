@@ -141,7 +141,7 @@ fn scraped(world: &World) -> Check {
     }
     for (metric, label, value) in ON_THE_DASHBOARD {
         let query = queries.iter().find(|query| query.contains(metric) && query.contains(label));
-        grows(&prometheus, query.ok_or(format!("no query of {metric}"))?, label, value)?;
+        grows(&prometheus, query.ok_or_else(|| format!("no query of {metric}"))?, label, value)?;
     }
     until_scraped(&prometheus, "palisade_decision_duration_seconds_count{operation=\"exec\"}", |value| value >= 4.0)?;
     let metrics = monitor.metrics()?;

@@ -109,7 +109,8 @@ pub(crate) fn redact_value(pointer: &str, value: Value) -> Value {
     let last = names.next().unwrap_or_default();
     // `/process/env/3` is an entry, `/annotations/my.token` a value by its name.
     let name = if last.bytes().all(|byte| byte.is_ascii_digit()) { names.next().unwrap_or_default() } else { last };
-    of_name(name, value)
+    // `/annotations/example.org~1pass`, RFC 6901 §4.
+    of_name(&name.replace("~1", "/").replace("~0", "~"), value)
 }
 
 fn of_name(name: &str, value: Value) -> Value {
@@ -321,6 +322,7 @@ mod tests {
         );
         assert_eq!(redact_value("/process/env/3", json!("A=hunter2")), "A=<redacted>");
         assert_eq!(redact_value("/annotations/my.token", json!("hunter2")), REDACTED);
+        assert_eq!(redact_value("/annotations/example.org~1pass", json!("hunter2")), REDACTED);
         assert_eq!(redact_value("/linux/resources/pids/limit", json!(3)), 3);
     }
 }
