@@ -21,7 +21,7 @@ use super::source::{LoadedPolicy, PolicyFileError, PolicySource};
 use crate::attest::{NotAttested, Stage};
 use crate::audit::{self, AttestationTold, AuditError, ContainerSubject, Subject};
 use crate::bundle::{BundleError, OciBundle};
-use crate::cgroup::LimitHits;
+use crate::cgroup::{CgroupError, LimitHits};
 
 /// Why a request doesn't go on.
 #[derive(Debug, Error)]
@@ -38,6 +38,9 @@ pub enum GateError {
     /// The bundle can't be read.
     #[error("read the bundle")]
     Bundle(#[from] BundleError),
+    /// Which version of cgroups has the limits can't be told.
+    #[error("look at the host's cgroups")]
+    Host(#[from] CgroupError),
 }
 
 /// A create request, beside the bundle's spec.
@@ -139,7 +142,7 @@ impl Gate {
         let begun = Instant::now();
         let (identity, pins, decision) = match ParsedSpec::parse(&bytes) {
             Ok(spec) => {
-                let (host, pins) = host::look_at(&spec, policy.policy(), Some(create.pod));
+                let (host, pins) = host::look_at(&spec, policy.policy(), Some(create.pod))?;
                 let identity = spec.identity();
                 let request = CreateRequest { spec, host, task: create.task, today: today() };
                 (identity, pins, judge_create(request, policy.policy()))

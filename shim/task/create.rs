@@ -149,6 +149,7 @@ async fn make(
     let order = init.in_order().await;
     container.watch_init(child, service.hits_recorder());
     container.watch_oom();
+    container.watch_limits();
     service.events().send(&created_event(request, init.pid()));
     drop(order);
     Ok(container)

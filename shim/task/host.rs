@@ -171,6 +171,9 @@ pub trait ContainerCgroup: Debug + Send + Sync {
     /// [`CgroupError`].
     fn limit_hits(&self) -> Result<LimitHits, CgroupError>;
 
+    /// Waits until it has met its limit of tasks or memory, or may have; never answers where the kernel gives no notice of that.
+    async fn limit_met(&self);
+
     /// OOM kills that were not told of yet; they count as told from now on.
     ///
     /// # Errors

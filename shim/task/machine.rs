@@ -162,6 +162,13 @@ impl ContainerCgroup for Watched {
         self.cgroup.limit_hits()
     }
 
+    async fn limit_met(&self) {
+        match &self.oom {
+            Some(watch) => watch.limit_met().await,
+            None => std::future::pending().await,
+        }
+    }
+
     fn untold_oom_kills(&self) -> Result<u64, CgroupError> {
         self.oom.as_ref().map_or(Ok(0), OomWatch::unreported)
     }

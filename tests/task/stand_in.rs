@@ -557,6 +557,10 @@ impl ContainerCgroup for Group {
         Ok(LimitHits { pids_refused, ..LimitHits::default() })
     }
 
+    async fn limit_met(&self) {
+        std::future::pending().await
+    }
+
     fn untold_oom_kills(&self) -> Result<u64, CgroupError> {
         Ok(self.world().oom_kills.remove(&self.container).unwrap_or(0))
     }

@@ -12,7 +12,7 @@ mod monitor {
     use std::io::{BufRead as _, BufReader, Read, Write};
     use std::mem::MaybeUninit;
     use std::net::TcpStream;
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
     use std::os::unix::net::UnixStream;
     use std::path::{Path, PathBuf};
     use std::process::{Child, Command, Output, Stdio};
@@ -152,6 +152,38 @@ mod monitor {
     }
 
     #[test]
+    fn what_is_counted_is_kept_now_and_then_and_at_the_end() {
+        let scratch = Scratch::new("paced");
+        let kept = scratch.path("kept/counters.json");
+        let mut running = scratch.start(&["--listen", "127.0.0.1:0"]);
+        let scraped = |running: &Running, denials: f64| {
+            // What was gathered is given again for a second.
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while value(&running.get("/metrics", ""), DENIED) != Some(denials) {
+                assert!(Instant::now() < deadline, "{denials} denials");
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        };
+        running.get("/metrics", "");
+        let first = fs::metadata(&kept).unwrap();
+        scratch.add(&decision("deny"));
+        scraped(&running, 1.0);
+        assert_eq!(fs::metadata(&kept).unwrap().ino(), first.ino(), "not at each scrape");
+        // One that is killed counts what it had not kept again, and once.
+        running.child.kill().unwrap();
+        running.child.wait().unwrap();
+        let running = scratch.start(&["--listen", "127.0.0.1:0"]);
+        scraped(&running, 1.0);
+        scratch.add(&decision("deny"));
+        scraped(&running, 2.0);
+        running.end();
+        let text = fs::read_to_string(&kept).unwrap();
+        assert!(text.contains("palisade_decisions") && !text.contains("palisade_shims"), "{text}");
+        scratch.add(&json!("no record"));
+        assert_eq!(value(&scratch.once(), DENIED), Some(2.0));
+    }
+
+    #[test]
     fn the_ends_of_the_policys_exemptions_are_told_also_of_those_that_nobody_uses() {
         let scratch = Scratch::new("exempt");
         let policy = fs::read_to_string(scratch.path("policy.toml")).unwrap();
@@ -222,13 +254,21 @@ mod monitor {
     fn connections_that_say_nothing_keep_nobody_from_the_metrics() {
         let scratch = Scratch::new("silent");
         let running = scratch.start(&["--listen", "127.0.0.1:0"]);
-        let silent: Vec<TcpStream> = (0..15).map(|_| TcpStream::connect(running.address()).unwrap()).collect();
+        let mut silent: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(running.address()).unwrap()).collect();
         assert!(running.get("/metrics", "").starts_with("HTTP/1.1 200 "));
-        // One that is too many is closed at once.
-        let more: Vec<TcpStream> = (0..2).map(|_| TcpStream::connect(running.address()).unwrap()).collect();
-        let read = more.last().unwrap().read(&mut [0]);
-        assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
-        drop(silent);
+        // The oldest ones had to go, and the newest ones go by themselves.
+        for at in [0, 39] {
+            let stream = silent.get_mut(at).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(9))).unwrap();
+            let begun = Instant::now();
+            let read = stream.read(&mut [0]);
+            let ended = match &read {
+                Ok(length) => *length == 0,
+                Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+            };
+            assert!(ended, "{at}: {read:?}");
+            assert!(begun.elapsed() < Duration::from_secs(if at == 0 { 1 } else { 5 }), "{at}");
+        }
         running.end();
     }
 

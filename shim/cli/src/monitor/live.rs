@@ -49,11 +49,12 @@ impl Seen {
     }
 }
 
-/// Looks at everything and adds to the series.
-pub(super) fn look(state: &Path, seen: &mut Seen, series: &mut Series) -> Result<(), CliError> {
+/// Looks at everything and adds to the series; which containers there are.
+pub(super) fn look(state: &Path, seen: &mut Seen, series: &mut Series) -> Result<BTreeSet<String>, CliError> {
     let mut containers: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-    let mut present = BTreeSet::new();
+    let (mut all, mut present) = (BTreeSet::new(), BTreeSet::new());
     for (namespace, id, bundle) in bundles(state)? {
+        all.insert(format!("{namespace}/{id}"));
         // One that is made or removed meanwhile.
         let Ok(dir) = PrivateDir::open(&bundle) else { continue };
         let Ok(grant) = dir.read_record::<Grant>("grant.json") else { continue };
@@ -82,7 +83,7 @@ pub(super) fn look(state: &Path, seen: &mut Seen, series: &mut Series) -> Result
     let (shims, resident) = shims();
     series.set(SHIMS, &[], as_float(shims));
     series.set(SHIM_MEMORY, &[], as_float(resident));
-    Ok(())
+    Ok(all)
 }
 
 fn count(hits: &LimitHits, waited: &Pressure, profile: &str, seen: &mut BTreeMap<String, u64>, series: &mut Series) {

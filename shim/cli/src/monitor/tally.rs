@@ -1,6 +1,6 @@
 //! From lines of the audit log to counters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use palisade::cgroup::{LimitHits, Pressure};
 use palisade_policy::RuleId;
@@ -24,11 +24,16 @@ struct Counted {
     /// Time of its last record, by which the oldest one is forgotten.
     time: String,
     calls: BTreeMap<String, u64>,
+    /// It was not there at the last look. Its last record may still come.
+    #[serde(default)]
+    gone: bool,
 }
 
 /// What was counted of the log so far.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(super) struct Tally {
+    /// What goes up and down is measured anew.
+    #[serde(serialize_with = "Series::only_what_grows")]
     pub(super) series: Series,
     #[serde(default)]
     refused: BTreeMap<String, Counted>,
@@ -52,6 +57,14 @@ impl Tally {
             "policy_load" => self.series.add(POLICY_LOADS, &[], 1.0),
             _ => {}
         }
+    }
+
+    /// Forgets the refused calls of containers that were not there twice: their last record has been read.
+    pub(super) fn forget(&mut self, present: &BTreeSet<String>) {
+        self.refused.retain(|id, of| {
+            let was_gone = std::mem::replace(&mut of.gone, !present.contains(id));
+            !(was_gone && of.gone)
+        });
     }
 
     fn decision(&mut self, record: &Value) {
@@ -227,6 +240,20 @@ mod tests {
         assert_eq!(value(&tally, PIDS_REFUSED, &["p"]), Some(5.0));
         assert_eq!(value(&tally, THROTTLED_SECONDS, &["p"]), Some(2.5));
         assert_eq!(value(&tally, MEMORY_MAX, &["p"]), Some(4.0));
+    }
+
+    #[test]
+    fn one_that_is_gone_is_forgotten_once_its_last_record_was_read() {
+        let mut tally = Tally::default();
+        let refusals = json!([{"syscall": "a", "number": 1, "count": 7}]);
+        let record = json!({"event": "seccomp", "namespace": "n", "container": "c", "time": "t", "refusals": refusals});
+        tally.take(&record.to_string(), &mut Seen::default());
+        let (here, gone) = (BTreeSet::from(["n/c".to_owned()]), BTreeSet::new());
+        for (present, left) in [(&here, 1), (&gone, 1), (&here, 1), (&gone, 1), (&gone, 0)] {
+            tally.forget(present);
+            assert_eq!(tally.refused.len(), left);
+        }
+        assert_eq!(value(&tally, REFUSED_CALLS, &["a"]), Some(7.0));
     }
 
     #[test]
