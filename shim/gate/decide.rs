@@ -6,9 +6,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use oci_spec::runtime::LinuxResources;
 use palisade_policy::{
-    CreateRequest, Day, Decision, Denial, ExecRequest, Grant, HardenedProcess, HardenedResources, HardenedSpec,
-    Identity, Mode, Outcome, ParsedSpec, Patch, Record, TaskFacts, UpdateRequest, judge_create, judge_exec,
-    judge_rootfs, judge_unreadable, judge_update,
+    AuditSettings, CreateRequest, Day, Decision, Denial, ExecRequest, Grant, HardenedProcess, HardenedResources,
+    HardenedSpec, Identity, Mode, Outcome, ParsedSpec, Patch, Record, TaskFacts, UpdateRequest, judge_create,
+    judge_exec, judge_rootfs, judge_unreadable, judge_update,
 };
 use thiserror::Error;
 
@@ -19,7 +19,7 @@ use super::pins::Pins;
 use super::rootfs;
 use super::source::{LoadedPolicy, PolicyFileError, PolicySource};
 use crate::attest::{NotAttested, Stage};
-use crate::audit::{self, AttestationTold, AuditError, ContainerSubject, Subject};
+use crate::audit::{self, AttestationTold, AuditError, ContainerSubject, InForce, Subject};
 use crate::bundle::{BundleError, OciBundle};
 use crate::cgroup::{CgroupError, LimitHits};
 
@@ -278,13 +278,19 @@ impl Gate {
         let policy = self.load()?;
         let (identity, profile) = (grant.identity(), grant.profile());
         let subject = ContainerSubject { namespace, id, identity, policy: policy.sha256(), profile };
-        Ok(audit::append_event(policy.policy().audit(), &subject, "limits", hits)?)
+        Ok(audit::tell(policy.policy().audit(), &subject, "limits", hits)?)
     }
 
     /// The policy file, for messages.
     #[must_use]
     pub fn policy_path(&self) -> &Path {
         self.source.path()
+    }
+}
+
+impl InForce for Gate {
+    fn audit(&self) -> Option<AuditSettings> {
+        Some(self.load().ok()?.policy().audit().clone())
     }
 }
 

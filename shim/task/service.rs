@@ -28,6 +28,7 @@ use super::signal::SignalNumber;
 use super::state::TaskState;
 use super::{create, exec};
 use crate::attest::{Attested, Seen, Stage};
+use crate::audit::InForce;
 use crate::bootstrap::is_identifier;
 use crate::cgroup::CgroupError;
 use crate::gate::{Gate, PodFacts, UpdateTask};
@@ -102,6 +103,11 @@ impl TaskService {
 
     pub(crate) fn gate(&self) -> &Gate {
         &self.gate
+    }
+
+    /// Who knows where records go by the policy of now.
+    pub(super) fn audit_in_force(&self) -> Arc<dyn InForce> {
+        Arc::clone(&self.gate) as Arc<dyn InForce>
     }
 
     /// Who tells of a container's limits when it has ended, which may be after the service is gone.

@@ -19,7 +19,6 @@ use super::rate::Bucket;
 use super::refusals::{News, Refusal, Refusals};
 use super::socket::{Arrival, ListenerSocket, receive};
 use super::subject::Subject;
-use crate::audit;
 use crate::unsafe_syscalls::{
     Notification, NotificationAnswer, answer_notification, answer_on_same_cpu, async_fd, receive_notification,
 };
@@ -217,11 +216,7 @@ impl Watched {
     }
 
     fn write(&self, news: &News) {
-        let Subject { namespace, id, identity, policy, profile, audit, .. } = &self.subject;
-        let subject = audit::ContainerSubject { namespace, id, identity, policy, profile };
-        if let Err(error) = audit::append_event(audit, &subject, "seccomp", news) {
-            crate::warn!("{}", crate::log::chain(&error));
-        }
+        self.subject.chronicle.tell("seccomp", news);
     }
 }
 
