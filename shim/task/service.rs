@@ -423,8 +423,9 @@ impl TaskService {
         created.dir.remove(RESOURCES_FILE)?;
         updated?;
         created.hold_to(hardened.as_bytes())?;
+        let read_back = attestation::updated(self, created, init.pid());
         drop(order);
-        Ok(())
+        read_back
     }
 
     pub(super) fn pids_of(&self, id: &str) -> Result<PidsResponse, TaskError> {

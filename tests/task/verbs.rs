@@ -348,6 +348,21 @@ fn a_container_that_is_not_what_was_decided_is_not_created() {
 }
 
 #[test]
+fn an_update_that_did_not_come_to_be_is_refused_and_on_record() {
+    block_on(async {
+        let pod = Pod::new();
+        let client = Served::new(&pod).await.client(V3).await;
+        create(&pod, &client, "c").await;
+        pod.host.be_odd(Oddity::UpdatesAreLost);
+        let refused = client.call::<Empty>("Update", &update_request("c")).await.unwrap_err();
+        assert_eq!(refused, Code::PERMISSION_DENIED);
+        assert!(is_recorded(&pod, "running"));
+        pod.host.be_usual();
+        client.call::<Empty>("Update", &update_request("c")).await.unwrap();
+    });
+}
+
+#[test]
 fn a_container_that_is_not_any_more_what_was_decided_is_killed_instead_of_started() {
     block_on(async {
         let pod = Pod::new();
