@@ -2,11 +2,13 @@
 //!
 //! A system call profile, which is most of a specification, is neither read nor told, only that it was replaced.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::fmt;
 
-use serde::Serialize;
-use serde_json::Value;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value};
 
 use crate::pointer;
 use crate::secrets::redact_value;
@@ -15,11 +17,8 @@ use crate::secrets::redact_value;
 const MAX_VALUE_BYTES: usize = 2048;
 /// Longest patch that is told. A pod has a hand in how much there is to change, and the log's room is everybody's.
 const MAX_PATCH_BYTES: usize = 16 << 10;
-/// What is passed over in [`Patch`]'s values.
+/// Where a system call profile stands.
 const PROFILE: &str = "/linux/seccomp";
-
-/// A part of a document whose own parts are text as yet.
-type Section<'a> = BTreeMap<String, &'a RawValue>;
 
 /// The changes from one document to another.
 #[derive(Debug, Clone, Serialize)]
@@ -56,8 +55,12 @@ impl Patch {
     ///
     /// One of them is no JSON object.
     pub fn between(before: &[u8], after: &[u8]) -> Result<Option<Self>, serde_json::Error> {
+        let (before, after) = (Outline::read(before)?, Outline::read(after)?);
         let mut changes = Changes::default();
-        changes.sections("", &serde_json::from_slice(before)?, &serde_json::from_slice(after)?)?;
+        changes.values("", &before.rest, &after.rest);
+        if after.rest.get("linux").is_some() {
+            changes.profile(before.profile, after.profile);
+        }
         if changes.operations.is_empty() {
             return Ok(None);
         }
@@ -77,28 +80,16 @@ struct Changes {
 }
 
 impl Changes {
-    /// Of two objects, without reading the parts that are the same, nor any system call profile.
-    fn sections(&mut self, base: &str, before: &Section<'_>, after: &Section<'_>) -> Result<(), serde_json::Error> {
-        let read = |text: &RawValue| serde_json::from_str::<Value>(text.get());
-        for key in before.keys().chain(after.keys()).collect::<BTreeSet<_>>() {
-            let path = pointer::join(base, key);
-            match (before.get(key), after.get(key)) {
-                (Some(a), Some(b)) if a.get() == b.get() => {}
-                (Some(_), None) => self.remove(path),
-                (was, Some(is)) if path == PROFILE => {
-                    self.withheld += 1;
-                    self.put(path, was.is_some(), left_out(is.get().len()));
-                }
-                // The one part that is not small.
-                (Some(a), Some(b)) if path == "/linux" && a.get().starts_with('{') && b.get().starts_with('{') => {
-                    self.sections(&path, &serde_json::from_str(a.get())?, &serde_json::from_str(b.get())?)?;
-                }
-                (Some(a), Some(b)) => self.values(&path, &read(a)?, &read(b)?),
-                (None, Some(b)) => self.tell(path, false, read(b)?),
-                (None, None) => {}
+    fn profile(&mut self, before: Option<&RawValue>, after: Option<&RawValue>) {
+        match (before, after) {
+            (Some(before), Some(after)) if before.get() == after.get() => {}
+            (was, Some(is)) => {
+                self.withheld += 1;
+                self.put(PROFILE.to_owned(), was.is_some(), left_out(is.get().len()));
             }
+            (Some(_), None) => self.remove(PROFILE.to_owned()),
+            (None, None) => {}
         }
-        Ok(())
     }
 
     fn values(&mut self, path: &str, before: &Value, after: &Value) {
@@ -166,6 +157,91 @@ impl Changes {
         } else {
             Operation::Add { path, value }
         });
+    }
+}
+
+/// A document, and its system call profile apart, unread.
+#[derive(Debug)]
+struct Outline<'a> {
+    rest: Value,
+    profile: Option<&'a RawValue>,
+}
+
+impl<'a> Outline<'a> {
+    fn read(text: &'a [u8]) -> Result<Self, serde_json::Error> {
+        match serde_json::from_slice::<Root<'a>>(text) {
+            Ok(Root(Parts { fields, profile })) => Ok(Self { rest: Value::Object(fields), profile }),
+            // What is called `linux` is no object.
+            Err(_) => Ok(Self { rest: serde_json::from_slice(text)?, profile: None }),
+        }
+    }
+}
+
+/// An object's fields, and a profile of system calls that stands in it.
+#[derive(Default)]
+struct Parts<'a> {
+    fields: Map<String, Value>,
+    profile: Option<&'a RawValue>,
+}
+
+/// The same of a whole specification.
+struct Root<'a>(Parts<'a>);
+
+impl<'de> Deserialize<'de> for Parts<'de> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(OfParts)
+    }
+}
+
+impl<'de> Deserialize<'de> for Root<'de> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(OfRoot)
+    }
+}
+
+struct OfParts;
+struct OfRoot;
+
+impl<'de> Visitor<'de> for OfParts {
+    type Value = Parts<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parts<'de>, A::Error> {
+        let mut read = Parts::default();
+        while let Some(key) = map.next_key::<String>()? {
+            if key == "seccomp" {
+                read.profile = Some(map.next_value()?);
+            } else {
+                read.fields.insert(key, map.next_value()?);
+            }
+        }
+        Ok(read)
+    }
+}
+
+impl<'de> Visitor<'de> for OfRoot {
+    type Value = Root<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Root<'de>, A::Error> {
+        let mut read = Parts::default();
+        while let Some(key) = map.next_key::<String>()? {
+            let value = if key == "linux" {
+                let Parts { fields, profile } = map.next_value()?;
+                read.profile = profile;
+                Value::Object(fields)
+            } else {
+                map.next_value()?
+            };
+            read.fields.insert(key, value);
+        }
+        Ok(Root(read))
     }
 }
 
