@@ -197,6 +197,7 @@ fn counted(world: &World) -> Check {
     monitor.until(stopped, |value| value > 0.3)?;
     monitor.until(containers, |value| value == 1.0)?;
     monitor.until("palisade_shims", |value| value == 1.0)?;
+    monitor.until("palisade_create_duration_seconds_count{profile=\"restricted\"}", |value| value >= 1.0)?;
     monitor.until("palisade_shim_resident_memory_bytes", |value| (1e6..2e7).contains(&value))?;
     let at_last = monitor.value(forks)?;
     sleeper.end()?;
