@@ -23,7 +23,7 @@ use crate::unsafe_syscalls::{
     Notification, NotificationAnswer, answer_notification, answer_on_same_cpu, async_fd, receive_notification,
 };
 
-/// Refusals of one container that are answered at once, and how many a second after that: 7 % of a CPU.
+/// Refusals of one container that are answered at once, and how many a second after that: 6 % of a CPU.
 const REFUSALS: (u32, u32) = (12_000, 12_000);
 /// The same for calls that are recorded. The admin has asked for it, and the workload is to get on.
 const CALLS: (u32, u32) = (100_000, 50_000);
