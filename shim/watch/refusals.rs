@@ -14,8 +14,12 @@ const MOST: usize = 64;
 /// System calls that are told apart beyond that, without arguments: whoever has filled the table with one call is not to hide the others.
 const MOST_CALLS: usize = 400;
 
-/// Of those, how many are told of when they come. The others wait for the next summary.
+/// Of those, how many are told of when they come. The others wait for the next summary, but for the first of a call that was not refused
+/// before: whoever has made sixteen of one call is not to keep the others to himself for an hour.
 const AT_ONCE: usize = 16;
+
+/// How many calls are told of so.
+const CALLS_AT_ONCE: usize = 64;
 
 /// What makes two refusals different.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +50,8 @@ pub(super) struct Refusals {
     /// Refusals beyond [`MOST`] and [`MOST_CALLS`] different ones.
     more: u64,
     more_told: u64,
+    /// Of [`CALLS_AT_ONCE`].
+    calls_told: usize,
 }
 
 /// One line's worth.
@@ -102,8 +108,18 @@ impl Refusals {
         (has_room || self.tales.contains_key(&call)).then_some(call)
     }
 
-    /// Counts a refusal; what to tell of it if it is the first of its kind and among the first [`AT_ONCE`]. `who` is asked of a kind that was
-    /// not seen before.
+    /// Whether one of a new kind does not wait for the summary.
+    fn is_told_at_once(&mut self, refusal: &Refusal) -> bool {
+        if self.tales.len() < AT_ONCE {
+            return true;
+        }
+        let is_of_call = |other: &Refusal| (other.architecture, other.number) == (refusal.architecture, refusal.number);
+        let at_once = self.calls_told < CALLS_AT_ONCE && !self.tales.keys().any(is_of_call);
+        self.calls_told += usize::from(at_once);
+        at_once
+    }
+
+    /// Counts a refusal; what to tell of it if it is the first of its kind and does not wait. `who` is asked of a kind that was not seen before.
     pub(super) fn count(
         &mut self,
         refusal: Refusal,
@@ -120,7 +136,7 @@ impl Refusals {
             return None;
         }
         let (pid, command) = who();
-        let at_once = self.tales.len() < AT_ONCE;
+        let at_once = self.is_told_at_once(&refusal);
         let tale = Tale { count: 1, first: now, last: now, pid, command, told: u64::from(at_once) };
         let told = at_once.then(|| told(&refusal, &tale));
         self.tales.insert(refusal, tale);
@@ -228,12 +244,15 @@ mod tests {
         for family in 0..10 * MOST as u64 {
             refusals.count(refused("socket", [family, 0, 0, 0, 0, 0], FIRST), SystemTime::UNIX_EPOCH, who);
         }
-        for name in ["mount", "mount", "bpf"] {
-            refusals.count(refused(name, [1, 2, 3, 4, 5, 6], FIRST), SystemTime::UNIX_EPOCH, who);
+        let mut told_at_once = Vec::new();
+        for name in ["mount", "mount", "bpf", "bpf"] {
+            let told = refusals.count(refused(name, [1, 2, 3, 4, 5, 6], FIRST), SystemTime::UNIX_EPOCH, who);
+            told_at_once.extend(told.and_then(|told| told.syscall));
         }
+        assert_eq!(told_at_once, ["mount", "bpf"]);
         let news = refusals.news().unwrap();
         let counted = |name| news.refusals.iter().find(|told| told.syscall == Some(name)).map(|told| told.count);
-        assert_eq!((counted("mount"), counted("bpf"), news.more), (Some(2), Some(1), 0));
+        assert_eq!((counted("mount"), counted("bpf"), news.more), (Some(2), Some(2), 0));
         // Numbers that no call has are as many as there are numbers.
         for number in 100_000..100_000 + 10 * MOST_CALLS {
             let call = Call { number: number.try_into().unwrap(), ..Call::native("bpf", [0; 6]).unwrap() };
