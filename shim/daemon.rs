@@ -69,6 +69,7 @@ pub fn run(flags: &Flags) -> Result<(), DaemonError> {
     let served = event_loop.block_on(serve(flags, listener));
     // Copies of stdio that nobody waits for any more must not keep the process.
     event_loop.shutdown_background();
+    crate::audit::write_rest();
     drop(binary);
     served
 }

@@ -6,9 +6,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use oci_spec::runtime::LinuxResources;
 use palisade_policy::{
-    CreateRequest, Day, Decision, Denial, ExecRequest, Grant, HardenedProcess, HardenedResources, HardenedSpec,
-    Identity, Mode, Outcome, ParsedSpec, Record, TaskFacts, UpdateRequest, judge_create, judge_exec, judge_rootfs,
-    judge_unreadable, judge_update,
+    AuditSettings, CreateRequest, Day, Decision, Denial, ExecRequest, Grant, HardenedProcess, HardenedResources,
+    HardenedSpec, Identity, Mode, Outcome, ParsedSpec, Patch, Record, TaskFacts, UpdateRequest, judge_create,
+    judge_exec, judge_rootfs, judge_unreadable, judge_update,
 };
 use thiserror::Error;
 
@@ -19,9 +19,9 @@ use super::pins::Pins;
 use super::rootfs;
 use super::source::{LoadedPolicy, PolicyFileError, PolicySource};
 use crate::attest::{NotAttested, Stage};
-use crate::audit::{self, AttestationTold, AuditError, ContainerSubject, Subject};
+use crate::audit::{self, AttestationTold, AuditError, ContainerSubject, InForce, Subject};
 use crate::bundle::{BundleError, OciBundle};
-use crate::cgroup::LimitHits;
+use crate::cgroup::{CgroupError, LimitHits};
 
 /// Why a request doesn't go on.
 #[derive(Debug, Error)]
@@ -38,6 +38,9 @@ pub enum GateError {
     /// The bundle can't be read.
     #[error("read the bundle")]
     Bundle(#[from] BundleError),
+    /// Which version of cgroups has the limits can't be told.
+    #[error("look at the host's cgroups")]
+    Host(#[from] CgroupError),
 }
 
 /// A create request, beside the bundle's spec.
@@ -139,7 +142,7 @@ impl Gate {
         let begun = Instant::now();
         let (identity, pins, decision) = match ParsedSpec::parse(&bytes) {
             Ok(spec) => {
-                let (host, pins) = host::look_at(&spec, policy.policy(), Some(create.pod));
+                let (host, pins) = host::look_at(&spec, policy.policy(), Some(create.pod))?;
                 let identity = spec.identity();
                 let request = CreateRequest { spec, host, task: create.task, today: today() };
                 (identity, pins, judge_create(request, policy.policy()))
@@ -147,6 +150,8 @@ impl Gate {
             // On record as every refusal is; whose container it is can't be told.
             Err(error) => (Identity::default(), Pins::default(), judge_unreadable(&error, policy.policy())),
         };
+        let duration = begun.elapsed();
+        let patch = patch_of(&bytes, &decision)?;
         let subject = Subject {
             namespace,
             id,
@@ -154,7 +159,8 @@ impl Gate {
             identity: &identity,
             policy: policy.sha256(),
             asked: None,
-            duration: begun.elapsed(),
+            patch: patch.as_ref(),
+            duration,
         };
         let hardened = conclude(decision, &policy, &subject)?;
         Ok((hardened, policy, pins))
@@ -187,6 +193,7 @@ impl Gate {
             identity: spec.grant().identity(),
             policy: policy.sha256(),
             asked: None,
+            patch: None,
             duration: begun.elapsed(),
         };
         conclude(decision, policy, &subject)
@@ -209,6 +216,7 @@ impl Gate {
             identity: exec.grant.identity(),
             policy: policy.sha256(),
             asked: Some(&asked),
+            patch: None,
             duration: begun.elapsed(),
         };
         conclude(decision, &policy, &subject)
@@ -236,6 +244,7 @@ impl Gate {
             identity: update.grant.identity(),
             policy: policy.sha256(),
             asked: None,
+            patch: None,
             duration: begun.elapsed(),
         };
         conclude(decision, &policy, &subject)
@@ -269,13 +278,27 @@ impl Gate {
         let policy = self.load()?;
         let (identity, profile) = (grant.identity(), grant.profile());
         let subject = ContainerSubject { namespace, id, identity, policy: policy.sha256(), profile };
-        Ok(audit::append_event(policy.policy().audit(), &subject, "limits", hits)?)
+        Ok(audit::tell(policy.policy().audit(), &subject, "limits", hits)?)
     }
 
     /// The policy file, for messages.
     #[must_use]
     pub fn policy_path(&self) -> &Path {
         self.source.path()
+    }
+}
+
+impl InForce for Gate {
+    fn audit(&self) -> Option<AuditSettings> {
+        Some(self.load().ok()?.policy().audit().clone())
+    }
+}
+
+/// What an admission has changed.
+fn patch_of(bytes: &[u8], decision: &Decision<HardenedSpec>) -> Result<Option<Patch>, AuditError> {
+    match &decision.outcome {
+        Outcome::Admit(hardened) => Patch::between(bytes, hardened.as_bytes()).map_err(AuditError::Encode),
+        Outcome::Deny(_) => Ok(None),
     }
 }
 

@@ -28,6 +28,7 @@ use super::signal::SignalNumber;
 use super::state::TaskState;
 use super::{create, exec};
 use crate::attest::{Attested, Seen, Stage};
+use crate::audit::InForce;
 use crate::bootstrap::is_identifier;
 use crate::cgroup::CgroupError;
 use crate::gate::{Gate, PodFacts, UpdateTask};
@@ -110,6 +111,11 @@ impl TaskService {
 
     pub(crate) fn gate(&self) -> &Gate {
         &self.gate
+    }
+
+    /// Who knows where records go by the policy of now.
+    pub(super) fn audit_in_force(&self) -> Arc<dyn InForce> {
+        Arc::clone(&self.gate) as Arc<dyn InForce>
     }
 
     /// Who tells of a container's limits when it has ended, which may be after the service is gone.
@@ -425,8 +431,9 @@ impl TaskService {
         created.dir.remove(RESOURCES_FILE)?;
         updated?;
         created.hold_to(hardened.as_bytes())?;
+        let read_back = attestation::updated(self, created, init.pid());
         drop(order);
-        Ok(())
+        read_back
     }
 
     pub(super) fn pids_of(&self, id: &str) -> Result<PidsResponse, TaskError> {

@@ -33,6 +33,8 @@ pub(crate) enum CliError {
     NoSuchContainer { id: String, state: PathBuf },
     #[error(transparent)]
     Policy(#[from] PolicyFileError),
+    #[error(transparent)]
+    Cgroups(#[from] palisade::cgroup::CgroupError),
     #[error("the policy has no profile {name:?}; it has {known}")]
     NoProfile { name: String, known: String },
     #[error(transparent)]

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use criterion::{BatchSize, Criterion};
 use oci_spec::runtime as oci;
-use palisade_policy::{CreateRequest, Day, HostFacts, Outcome, ParsedSpec, Policy, TaskFacts, judge_create};
+use palisade_policy::{CreateRequest, Day, HostFacts, Outcome, ParsedSpec, Patch, Policy, TaskFacts, judge_create};
 use palisade_seccomp::{BuiltinProfile, profile_for, tighten};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -28,12 +28,16 @@ fn gate(criterion: &mut Criterion, bytes: &[u8]) -> Result<(), Box<dyn Error>> {
         let task = TaskFacts::plain(id, Path::new("/run/containerd/io.containerd.runtime.v2.task/k8s.io/c"), &pod);
         judge_create(CreateRequest { spec, host, task, today: Day::of_unix_seconds(1_800_000_000) }, &policy)
     };
-    if let Outcome::Deny(denial) = judge((spec.clone(), host.clone())).outcome {
-        return Err(format!("a refusal would be another measurement: {denial}").into());
-    }
+    let hardened = match judge((spec.clone(), host.clone())).outcome {
+        Outcome::Admit(hardened) => hardened,
+        Outcome::Deny(denial) => return Err(format!("a refusal would be another measurement: {denial}").into()),
+    };
     criterion.bench_function("parse", |bench| bench.iter(|| ParsedSpec::parse(black_box(bytes))));
     criterion.bench_function("judge and harden", |bench| {
         bench.iter_batched(|| (spec.clone(), host.clone()), judge, BatchSize::SmallInput);
+    });
+    criterion.bench_function("the patch, for the record", |bench| {
+        bench.iter(|| Patch::between(black_box(bytes), black_box(hardened.as_bytes())));
     });
     Ok(())
 }

@@ -44,6 +44,7 @@ mod identity;
 mod json;
 mod judge;
 mod node;
+mod patch;
 mod pointer;
 mod policy;
 mod policy_file;
@@ -70,6 +71,7 @@ pub use hardened::{HardenedProcess, HardenedResources, HardenedSpec, ProfilePlac
 pub use host::{HookFact, HostFacts, MountBelow, NamespaceFact, NamespaceSharing, SourceFact, SourceKind};
 pub use identity::{ContainerKind, Identity};
 pub use judge::{judge_create, judge_exec, judge_rootfs, judge_unreadable, judge_update};
+pub use patch::Patch;
 pub use policy::{CallWatch, Policy, RuntimeChoice};
 pub use policy_file::{PolicyError, PolicyFilesError};
 pub use rootfs::{Place, PlaceFact};

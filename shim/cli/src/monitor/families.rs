@@ -72,7 +72,7 @@ pub(super) const FAMILIES: &[Family] = &[
         CREATE_SECONDS,
         Kind::Histogram,
         &["profile"],
-        "Time from a container's admission until it was made, where that is on record.",
+        "Time from a container's admission until it was made, of those that were there when looked at.",
     ),
     family(FINDINGS, Kind::Counter, &["rule", "action", "profile"], "What rules have found, and what became of it."),
     family(EXEMPTIONS, Kind::Counter, &["rule", "entry"], "Decisions that made use of an exemption."),

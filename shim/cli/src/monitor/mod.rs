@@ -21,6 +21,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use palisade::gate::PolicySource;
 use palisade_policy::Day;
+use sha2::{Digest as _, Sha256};
 
 use crate::Verdict;
 use crate::arguments::MonitorArguments;
@@ -30,9 +31,12 @@ use crate::log::{LogReader, path_of};
 use confine::{Places, directory_of};
 use exposition::Format;
 use families::{BUILD, DOCTOR, DOCTOR_TIME, EXEMPTION_END, MISSED, POLICY, POLICY_VALID};
-use kept::Kept;
+use kept::{Kept, replace};
 use series::Series;
 use serve::Listeners;
+
+/// What was counted is kept so often at most, and at the end. One that is killed in between reads the same lines again.
+const KEPT: Duration = Duration::from_secs(30);
 
 /// Whoever asks more often gets what was gathered last: any local user can ask.
 const FRESH: Duration = Duration::from_secs(1);
@@ -120,6 +124,8 @@ struct Monitor {
     gathered: Option<Instant>,
     /// Of the node, when the monitor started.
     node: Option<Checked>,
+    kept_at: Option<Instant>,
+    kept_digest: Option<[u8; 32]>,
 }
 
 /// What `palisade doctor` found.
@@ -155,7 +161,7 @@ impl Monitor {
         let kept = Kept::default();
         let reader = LogReader::new(path_of(&arguments.log)?, None);
         let (state, file) = (arguments.state.clone(), arguments.kept.clone());
-        Ok(Self { reader, policy, state, file, kept, gathered: None, node: None })
+        Ok(Self { reader, policy, state, file, kept, gathered: None, kept_at: None, kept_digest: None, node: None })
     }
 
     /// Goes on where it ended the last time. What is read for that its own user can write, so nothing is read before root was given up.
@@ -182,7 +188,11 @@ impl Monitor {
         self.reader.read(|line| tally.take(line, seen))?;
         tally.series.add(MISSED, &[], tally::as_float(self.reader.missed() - missed));
         *position = self.reader.position().cloned();
-        live::look(&self.state, seen, &mut tally.series)?;
+        let present = live::look(&self.state, seen, &mut tally.series)?;
+        // Without containerd's state, or that of another one, nobody can be said to have gone.
+        if self.state.is_dir() {
+            tally.forget(&present);
+        }
         tally.series.set(BUILD, &[env!("CARGO_PKG_VERSION")], 1.0);
         for family in [POLICY, EXEMPTION_END, DOCTOR, DOCTOR_TIME] {
             tally.series.0.remove(family);
@@ -200,8 +210,19 @@ impl Monitor {
                 tally.series.set(EXEMPTION_END, &labels, tally::as_float(end.unsigned_abs()));
             }
         }
-        self.kept.write(&self.file)?;
         self.gathered = Some(Instant::now());
+        if self.kept_at.is_some_and(|kept| kept.elapsed() < KEPT) { Ok(()) } else { self.keep() }
+    }
+
+    /// Keeps what was counted, if it is not what is kept already.
+    fn keep(&mut self) -> Result<(), CliError> {
+        let text = self.kept.text()?;
+        let digest = <[u8; 32]>::from(Sha256::digest(&text));
+        if self.kept_digest != Some(digest) {
+            replace(&self.file, &text, 0o600)?;
+            self.kept_digest = Some(digest);
+        }
+        self.kept_at = Some(Instant::now());
         Ok(())
     }
 }
