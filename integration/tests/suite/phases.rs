@@ -5,7 +5,7 @@ use std::path::Path;
 
 use libtest_mimic::Trial;
 use palisade_integration::Failure;
-use palisade_integration::assets::Form;
+use palisade_integration::assets::{Form, Generation};
 use palisade_integration::containerd::Runtime;
 use palisade_integration::ctr::Run;
 use palisade_integration::policy::PolicyFile;
@@ -115,7 +115,7 @@ fn all(world: &'static World) -> Vec<Phase> {
     vec![
         phase("restricted, embedded runtime", "", everything(world)),
         Phase { alone: true, ..phase("restarts and deaths", "", restart::trials(world)) },
-        Phase { alone: true, ..phase("faults", "", faults::trials(world)) },
+        Phase { alone: true, ..phase("faults", "", once(world, faults::trials)) },
         Phase { alone: true, ..phase("refused calls", "", refusals::trials(world)) },
         Phase { alone: true, ..phase("monitor", "", once(world, monitored::trials)) },
         phase("doctor", "", once(world, doctored::trials)),
@@ -130,7 +130,7 @@ fn all(world: &'static World) -> Vec<Phase> {
             ..phase(
                 "profiles, rule by rule",
                 "",
-                once(world, |world| {
+                on_the_newer(world, |world| {
                     let runc = &world.containerd.assets().runc;
                     per_rule::trials(world, &[("embedded runtime", None), ("runc", Some(runc))])
                 }),
@@ -208,6 +208,11 @@ fn everything(world: &'static World) -> Vec<Trial> {
 /// What goes through both handlers by itself, or has nothing to do with them, is not run again for the other form.
 fn once(world: &'static World, trials: fn(&'static World) -> Vec<Trial>) -> Vec<Trial> {
     if world.containerd.assets().form == Form::Type { trials(world) } else { Vec::new() }
+}
+
+/// What containerd has no part in beside starting the shim, and takes long, is run with its newer generation alone.
+fn on_the_newer(world: &'static World, trials: fn(&'static World) -> Vec<Trial>) -> Vec<Trial> {
+    if world.containerd.assets().generation == Generation::Two { once(world, trials) } else { Vec::new() }
 }
 
 fn with_another_runtime(world: &'static World) -> Vec<Trial> {
