@@ -29,6 +29,7 @@ pub mod soak;
 pub mod streaming;
 pub mod streams;
 pub mod tasks;
+pub mod work;
 
 pub use assets::Assets;
 pub use containerd::{Containerd, Runtime};

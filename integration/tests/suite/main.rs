@@ -16,6 +16,7 @@ mod audit;
 mod audited;
 mod below;
 mod broken;
+mod budget;
 mod bypass;
 mod cancellation;
 mod cri;

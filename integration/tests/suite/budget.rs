@@ -1,0 +1,128 @@
+//! What a container's life takes, counted and held against `integration/budget.toml`: a slow change is noticed on a machine of any speed.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use libtest_mimic::Trial;
+use palisade_integration::containerd::Runtime;
+use palisade_integration::ctr::Run;
+use palisade_integration::poll::eventually;
+use palisade_integration::work::{Work, instructions};
+use serde::Deserialize;
+
+use crate::support::{Check, World, trial};
+
+/// Numbers that may not be exceeded, and that are not far above what there is: a budget that nobody can exceed guards nothing.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Budget {
+    life: Work,
+    instructions: Instructions,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Instructions {
+    start: u64,
+    judge: u64,
+}
+
+const BUDGET: &str = include_str!("../../budget.toml");
+
+/// A budget is at most so many times what is measured.
+const SLACK: u64 = 2;
+
+/// Lives are traced so often, and the middle one counts: how often a loop is woken is chance.
+const LIVES: usize = 3;
+
+pub(crate) fn trials(world: &'static World) -> Vec<Trial> {
+    vec![
+        trial(world, "budget: system calls, programs and processes of a life", life),
+        trial(world, "budget: instructions of a start and of a judgement", start_and_judgement),
+    ]
+}
+
+fn budget() -> Result<Budget, libtest_mimic::Failed> {
+    Ok(toml::from_str(BUDGET)?)
+}
+
+fn expect_within(what: &str, measured: u64, budget: u64) -> Check {
+    println!("{what}: {measured} of {budget}");
+    expect!(measured <= budget, "{what}: {measured}, and the budget (integration/budget.toml) is {budget}");
+    expect!(measured.saturating_mul(SLACK) >= budget, "{what}: {measured}; the budget of {budget} guards nothing");
+    Ok(())
+}
+
+fn life(world: &World) -> Check {
+    let budget = budget()?.life;
+    let traced = Traced::put_in_place(world)?;
+    let mut lives = (0..LIVES).map(|_| traced.live(world)).collect::<Result<Vec<_>, _>>()?;
+    drop(traced);
+    lives.sort_unstable_by_key(|work| work.system_calls);
+    let middle = lives.get(LIVES / 2).ok_or("no life")?;
+    middle
+        .named()
+        .iter()
+        .zip(budget.named())
+        .try_for_each(|((what, measured), (_, most))| expect_within(what, *measured, most))
+}
+
+fn start_and_judgement(world: &World) -> Check {
+    let budget = budget()?.instructions;
+    let start = instructions(&world.containerd.layout().shim(), &["-v"])?;
+    expect_within("instructions of a start", start, budget.start)?;
+    let Some(program) = std::env::var_os("PALISADE_CLI").map(PathBuf::from) else {
+        println!("PALISADE_CLI names no program: no judgement is counted");
+        return Ok(());
+    };
+    let spec = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/ctr-default/config.json");
+    let spec = spec.to_str().ok_or("a path without UTF-8")?;
+    expect_within("instructions of a judgement", instructions(&program, &["check", spec])?, budget.judge)
+}
+
+/// The shim under strace, in its own place until this is dropped.
+struct Traced {
+    place: PathBuf,
+    kept: PathBuf,
+    trace: PathBuf,
+}
+
+impl Traced {
+    fn put_in_place(world: &World) -> Result<Self, libtest_mimic::Failed> {
+        let place = world.containerd.layout().shim();
+        let (kept, trace) = (place.with_extension("traced"), place.with_extension("trace"));
+        fs::rename(&place, &kept)?;
+        let traced = Self { place, kept, trace };
+        // The tracer is no parent of the shim's, and holds none of its streams: what `start` answers ends with `start`.
+        let script = format!(
+            "#!/bin/sh\nexec strace --daemonize=session --follow-forks --quiet=attach,personality,thread-execve --output-append-mode \
+             --string-limit=0 --output={} {} \"$@\" 2>/dev/null\n",
+            traced.trace.display(),
+            traced.kept.display()
+        );
+        fs::write(&traced.place, script)?;
+        fs::set_permissions(&traced.place, fs::Permissions::from_mode(0o755))?;
+        Ok(traced)
+    }
+
+    /// Create, start, exec, end and delete of one container, from `shim start` to the end of the shim and of `shim delete`.
+    fn live(&self, world: &World) -> Result<Work, libtest_mimic::Failed> {
+        fs::write(&self.trace, "")?;
+        let container = world.containerd.detach(&Run::new(Runtime::Palisade, &["/probe", "sleep"]))?;
+        container.exec(&[], &["true"])?.success()?;
+        container.remove()?;
+        Ok(eventually("the shim's end under strace", 30, || {
+            Work::count(&fs::read_to_string(&self.trace).map_err(|error| error.to_string())?)
+        })?)
+    }
+}
+
+impl Drop for Traced {
+    fn drop(&mut self) {
+        if let Err(error) = fs::rename(&self.kept, &self.place) {
+            println!("the shim is not back in its place: {error}");
+        }
+        drop(fs::remove_file(&self.trace));
+    }
+}
