@@ -3,7 +3,18 @@
 //! Names and forms are all that there is to go by: an environment's values are taken out whatever they are, of arguments and other texts
 //! what is called a secret, or has the form of a known token. A secret that looks like any other word is not recognised.
 
+mod base64;
+mod names;
+mod search;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod values;
+
 use serde_json::Value;
+
+pub use search::{secret_in_variable, secrets_in_arguments};
+pub use tokens::is_service_account_token;
 
 /// What stands in place of a secret.
 pub const REDACTED: &str = "<redacted>";
@@ -26,31 +37,6 @@ const NAMES: &[&str] = &[
 /// Last words of names that are too short to look for anywhere.
 const ENDS: &[&str] = &["pass", "pwd", "auth", "psk"];
 
-/// Beginnings of tokens, by their issuers' documentation: AWS, GitHub, GitLab, Slack, Stripe, OpenAI, Google, npm, PyPI, Vault, DigitalOcean.
-const PREFIXES: &[&str] = &[
-    "AKIA",
-    "ASIA",
-    "ghp_",
-    "gho_",
-    "ghu_",
-    "ghs_",
-    "ghr_",
-    "github_pat_",
-    "glpat-",
-    "xoxb-",
-    "xoxp-",
-    "xoxa-",
-    "xoxs-",
-    "sk-",
-    "sk_live_",
-    "rk_live_",
-    "AIza",
-    "ya29.",
-    "npm_",
-    "pypi-",
-    "hvs.",
-    "dop_v1_",
-];
 /// Shortest token with such a beginning.
 const TOKEN: usize = 16;
 /// Shortest word that is taken for a key because it is of upper case, lower case and digits.
@@ -268,7 +254,7 @@ fn is_token(word: &str) -> bool {
     }
     // A JSON Web Token: RFC 7519 with an object at its beginning.
     let is_jwt = word.starts_with("eyJ") && word.bytes().filter(|byte| *byte == b'.').count() == 2;
-    is_jwt || PREFIXES.iter().any(|prefix| word.starts_with(prefix)) || is_random(word)
+    is_jwt || tokens::is_like_token(word) || is_random(word)
 }
 
 /// Base64 of something that nobody can remember. Digests and ids are in lower case, and paths have their slashes.
@@ -284,7 +270,7 @@ fn is_random(word: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+mod redaction {
     use proptest::prelude::*;
     use serde_json::json;
 
