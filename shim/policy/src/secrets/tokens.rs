@@ -3,6 +3,7 @@
 //! A form is a beginning, the characters that may follow, and how many of them. Each place of a text is looked at a bounded number of times.
 
 use std::ops::RangeInclusive;
+use std::sync::LazyLock;
 
 use super::base64;
 use super::values::{entropy, has};
@@ -176,8 +177,13 @@ pub(super) fn find(text: &str) -> Option<&'static str> {
 
 fn by_prefix(text: &str) -> Option<&'static str> {
     let bytes = text.as_bytes();
-    let starts = (0..bytes.len()).filter(|at| is_boundary(bytes, *at));
-    starts.filter_map(|at| bytes.get(at..)).find_map(|rest| {
+    let first = &*FIRST;
+    let mut starts = (0..bytes.len()).filter(|at| {
+        let begins = bytes.get(*at).and_then(|byte| first.get(usize::from(*byte))).copied();
+        begins.unwrap_or_default() && is_boundary(bytes, *at)
+    });
+    starts.find_map(|at| {
+        let rest = bytes.get(at..)?;
         let first = *rest.first()?;
         let by_form = || FORMATS.iter().filter(|format| format.may_begin(first)).find(|format| format.matches(rest));
         jwt(rest).or_else(|| by_form().map(|format| format.what))
@@ -188,6 +194,18 @@ fn by_prefix(text: &str) -> Option<&'static str> {
 fn is_boundary(bytes: &[u8], at: usize) -> bool {
     at.checked_sub(1).and_then(|before| bytes.get(before)).is_none_or(|before| !word(*before))
 }
+
+/// Which bytes begin some form: most places of a text are passed over by this.
+static FIRST: LazyLock<[bool; 256]> = LazyLock::new(|| {
+    let mut first = [false; 256];
+    let prefixes = FORMATS.iter().flat_map(|format| format.prefixes).chain(&["eyJ"]);
+    for byte in prefixes.filter_map(|prefix| prefix.bytes().next()) {
+        if let Some(begins) = first.get_mut(usize::from(byte)) {
+            *begins = true;
+        }
+    }
+    first
+});
 
 impl Format {
     fn may_begin(&self, first: u8) -> bool {
