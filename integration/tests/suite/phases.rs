@@ -61,6 +61,12 @@ fn cgroups(world: &'static World) -> Vec<Phase> {
         given_limits(world, "given limits, runc as the runtime", &runc_policy(world)),
         given_limits(world, "given limits, crun as the runtime", &policy_with(crun)),
         Phase {
+            name: "secrets as files, crun as the runtime",
+            policy: PolicyFile::of(&secrets::policy(&policy_with(crun))),
+            alone: true,
+            trials: once(world, secrets::by_each_runtime),
+        },
+        Phase {
             name: "without inotify",
             policy: PolicyFile::of(""),
             alone: true,
@@ -172,14 +178,6 @@ fn all(world: &'static World) -> Vec<Phase> {
             ..phase(
                 "secrets as files, runc as the runtime",
                 &secrets::policy(&runc_policy(world)),
-                once(world, secrets::by_each_runtime),
-            )
-        },
-        Phase {
-            alone: true,
-            ..phase(
-                "secrets as files, crun as the runtime",
-                &secrets::policy(&policy_with(&world.containerd.assets().crun)),
                 once(world, secrets::by_each_runtime),
             )
         },

@@ -85,7 +85,8 @@ pub fn redact_text(text: &str) -> String {
         out.push_str(shown.as_deref().unwrap_or(word));
         out.push_str(rest);
     }
-    out
+    // What is found as a secret is not written down, whatever hid it from the above.
+    if search::in_text(&out).is_some() { REDACTED.to_owned() } else { out }
 }
 
 /// The same of a reader's error, which quotes texts that were not expected where they stand: whatever they are.

@@ -30,7 +30,7 @@ pub fn secrets_in_arguments<'a>(arguments: impl IntoIterator<Item = &'a str>) ->
     found
 }
 
-fn in_text(text: &str) -> Option<&'static str> {
+pub(super) fn in_text(text: &str) -> Option<&'static str> {
     // Most values are too short to hold anything.
     if text.len() < 8 {
         return None;

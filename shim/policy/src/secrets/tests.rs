@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::{secret_in_variable, secrets_in_arguments};
+use super::{redact_arguments, redact_text, secret_in_variable, secrets_in_arguments};
 
 const BENIGN: &str = include_str!("corpus/benign.env");
 /// What the page says of the numbers below.
@@ -516,6 +516,27 @@ fn names_of_objects_and_certificates_are_no_secrets() {
         ("PASSWORD_FILE", Dice(3).alnum(20)),
     ] {
         assert_eq!(secret_in_variable(name, &value), None, "{name}={value}");
+    }
+}
+
+/// One source of truth: what is found is not written down.
+#[test]
+fn whatever_is_found_is_redacted() {
+    let mut dice = Dice(23);
+    for (what, token) in tokens(&mut dice).into_iter().chain(addresses(&mut dice)) {
+        for text in [token.clone(), format!("x {token}, y"), format!("--x={token}")] {
+            let shown = redact_text(&text);
+            assert_eq!(secret_in_variable("VALUE", &shown), None, "{what}: {shown}");
+            let last = token
+                .get(token.len().saturating_sub(16)..)
+                .filter(|last| last.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+            assert!(last.is_none_or(|last| !shown.contains(last)), "{what}: {shown}");
+        }
+    }
+    for command in (0..20).flat_map(|_| command_lines(&mut dice)).collect::<Vec<_>>() {
+        let shown = redact_arguments(command.iter().map(String::as_str));
+        let left = secrets_in_arguments(shown.iter().map(String::as_str));
+        assert_eq!(left, [], "{command:?}: {shown:?}");
     }
 }
 
