@@ -81,7 +81,8 @@ pub use policy_file::{PolicyError, PolicyFilesError};
 pub use rootfs::{Place, PlaceFact};
 pub use rules::{RULES, Rule, RuleId, Setting};
 pub use secrets::{
-    REDACTED, is_service_account_token, redact_arguments, redact_text, secret_in_variable, secrets_in_arguments,
+    REDACTED, is_service_account_token, redact_arguments, redact_document, redact_text, secret_in_variable,
+    secrets_in_arguments,
 };
 pub use spec::{MAX_MOUNTS, MAX_SPEC_BYTES, ParsedSpec, SpecError};
 pub use task::{CreateRequest, ExecRequest, RootfsMount, RuntimeOptions, TaskFacts, UpdateRequest};

@@ -13,6 +13,8 @@ mod values;
 
 use serde_json::Value;
 
+use crate::moved::SECRETS_DIRECTORY;
+
 pub use search::{secret_in_variable, secrets_in_arguments};
 pub use tokens::is_service_account_token;
 
@@ -110,6 +112,12 @@ pub fn redact_arguments<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Vec
     shown.collect()
 }
 
+/// A whole specification, without secrets: the values of its environments go whatever they are.
+#[must_use]
+pub fn redact_document(document: Value) -> Value {
+    redact_value("", document)
+}
+
 /// A value of a specification at a place, without secrets.
 pub(crate) fn redact_value(pointer: &str, value: Value) -> Value {
     let mut names = pointer.rsplit('/');
@@ -143,7 +151,12 @@ fn of_name(name: &str, value: Value) -> Value {
 
 /// An entry of an environment: its name is shown.
 fn redact_entry(entry: &str) -> String {
-    entry.split_once('=').map_or_else(|| redact_text(entry), |(name, _)| format!("{name}={REDACTED}"))
+    match entry.split_once('=') {
+        // Where a secret is to be found says nothing of it.
+        Some((_, value)) if value.starts_with(SECRETS_DIRECTORY) => entry.to_owned(),
+        Some((name, _)) => format!("{name}={REDACTED}"),
+        None => redact_text(entry),
+    }
 }
 
 fn separates(c: char) -> bool {
