@@ -84,6 +84,7 @@ use crate::task::TaskFacts;
 
 pub(crate) use capabilities::CONTAINERD_DEFAULTS;
 pub(crate) use cgroups_path::own_cgroup;
+pub(crate) use secret_env::SecretVariable;
 pub use table::RULES;
 pub(crate) use task_stdio::LOGGER;
 

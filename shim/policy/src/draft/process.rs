@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capability::CapabilitySets;
 use crate::moved::SecretFile;
+use crate::rules::SecretVariable;
 
 /// A process with plain values. Absent and the runtime's default are the same here.
 #[derive(Debug, Clone)]
@@ -32,6 +33,8 @@ pub(crate) struct ProcessDraft {
     pub(crate) io_priority: Option<oci::LinuxIOPriority>,
     /// What was taken out of the environment, to be shown as files.
     pub(crate) moved: Vec<SecretFile>,
+    /// What of the environment is secret, entry by entry, from one rule to the next.
+    pub(crate) secrets: Option<Vec<Option<SecretVariable>>>,
 }
 
 /// A resource limit of setrlimit(2), written as OCI does.
@@ -75,6 +78,7 @@ impl ProcessDraft {
             scheduler: process.scheduler().clone(),
             io_priority: *process.io_priority(),
             moved: Vec::new(),
+            secrets: None,
             base: process.clone(),
         }
     }

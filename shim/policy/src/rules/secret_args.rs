@@ -10,7 +10,8 @@ use crate::sheet::{Found, Sheet};
 /// is looked for as well.
 pub(super) fn judge(process: &mut ProcessDraft, scope: &ProcessScope<'_>, sheet: &mut Sheet) {
     let own = secrets_in_arguments(process.args.iter().map(String::as_str));
-    let variables: Vec<SecretVariable> = secrets_of(&process.env, scope.settings).into_iter().flatten().collect();
+    let secrets = secrets_of(&process.env, scope.settings);
+    let variables: Vec<&SecretVariable> = secrets.iter().flatten().collect();
     for (i, argument) in process.args.iter().enumerate() {
         let form = own.iter().find(|(at, _)| *at == i).map(|(_, what)| (*what).to_owned());
         let value = || variables.iter().find(|variable| variable.is_in(argument));
@@ -20,4 +21,6 @@ pub(super) fn judge(process: &mut ProcessDraft, scope: &ProcessScope<'_>, sheet:
         let found = Found::new(format!("/process/args/{i}"), "an argument", format!("an argument holds {what}"));
         sheet.refuses(found, "a file or a variable that the program reads");
     }
+    // For the rule that follows.
+    process.secrets = Some(secrets);
 }

@@ -1,5 +1,7 @@
 //! `secret.env`.
 
+use std::fmt;
+
 use serde_json::Value;
 
 use crate::draft::ProcessDraft;
@@ -16,10 +18,16 @@ const MOST: usize = 32;
 
 /// A variable whose value is or holds a secret.
 #[derive(Clone)]
-pub(super) struct SecretVariable {
+pub(crate) struct SecretVariable {
     name: String,
     value: String,
     pub(super) what: &'static str,
+}
+
+impl fmt::Debug for SecretVariable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretVariable").field("name", &self.name).field("what", &self.what).finish_non_exhaustive()
+    }
 }
 
 impl SecretVariable {
@@ -65,7 +73,7 @@ fn parts(entry: &str) -> (&str, &str) {
 /// An environment is read by every process of the container and by whoever sees its /proc, and is written into logs and reports
 /// of crashes; a file is read by those that need it. Under `mutate` a secret becomes a file, and `NAME_FILE` says where it is.
 pub(super) fn judge(process: &mut ProcessDraft, scope: &ProcessScope<'_>, sheet: &mut Sheet) {
-    let secrets = secrets_of(&process.env, scope.settings);
+    let secrets = process.secrets.take().unwrap_or_else(|| secrets_of(&process.env, scope.settings));
     let given: &[String] = if let SecretPlace::Given(names) = scope.secrets { names } else { &[] };
     let mut moved: Vec<SecretVariable> = Vec::new();
     let mut dropped: Vec<String> = Vec::new();

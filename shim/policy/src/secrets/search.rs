@@ -2,7 +2,7 @@
 //! is found here. Every text is read a fixed number of times.
 
 use super::names::{Promise, promise};
-use super::values::{is_password, is_random, unquoted};
+use super::values::{SHORTEST, is_password, is_random, unquoted};
 use super::{is_secret_name, tokens};
 
 /// The longest authority of an address (RFC 3986) that is looked into.
@@ -32,13 +32,17 @@ pub fn secrets_in_arguments<'a>(arguments: impl IntoIterator<Item = &'a str>) ->
 
 pub(super) fn in_text(text: &str) -> Option<&'static str> {
     // Most values are too short to hold anything.
-    if text.len() < 8 {
+    if text.len() < SHORTEST {
         return None;
     }
     tokens::find(text).or_else(|| in_addresses(text)).or_else(|| in_assignments(text))
 }
 
 fn by_name(name: &str, value: &str) -> Option<&'static str> {
+    // Before anybody looks at the name: most values are no candidates.
+    if value.len() < SHORTEST {
+        return None;
+    }
     match promise(name, is_secret_name(name)) {
         Promise::Password if is_password(value) => Some("a password, by its name"),
         Promise::Secret if is_random(value) => Some("a secret, by its name and form"),

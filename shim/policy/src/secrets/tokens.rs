@@ -18,6 +18,8 @@ struct Format {
     check: fn(&str) -> bool,
 }
 
+/// The shortest token, with its beginning.
+const SHORTEST: usize = 20;
 /// Longer runs are no token but data.
 const LONGEST: usize = 4096;
 
@@ -71,7 +73,7 @@ macro_rules! formats {
     };
 }
 
-/// By issuer.
+/// By issuer. The last one is for its beginning alone: [`jwt`] knows the rest.
 static FORMATS: &[Format] = formats! {
     "an AWS access key", ["AKIA", "ASIA", "ABIA", "ACCA"], base32, 16..=16, any;
     "an Amazon Bedrock key", ["ABSKQmVkcm9ja0FQSUtleS"], base64_char, 80..=400, any;
@@ -133,6 +135,7 @@ static FORMATS: &[Format] = formats! {
     "a Prefect key", ["pnu_", "pnb_"], alnum, 36..=36, mixed;
     "a Dynatrace token", ["dt0c01."], dotted, 89..=89, any;
     "a Fly token", ["fm2_"], base64_char, 80..=4000, any;
+    "a JSON Web Token", ["eyJ"], word, 0..=0, |_| false;
 };
 
 /// Beginnings after which everything is hidden, whatever its length: what is written down errs to that side.
@@ -177,16 +180,13 @@ pub(super) fn find(text: &str) -> Option<&'static str> {
 
 fn by_prefix(text: &str) -> Option<&'static str> {
     let bytes = text.as_bytes();
-    let first = &*FIRST;
-    let mut starts = (0..bytes.len()).filter(|at| {
-        let begins = bytes.get(*at).and_then(|byte| first.get(usize::from(*byte))).copied();
-        begins.unwrap_or_default() && is_boundary(bytes, *at)
-    });
-    starts.find_map(|at| {
-        let rest = bytes.get(at..)?;
-        let first = *rest.first()?;
-        let by_form = || FORMATS.iter().filter(|format| format.may_begin(first)).find(|format| format.matches(rest));
-        jwt(rest).or_else(|| by_form().map(|format| format.what))
+    let forms = &*BY_FIRST;
+    let last = bytes.len().checked_sub(SHORTEST)?;
+    (0..=last).find_map(|at| {
+        let candidates = forms.get(usize::from(*bytes.get(at)?)).filter(|forms| !forms.is_empty())?;
+        let rest = bytes.get(at..).filter(|_| is_boundary(bytes, at))?;
+        let matching = || candidates.iter().find(|format| format.matches(rest)).map(|format| format.what);
+        jwt(rest).or_else(matching)
     })
 }
 
@@ -195,23 +195,15 @@ fn is_boundary(bytes: &[u8], at: usize) -> bool {
     at.checked_sub(1).and_then(|before| bytes.get(before)).is_none_or(|before| !word(*before))
 }
 
-/// Which bytes begin some form: most places of a text are passed over by this.
-static FIRST: LazyLock<[bool; 256]> = LazyLock::new(|| {
-    let mut first = [false; 256];
-    let prefixes = FORMATS.iter().flat_map(|format| format.prefixes).chain(&["eyJ"]);
-    for byte in prefixes.filter_map(|prefix| prefix.bytes().next()) {
-        if let Some(begins) = first.get_mut(usize::from(byte)) {
-            *begins = true;
-        }
-    }
-    first
+/// The forms by their first byte: most places of a text are passed over by this.
+static BY_FIRST: LazyLock<Vec<Vec<&'static Format>>> = LazyLock::new(|| {
+    let begins =
+        |format: &Format, byte: u8| format.prefixes.iter().any(|prefix| prefix.as_bytes().first() == Some(&byte));
+    let of = |byte: u8| FORMATS.iter().filter(|format| begins(format, byte)).collect();
+    (0..=u8::MAX).map(of).collect()
 });
 
 impl Format {
-    fn may_begin(&self, first: u8) -> bool {
-        self.prefixes.iter().any(|prefix| prefix.as_bytes().first() == Some(&first))
-    }
-
     fn matches(&self, rest: &[u8]) -> bool {
         self.prefixes.iter().any(|prefix| {
             let Some(rest) = rest.strip_prefix(prefix.as_bytes()) else { return false };

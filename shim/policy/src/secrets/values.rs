@@ -1,7 +1,7 @@
 //! What a value looks like: random, or like a word, a path, a number, a placeholder.
 
 /// Shortest secret that is told from a word.
-const SHORTEST: usize = 8;
+pub(super) const SHORTEST: usize = 8;
 /// Longer values are data.
 const LONGEST: usize = 8192;
 
