@@ -90,7 +90,10 @@ fn moved(world: &World) -> Check {
     let file = format!("/proc/{}/root{FILE}", container.pid()?);
     expect_eq!(fs::read_to_string(&file)?, PASSWORD, "the file");
     let line = mount_of(container.pid()?)?.ok_or("no mount of its own")?;
-    for flag in ["ro", "nosuid", "nodev", "noexec"] {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let mut release = release.split(['.', '-']).map(|part| part.trim().parse::<u32>().unwrap_or_default());
+    let has_noswap = (release.next(), release.next()) >= (Some(6), Some(4));
+    for flag in ["ro", "nosuid", "nodev", "noexec"].into_iter().chain(has_noswap.then_some("noswap")) {
         expect!(line.split([' ', ',']).any(|word| word == flag), "no {flag}: {line}");
     }
 

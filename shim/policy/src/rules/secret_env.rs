@@ -1,5 +1,6 @@
 //! `secret.env`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde_json::Value;
@@ -14,7 +15,9 @@ use crate::sheet::{Found, Sheet};
 /// Shortest value that is looked for in other values: shorter ones stand in them by chance.
 const TELLING: usize = 12;
 /// How many values are looked for in the others.
-const MOST: usize = 32;
+pub(super) const MOST: usize = 32;
+/// How many secrets of one environment are told one by one, and moved.
+const MOST_FOUND: usize = 256;
 
 /// A variable whose value is or holds a secret.
 #[derive(Clone)]
@@ -31,6 +34,10 @@ impl fmt::Debug for SecretVariable {
 }
 
 impl SecretVariable {
+    fn new(name: &str, value: &str, what: &'static str) -> Self {
+        Self { name: name.to_owned(), value: value.to_owned(), what }
+    }
+
     /// Whether another text holds this secret as it is.
     pub(super) fn is_in(&self, text: &str) -> bool {
         self.value.len() >= TELLING && text.contains(&self.value)
@@ -49,8 +56,7 @@ pub(super) fn secrets_of(env: &[String], settings: &Settings) -> Vec<Option<Secr
     for (entry, slot) in env.iter().zip(&mut found).filter(|(_, slot)| slot.is_none()) {
         let (name, value) = parts(entry);
         if !settings.lets_be_secret(name) && known.iter().any(|secret| secret.is_in(value)) {
-            *slot =
-                Some(SecretVariable { name: name.to_owned(), value: value.to_owned(), what: "another one's secret" });
+            *slot = Some(SecretVariable::new(name, value, "another one's secret"));
         }
     }
     found
@@ -62,7 +68,7 @@ fn secret_of(entry: &str, settings: &Settings) -> Option<SecretVariable> {
         return None;
     }
     let what = secret_in_variable(name, value)?;
-    Some(SecretVariable { name: name.to_owned(), value: value.to_owned(), what })
+    Some(SecretVariable::new(name, value, what))
 }
 
 /// Name and value; an entry without a name is all value.
@@ -74,89 +80,87 @@ fn parts(entry: &str) -> (&str, &str) {
 /// of crashes; a file is read by those that need it. Under `mutate` a secret becomes a file, and `NAME_FILE` says where it is.
 pub(super) fn judge(process: &mut ProcessDraft, scope: &ProcessScope<'_>, sheet: &mut Sheet) {
     let secrets = process.secrets.take().unwrap_or_else(|| secrets_of(&process.env, scope.settings));
-    let given: &[String] = if let SecretPlace::Given(names) = scope.secrets { names } else { &[] };
-    let mut moved: Vec<SecretVariable> = Vec::new();
-    let mut dropped: Vec<String> = Vec::new();
+    let given: BTreeSet<&str> = match scope.secrets {
+        SecretPlace::Given(names) => names.iter().map(String::as_str).collect(),
+        SecretPlace::Free | SecretPlace::Taken(_) => BTreeSet::new(),
+    };
+    let names: BTreeSet<&str> = process.env.iter().map(|entry| parts(entry).0).collect();
+    let mut changes = Changes::default();
+    let mut found = 0_usize;
     for (i, (entry, secret)) in process.env.iter().zip(secrets).enumerate() {
         let (name, value) = parts(entry);
-        let is_given = given.iter().any(|given| given == name);
-        let Some(secret) = secret.or_else(|| {
-            is_given.then(|| SecretVariable {
-                name: name.to_owned(),
-                value: value.to_owned(),
-                what: "what the container has as a file",
-            })
-        }) else {
-            continue;
-        };
-        let found = Found::new(
-            format!("/process/env/{i}"),
-            name,
-            format!("{} holds {}", if name.is_empty() { "a variable without a name" } else { name }, secret.what),
-        );
-        match (obstacle(name, &process.env, scope), scope.secrets) {
+        let is_given = given.contains(name);
+        let as_given = || is_given.then(|| SecretVariable::new(name, value, "what the container has as a file"));
+        let Some(secret) = secret.or_else(as_given) else { continue };
+        found += 1;
+        if found > MOST_FOUND {
+            let found = Found::new("/process/env", Value::Null, "more variables with secrets than are moved");
+            sheet.refuses(found, format!("{MOST_FOUND} variables with secrets"));
+            break;
+        }
+        let shown = if name.is_empty() { "a variable without a name" } else { name };
+        let found = Found::new(format!("/process/env/{i}"), name, format!("{shown} holds {}", secret.what));
+        match (obstacle(name, &names, scope), scope.secrets) {
             (Some(obstacle), _) => sheet.refuses(found, format!("a file; {obstacle}")),
             (None, SecretPlace::Given(_)) if !is_given => {
                 // Of a container that was made under another policy, which has no file of it.
                 if sheet.mends(found, Value::Null) {
-                    dropped.push(name.to_owned());
+                    changes.dropped.insert(name.to_owned());
                 }
             }
             (None, _) => {
                 if sheet.mends(found, file_variable(name)) {
-                    moved.push(secret);
+                    // Of several values of a name the last one counts, as it does for runtimes.
+                    changes.moved.insert(secret.name.clone(), secret);
                 }
             }
         }
     }
-    take_out(process, &moved, &dropped);
+    changes.make(process);
     if !matches!(scope.secrets, SecretPlace::Given(_)) {
-        process.moved = files_of(&moved);
+        process.moved = changes.moved.values().map(|secret| SecretFile::new(&secret.name, &secret.value)).collect();
     }
 }
 
 /// Why a variable of a new container cannot become a file.
-fn obstacle(name: &str, env: &[String], scope: &ProcessScope<'_>) -> Option<String> {
-    let is_set = |wanted: &str| env.iter().any(|entry| parts(entry).0 == wanted);
+fn obstacle(name: &str, names: &BTreeSet<&str>, scope: &ProcessScope<'_>) -> Option<String> {
     match scope.secrets {
         // What was decided at create is applied again.
         SecretPlace::Given(_) => None,
         SecretPlace::Taken(at) => Some(format!("something is mounted at {:?}", at.to_string_lossy())),
         SecretPlace::Free if !can_be_file(name) => Some("its name is no file's".to_owned()),
-        SecretPlace::Free if is_set(&file_variable(name)) => Some(format!("{} is set as well", file_variable(name))),
+        SecretPlace::Free if names.contains(file_variable(name).as_str()) => {
+            Some(format!("{} is set as well", file_variable(name)))
+        }
         SecretPlace::Free => None,
     }
 }
 
-/// In the place of the first entry of a name stands its file. All entries of the name go.
-fn take_out(process: &mut ProcessDraft, moved: &[SecretVariable], dropped: &[String]) {
-    if moved.is_empty() && dropped.is_empty() {
-        return;
-    }
-    let mut named: Vec<String> = Vec::new();
-    let is_moved = |name: &str| moved.iter().any(|secret| secret.name == name);
-    // An exec may bring the name of a file of its own.
-    let files: Vec<String> = moved.iter().map(|secret| file_variable(&secret.name)).collect();
-    let old = std::mem::take(&mut process.env);
-    for entry in old {
-        let (name, _) = parts(&entry);
-        if is_moved(name) {
-            if !named.iter().any(|known| known == name) {
-                process.env.push(file_entry(name));
-                named.push(name.to_owned());
-            }
-        } else if !dropped.iter().any(|other| other == name) && !files.iter().any(|file| file == name) {
-            process.env.push(entry);
-        }
-    }
+/// What becomes of an environment.
+#[derive(Default)]
+struct Changes {
+    moved: BTreeMap<String, SecretVariable>,
+    dropped: BTreeSet<String>,
 }
 
-/// Of several values of a name the last one counts, as it does for runtimes.
-fn files_of(moved: &[SecretVariable]) -> Vec<SecretFile> {
-    let mut files: Vec<SecretFile> = Vec::new();
-    for secret in moved {
-        files.retain(|file| file.name() != secret.name);
-        files.push(SecretFile::new(&secret.name, &secret.value));
+impl Changes {
+    /// In the place of the first entry of a name stands its file. All entries of the name go.
+    fn make(&self, process: &mut ProcessDraft) {
+        if self.moved.is_empty() && self.dropped.is_empty() {
+            return;
+        }
+        // An exec may bring the name of a file of its own.
+        let files: BTreeSet<String> = self.moved.keys().map(|name| file_variable(name)).collect();
+        let mut named: BTreeSet<String> = BTreeSet::new();
+        for entry in std::mem::take(&mut process.env) {
+            let (name, _) = parts(&entry);
+            if self.moved.contains_key(name) {
+                if named.insert(name.to_owned()) {
+                    process.env.push(file_entry(name));
+                }
+            } else if !self.dropped.contains(name) && !files.contains(name) {
+                process.env.push(entry);
+            }
+        }
     }
-    files
 }

@@ -195,6 +195,23 @@ fn what_cannot_be_moved_is_refused() {
     }
 }
 
+/// As many as a specification can hold: refused in one finding more, and not one by one for minutes.
+#[test]
+fn many_secrets_take_no_time() {
+    let many: Vec<String> = (0..20_000).map(|n| format!("V{n}={}", token())).collect();
+    let mut spec = with(&many);
+    spec["process"]["args"] = json!(many);
+    let begun = std::time::Instant::now();
+    for policy in [moving(), Policy::builtin()] {
+        let record = support::create(&spec, &policy).record;
+        let count = |rule: &str| record.findings.iter().filter(|finding| finding.rule.as_str() == rule).count();
+        assert_eq!((count("secret.env"), count("secret.args")), (257, 32));
+    }
+    assert_eq!(verdict_of("secret.env", &support::create(&spec, &moving()).record), Denied);
+    let took = begun.elapsed();
+    assert!(took < std::time::Duration::from_secs(60), "{took:?}");
+}
+
 #[test]
 fn an_exec_gets_what_its_container_has() {
     let spec = with(&[format!("DB_PASSWORD={}", password()), "KEPT=1".to_owned()]);
