@@ -6,7 +6,9 @@
 
 mod oci;
 mod private;
+mod secret_files;
 
 pub use oci::{BundleError, OciBundle};
 pub(crate) use private::CONFIG;
 pub use private::{HardenedBundle, PrivateDir, PrivateDirError};
+pub use secret_files::secret_files;

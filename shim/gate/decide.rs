@@ -1,6 +1,7 @@
 //! Judging a request, recording the decision, handing on what was admitted.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -20,7 +21,7 @@ use super::rootfs;
 use super::source::{LoadedPolicy, PolicyFileError, PolicySource};
 use crate::attest::{NotAttested, Stage};
 use crate::audit::{self, AttestationTold, AuditError, ContainerSubject, InForce, Subject};
-use crate::bundle::{BundleError, OciBundle};
+use crate::bundle::{BundleError, OciBundle, secret_files};
 use crate::cgroup::{CgroupError, LimitHits};
 
 /// Why a request doesn't go on.
@@ -35,6 +36,9 @@ pub enum GateError {
     /// The decision can't be recorded.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// The files of the container's secrets can't be made.
+    #[error("make the files of the container's secrets")]
+    Secrets(#[source] io::Error),
     /// The bundle can't be read.
     #[error("read the bundle")]
     Bundle(#[from] BundleError),
@@ -137,7 +141,7 @@ impl Gate {
     /// [`GateError`].
     pub fn create(&self, create: CreateTask<'_>) -> Result<(HardenedSpec, LoadedPolicy, Pins), GateError> {
         let policy = self.load()?;
-        let bytes = create.bundle.read_config()?;
+        let mut bytes = create.bundle.read_config()?;
         let (namespace, id) = (create.task.namespace, create.task.id);
         let begun = Instant::now();
         let (identity, pins, decision) = match ParsedSpec::parse(&bytes) {
@@ -163,6 +167,13 @@ impl Gate {
             duration,
         };
         let hardened = conclude(decision, &policy, &subject)?;
+        let secrets = hardened.secrets().map(|(mount, files)| {
+            // What was read holds them as well.
+            bytes.fill(0);
+            let grant = hardened.grant();
+            secret_files(files, grant.host_uid(), grant.host_gid()).map(|made| (mount, made))
+        });
+        let pins = Pins { secrets: secrets.transpose().map_err(GateError::Secrets)?, ..pins };
         Ok((hardened, policy, pins))
     }
 

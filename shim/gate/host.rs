@@ -7,16 +7,22 @@ use std::path::{Path, PathBuf};
 
 use super::mount_table::MountTable;
 use super::pins::Pins;
+use super::tokens::holds_token;
 use crate::cgroup::{CgroupError, cpu_ceiling_millis, has_swap_file, huge_page_sizes, is_unified};
 use oci_spec::runtime::LinuxNamespaceType;
 use palisade_policy::{
-    HookFact, HostFacts, MountBelow, NamespaceFact, NamespaceSharing, ParsedSpec, Policy, SourceFact, SourceKind,
+    HookFact, HostFacts, KubeletVolume, MountBelow, NamespaceFact, NamespaceSharing, ParsedSpec, Policy, SourceFact,
+    SourceKind,
 };
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat2};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstatfs, open, openat2};
 use std::os::fd::AsRawFd as _;
 
 /// First host id that Kubernetes gives to a pod's user namespace (KEP-127).
 const FIRST_REMAPPED_ID: u64 = 65_536;
+
+/// TMPFS_MAGIC and RAMFS_MAGIC (linux/magic.h).
+const TMPFS: i64 = 0x0102_1994;
+const RAMFS: i64 = 0x8584_58f6;
 
 /// Device and inode: two paths that have the same are the same file, whatever their names.
 type FileId = (u64, u64);
@@ -52,8 +58,9 @@ pub(super) fn look_at(
     let mut pins = Pins::default();
     let mut sources = Vec::new();
     let table = MountTable::read();
+    let tokens = policy.looks_for_tokens();
     for (mount, path) in spec.bind_sources() {
-        let (fact, file) = source(mount, path, &watched, table.as_ref());
+        let (fact, file) = source(mount, path, &watched, table.as_ref(), tokens);
         sources.push(fact);
         pins.sources.extend(file.map(|file| (mount, file.into())));
     }
@@ -147,11 +154,14 @@ fn source(
     path: &Path,
     watched: &[(FileId, PathBuf)],
     table: Result<&MountTable, &io::Error>,
+    tokens: bool,
 ) -> (SourceFact, Option<fs::File>) {
     let Ok((found, table)) = table.map_err(|_| ()).and_then(|table| Ok((resolve(path, table).map_err(|_| ())?, table)))
     else {
         let (real_path, kind) = (path.into(), SourceKind::Missing);
-        return (SourceFact { mount, real_path, kind, same_as: None, locations: Vec::new(), below: Vec::new() }, None);
+        let (locations, below) = (Vec::new(), Vec::new());
+        let fact = SourceFact { mount, real_path, kind, same_as: None, locations, below, kubelet_volume: None };
+        return (fact, None);
     };
     let same_as = |id| watched.iter().find(|(known, _)| *known == id).map(|(_, path)| path.display().to_string());
     let below = |path: PathBuf| MountBelow { same_as: file_id_at(&path).and_then(same_as), path };
@@ -159,11 +169,25 @@ fn source(
         mount,
         kind: kind(&found.seen),
         same_as: same_as(file_id(&found.seen)),
+        kubelet_volume: kubelet_volume(&found, tokens),
         locations: found.locations,
         below: table.below(&found.real_path).into_iter().map(below).collect(),
         real_path: found.real_path,
     };
     (fact, Some(found.file))
+}
+
+/// What is seen of a volume that the kubelet fills with secrets, if it is one by its place. Whether it `holds` a token is only looked for where
+/// a rule asks.
+fn kubelet_volume(found: &Resolved, tokens: bool) -> Option<KubeletVolume> {
+    let is_secret =
+        |path: &Path| path.iter().any(|part| part == "kubernetes.io~secret" || part == "kubernetes.io~projected");
+    if !std::iter::once(&found.real_path).chain(&found.locations).any(|path| is_secret(path)) {
+        return None;
+    }
+    // Only these are asked: a file server that hangs is no place for them.
+    let on_tmpfs = fstatfs(&found.file).is_ok_and(|seen| [TMPFS, RAMFS].contains(&seen.f_type));
+    Some(KubeletVolume { on_tmpfs, holds_token: tokens && holds_token(&found.file) })
 }
 
 /// What stands at a path.
@@ -256,7 +280,7 @@ mod tests {
         fs::create_dir_all(&dir).unwrap();
         std::os::unix::fs::symlink("/etc", dir.join("innocent")).unwrap();
         let watched = vec![(file_id(&fs::metadata("/etc").unwrap()), PathBuf::from("/etc"))];
-        let (fact, file) = source(3, &dir.join("innocent"), &watched, MountTable::read().as_ref());
+        let (fact, file) = source(3, &dir.join("innocent"), &watched, MountTable::read().as_ref(), false);
         assert_eq!((fact.mount, fact.kind, fact.same_as.as_deref()), (3, SourceKind::Directory, Some("/etc")));
         assert_eq!(fact.real_path, Path::new("/etc"));
         // What is held is what was looked at, whatever stands at the name now.
@@ -284,9 +308,9 @@ mod tests {
     #[test]
     fn magic_links_are_not_followed() {
         let table = MountTable::read();
-        let (fact, file) = source(0, Path::new("/proc/self/root/etc"), &[], table.as_ref());
+        let (fact, file) = source(0, Path::new("/proc/self/root/etc"), &[], table.as_ref(), false);
         assert_eq!((fact.kind, file.is_none()), (SourceKind::Missing, true));
-        assert_eq!(source(0, Path::new("/dev/null"), &[], table.as_ref()).0.kind, SourceKind::CharDevice);
+        assert_eq!(source(0, Path::new("/dev/null"), &[], table.as_ref(), false).0.kind, SourceKind::CharDevice);
     }
 
     #[test]
@@ -294,16 +318,16 @@ mod tests {
         // /dev has /dev/pts or /dev/shm mounted below it on any machine, and /proc is below the root.
         let table = MountTable::read();
         let watched = vec![(file_id(&fs::metadata("/proc").unwrap()), PathBuf::from("/proc"))];
-        let (fact, _) = source(0, Path::new("/"), &watched, table.as_ref());
+        let (fact, _) = source(0, Path::new("/"), &watched, table.as_ref(), false);
         let proc = fact.below.iter().find(|below| below.path == Path::new("/proc")).unwrap();
         assert_eq!(proc.same_as.as_deref(), Some("/proc"));
-        assert!(source(0, Path::new("/proc/version"), &watched, table.as_ref()).0.below.is_empty());
+        assert!(source(0, Path::new("/proc/version"), &watched, table.as_ref(), false).0.below.is_empty());
     }
 
     #[test]
     fn without_a_mount_table_no_source_is_known() {
         let missing = io::Error::from(io::ErrorKind::NotFound);
-        let (fact, file) = source(0, Path::new("/etc"), &[], Err(&missing));
+        let (fact, file) = source(0, Path::new("/etc"), &[], Err(&missing), false);
         assert_eq!((fact.kind, file.is_none()), (SourceKind::Missing, true));
     }
 }

@@ -13,6 +13,7 @@ mod mount_table;
 mod pins;
 mod rootfs;
 mod source;
+mod tokens;
 
 pub use decide::{Attestation, CreateTask, ExecTask, Gate, GateError, UpdateTask, today};
 pub use host::{PodFacts, facts_of, is_roots_program};

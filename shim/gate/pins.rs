@@ -18,6 +18,8 @@ pub struct Pins {
     pub(crate) sources: Vec<(usize, OwnedFd)>,
     /// (kind, the namespace to be joined).
     pub(crate) namespaces: Vec<(LinuxNamespaceType, OwnedFd)>,
+    /// (index in `/mounts`, the mount of the container's secrets, which stands nowhere yet).
+    pub(crate) secrets: Option<(usize, OwnedFd)>,
 }
 
 impl Pins {
@@ -28,7 +30,7 @@ impl Pins {
     /// The kernel's.
     pub fn identities(&self, root: &Path) -> io::Result<Identities> {
         let mut identities = Identities { root: Some(FileId::at(root)?), ..Identities::default() };
-        for (mount, file) in &self.sources {
+        for (mount, file) in self.sources.iter().chain(&self.secrets) {
             identities.sources.insert(*mount, FileId::of_open(file)?);
         }
         for (kind, namespace) in &self.namespaces {

@@ -48,6 +48,8 @@ pub struct HostView {
     config: PathBuf,
     document: Vec<u8>,
     files: Vec<(PathBuf, OwnedFd)>,
+    /// The mount of the container's secrets, which stands nowhere else.
+    secrets: Option<(PathBuf, OwnedFd)>,
     /// What the runtime may write to; `None`: whatever the host lets root write to.
     writable: Option<Vec<PathBuf>>,
 }
@@ -67,7 +69,10 @@ impl HostView {
         profile: ProfilePlace,
     ) -> Result<Self, RuntimeError> {
         let directory = private.view();
-        let (sources, source_files) = named(pins.sources, |mount| directory.join(mount.to_string()));
+        let place = |mount: usize| directory.join(mount.to_string());
+        let (mut sources, source_files) = named(pins.sources, place);
+        sources.extend(pins.secrets.iter().map(|(mount, _)| (*mount, place(*mount))));
+        let secrets = pins.secrets.map(|(mount, made)| (place(mount), made));
         let (namespaces, namespace_files) = named(pins.namespaces, |kind| directory.join(format!("{kind:?}")));
         let document = spec.with_paths(&sources, &namespaces, profile);
         let document = document.map_err(|error| failed("name the judged files")(error.into()))?;
@@ -75,7 +80,7 @@ impl HostView {
         let files = source_files.chain(namespace_files).collect();
         let needs = || ["/proc".into(), "/sys".into(), private.path().into(), spec.root().into()].into();
         let writable = (runtime.is_embedded() && !spec.has_hooks()).then(needs);
-        Ok(Self { directory, config: private.path().join(CONFIG), document, files, writable })
+        Ok(Self { directory, config: private.path().join(CONFIG), document, files, secrets, writable })
     }
 
     /// Starts a program that sees the view. Only the thread that starts it enters the new namespace.
@@ -83,7 +88,7 @@ impl HostView {
     /// # Errors
     ///
     /// [`RuntimeError::View`]; nothing is mounted then.
-    pub(super) async fn spawn(self, mut command: Command, reaper: Reaper) -> Result<Child, RuntimeError> {
+    pub(super) async fn spawn(mut self, mut command: Command, reaper: Reaper) -> Result<Child, RuntimeError> {
         let (sender, done) = oneshot::channel();
         let work = move || {
             let spawned = self.enter().and_then(|()| reaper.spawn(&mut command).map_err(failed("start a program")));
@@ -97,12 +102,14 @@ impl HostView {
     }
 
     /// Puts the calling thread into a mount namespace of its own in which the sources stand.
-    fn enter(&self) -> Result<(), RuntimeError> {
+    fn enter(&mut self) -> Result<(), RuntimeError> {
         // Made before the namespace changes: a clone is a peer of the host's mount, not of a copy of it.
-        let clones: Vec<(&Path, OwnedFd)> = self
+        let clones: Vec<(PathBuf, OwnedFd)> = self
             .files
             .iter()
-            .map(|(name, file)| clone(file).map(|clone| (name.as_path(), clone)))
+            .map(|(name, file)| clone(file).map(|clone| (name.clone(), clone)))
+            // What stands nowhere is moved itself, so that no other mount of it is left.
+            .chain(self.secrets.take().map(Ok))
             .collect::<io::Result<_>>()
             .map_err(failed("hold a judged file"))?;
         unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS)
@@ -110,7 +117,7 @@ impl HostView {
         self.furnish(clones).map_err(failed("show the judged files"))
     }
 
-    fn furnish(&self, clones: Vec<(&Path, OwnedFd)>) -> io::Result<()> {
+    fn furnish(&self, clones: Vec<(PathBuf, OwnedFd)>) -> io::Result<()> {
         // What is mounted from here on stays here; what the host unmounts is unmounted here too.
         mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
         if let Some(writable) = &self.writable {
@@ -120,8 +127,8 @@ impl HostView {
         // A process in a user namespace looks its sources up itself, as nobody that the host knows.
         mount("palisade", &self.directory, "tmpfs", flags, c"mode=0711,size=8m")?;
         for (name, clone) in clones {
-            place_for(name, &clone)?;
-            move_mount(&clone, "", CWD, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+            place_for(&name, &clone)?;
+            move_mount(&clone, "", CWD, &name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
         }
         let document = self.directory.join(CONFIG);
         fs::write(&document, &self.document)?;

@@ -42,6 +42,7 @@ mod probes;
 mod profiles;
 mod refusals;
 mod restart;
+mod secrets;
 mod selection;
 mod spec_edits;
 mod terminal;

@@ -16,7 +16,7 @@ use crate::support::{Check, World, trial};
 use crate::{
     audit, audited, below, broken, budget, cancellation, cri, denials, doctored, exchange, exec, faults, given,
     in_force, isolation, learning, lifecycle, limits, logger, monitored, mutations, per_rule, pods, profiles, refusals,
-    restart, selection, terminal,
+    restart, secrets, selection, terminal,
 };
 
 /// Trials that share a policy file.
@@ -60,6 +60,12 @@ fn cgroups(world: &'static World) -> Vec<Phase> {
         given_limits(world, "given limits, embedded runtime", ""),
         given_limits(world, "given limits, runc as the runtime", &runc_policy(world)),
         given_limits(world, "given limits, crun as the runtime", &policy_with(crun)),
+        Phase {
+            name: "secrets as files, crun as the runtime",
+            policy: PolicyFile::of(&secrets::policy(&policy_with(crun))),
+            alone: true,
+            trials: once(world, secrets::by_each_runtime),
+        },
         Phase {
             name: "without inotify",
             policy: PolicyFile::of(""),
@@ -164,6 +170,19 @@ fn all(world: &'static World) -> Vec<Phase> {
             alone: true,
             ..phase("a listed path, runc as the runtime", &below::policy_with_runc(world), below::trials(world))
         },
+        Phase {
+            alone: true,
+            ..phase("secrets as files", &secrets::policy("version = 1\n"), once(world, secrets::trials))
+        },
+        Phase {
+            alone: true,
+            ..phase(
+                "secrets as files, runc as the runtime",
+                &secrets::policy(&runc_policy(world)),
+                once(world, secrets::by_each_runtime),
+            )
+        },
+        phase("secrets refused", &secrets::refusing(), once(world, secrets::refusals)),
         phase("a logging program", &logger::policy(), logger::trials(world)),
         phase(
             "baseline",

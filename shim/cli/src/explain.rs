@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use palisade_policy::redact_document;
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 
@@ -50,7 +51,9 @@ fn log_of(arguments: &ExplainArguments) -> Result<PathBuf, CliError> {
 
 fn document(path: &Path) -> Result<Value, CliError> {
     let bytes = fs::read(path).map_err(|source| CliError::Read { path: path.into(), source })?;
-    serde_json::from_slice(&bytes).map_err(|source| CliError::Json { path: path.into(), source })
+    let document = serde_json::from_slice(&bytes);
+    // What is printed here ends up in tickets and chats.
+    document.map(redact_document).map_err(|source| CliError::Json { path: path.into(), source })
 }
 
 /// What the audit log and the one rotated before it say of the container, oldest first.

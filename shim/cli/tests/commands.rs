@@ -172,6 +172,15 @@ mod commands {
         let bundle = "state/io.containerd.runtime.v2.task/k8s.io/c1";
         let before = fs::read_to_string(Path::new(&golden("cri-app")).join("config.json")).unwrap();
         let after = fs::read_to_string(Path::new(&golden("cri-app")).join("hardened.json")).unwrap();
+        // A secret that became a file, and a variable that stayed.
+        let with = |text: &str, entries: [&str; 2]| {
+            let mut document: Value = serde_json::from_str(text).unwrap();
+            let env = document["process"]["env"].as_array_mut().unwrap();
+            env.extend(entries.map(Value::from));
+            document.to_string()
+        };
+        let before = with(&before, ["DB_PASSWORD=hunter2-planted", "OTHER=hunter2-planted"]);
+        let after = with(&after, ["DB_PASSWORD_FILE=/run/palisade/secrets/DB_PASSWORD", "OTHER=hunter2-planted"]);
         scratch.write(&format!("{bundle}/config.json"), &before);
         scratch.write(&format!("{bundle}/palisade/config.json"), &after);
         let record = fs::read_to_string(Path::new(&golden("cri-app")).join("record.json")).unwrap();
@@ -189,6 +198,8 @@ mod commands {
         let shown = text(&scratch.run(&args).stdout);
         assert!(shown.contains("T create mutate, profile restricted (profile)"), "{shown}");
         assert!(!shown.contains("of-another"), "{shown}");
+        assert!(!shown.contains("hunter2") && shown.contains("DB_PASSWORD=<redacted>"), "{shown}");
+        assert!(shown.contains("DB_PASSWORD_FILE=/run/palisade/secrets/DB_PASSWORD"), "{shown}");
         assert!(!shown.contains('\u{1b}'), "what a record holds does not steer the terminal");
         assert!(shown.contains("\n+    \"rlimits\": [") || shown.contains("RLIMIT_CORE"), "{shown}");
         // Of a container that was refused there is the record alone.

@@ -14,6 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let bytes = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/cri-app/config.json"))?;
     gate(&mut criterion, &bytes)?;
     seccomp(&mut criterion, &bytes)?;
+    secrets(&mut criterion, &bytes)?;
     criterion.final_summary();
     Ok(())
 }
@@ -53,5 +54,35 @@ fn seccomp(criterion: &mut Criterion, bytes: &[u8]) -> Result<(), Box<dyn Error>
     criterion.bench_function("of these: the stricter of two profiles", |bench| {
         bench.iter(|| tighten(black_box(&ours), black_box(&own)));
     });
+    Ok(())
+}
+
+/// A typical environment with one password, under each action of the rules of secrets.
+fn secrets(criterion: &mut Criterion, bytes: &[u8]) -> Result<(), Box<dyn Error>> {
+    let text = include_str!("../src/secrets/corpus/benign.env");
+    let typical = text.split("## ").find(|part| part.starts_with("spring-boot")).ok_or("no such environment")?;
+    let mut document: serde_json::Value = serde_json::from_slice(bytes)?;
+    let env = document.pointer_mut("/process/env").and_then(|env| env.as_array_mut()).ok_or("no environment")?;
+    env.extend(typical.lines().filter(|line| line.contains('=') && !line.starts_with('$')).map(Into::into));
+    env.push(["DB_PASSWORD=", "kX7vQ2mZpL9w"].concat().into());
+    let many = env.len();
+    let document = document.to_string();
+    for action in ["off", "audit", "mutate"] {
+        let args = if action == "mutate" { "audit" } else { action };
+        let policy = Policy::from_toml(&format!(
+            "[profiles.restricted.rules.\"secret.env\"]\naction = \"{action}\"\n[profiles.restricted.rules.\"secret.args\"]\naction = \"{args}\"\n"
+        ))?;
+        let spec = ParsedSpec::parse(document.as_bytes())?;
+        let cgroup = spec.cgroups_path().to_string_lossy().into_owned();
+        let id = cgroup.rsplit([':', '/']).next().unwrap_or_default();
+        let (host, pod) = (HostFacts::by_name(&spec, &policy), [spec.identity()]);
+        let judge = |(spec, host): (ParsedSpec, HostFacts)| {
+            let task = TaskFacts::plain(id, Path::new("/run/containerd/io.containerd.runtime.v2.task/k8s.io/c"), &pod);
+            judge_create(CreateRequest { spec, host, task, today: Day::of_unix_seconds(1_800_000_000) }, &policy)
+        };
+        criterion.bench_function(&format!("{many} variables, secrets {action}"), |bench| {
+            bench.iter_batched(|| (spec.clone(), host.clone()), judge, BatchSize::SmallInput);
+        });
+    }
     Ok(())
 }

@@ -36,6 +36,9 @@ pub struct Grant {
     /// cgroup v2 has its limits.
     #[serde(default)]
     pub(crate) cgroup_v2: bool,
+    /// The variables that it has as files.
+    #[serde(default)]
+    pub(crate) moved: Vec<String>,
 }
 
 /// A device node of the container.
@@ -133,6 +136,7 @@ impl Grant {
             devices: GrantedDevice::all(&draft.linux.devices),
             memory_limit: draft.linux.resources.memory().and_then(|memory| memory.limit()).unwrap_or(0),
             cgroup_v2: false,
+            moved: process.moved.iter().map(|file| file.name().to_owned()).collect(),
         }
     }
 

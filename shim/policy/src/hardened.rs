@@ -10,6 +10,7 @@ use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::grant::Grant;
+use crate::moved::{self, SecretFile};
 use crate::rootfs::Place;
 
 /// A part of a document whose own parts are text as yet: most of a specification is a list of system calls, which nobody here looks at.
@@ -74,6 +75,8 @@ pub struct HardenedSpec {
     pub(crate) annotations: BTreeMap<String, String>,
     pub(crate) root: PathBuf,
     pub(crate) places: Vec<Place>,
+    /// Index in `/mounts` of their directory.
+    pub(crate) secrets: Option<(usize, Vec<SecretFile>)>,
 }
 
 impl HardenedSpec {
@@ -105,6 +108,13 @@ impl HardenedSpec {
                 let place = mounts.pointer_mut(&format!("/{mount}/source"));
                 let place = place.ok_or_else(|| serde_json::Error::custom(format!("no source of mount {mount}")))?;
                 *place = serde_json::to_value(path)?;
+                if self.secrets.as_ref().is_some_and(|(secrets, _)| secrets == mount)
+                    && let Some(mount) = mounts.get_mut(*mount)
+                {
+                    // The directory is there already, with its files.
+                    mount["type"] = Value::from("bind");
+                    mount["options"] = ["bind", "private"].into_iter().chain(moved::FLAGS).collect();
+                }
             }
             Ok(())
         })?;
@@ -123,6 +133,12 @@ impl HardenedSpec {
     #[must_use]
     pub fn seccomp(&self) -> Option<&LinuxSeccomp> {
         self.seccomp.as_ref()
+    }
+
+    /// The secrets that were taken out of the environment, and the index in `/mounts` of the directory that they are to stand in.
+    #[must_use]
+    pub fn secrets(&self) -> Option<(usize, &[SecretFile])> {
+        self.secrets.as_ref().map(|(mount, files)| (*mount, files.as_slice()))
     }
 
     /// What the container is given, to be kept for exec and update.

@@ -76,6 +76,17 @@ pub struct SourceFact {
     /// What the host has mounted below it, and `rbind` brings along. Options of the mount do not reach these, those with
     /// an `r` before them do.
     pub below: Vec<MountBelow>,
+    /// What the kubelet's volume of a secret or a projected one is; `None` for every other source.
+    pub kubelet_volume: Option<KubeletVolume>,
+}
+
+/// What was seen of a volume that the kubelet fills with secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KubeletVolume {
+    /// It is on a tmpfs.
+    pub on_tmpfs: bool,
+    /// One of its files is a token that Kubernetes has issued.
+    pub holds_token: bool,
 }
 
 /// A mount of the host's below the source of a bind mount.
@@ -130,6 +141,7 @@ impl HostFacts {
             same_as: watched.iter().find(|known| *known == path).map(|known| known.display().to_string()),
             locations: Vec::new(),
             below: Vec::new(),
+            kubelet_volume: None,
         };
         let namespace = |(kind, path): (LinuxNamespaceType, &Path)| {
             let host = path.starts_with("/proc/1/ns");

@@ -15,6 +15,7 @@ use crate::grant::{Grant, GrantedDevice};
 use crate::hardened::{HardenedProcess, HardenedResources, HardenedSpec};
 use crate::host::HostFacts;
 use crate::identity::{ContainerKind, Identity};
+use crate::moved::{self, SecretPlace};
 use crate::policy::Policy;
 use crate::profile::Profile;
 use crate::rootfs::{self, PlaceFact};
@@ -99,13 +100,15 @@ fn create_under(court: &Court<'_>, spec: ParsedSpec, host: &HostFacts, task: &Ta
     let case = Case { host, task, identity: &identity, settings: &profile.settings, node: &policy.node };
     let streams = task.streams();
     let state = task.state_directory().map(PathBuf::from).unwrap_or_default();
+    let volumes = draft.mounts.clone();
+    let secrets = SecretPlace::among(&volumes);
     for (rule, action, exemption) in court.in_force() {
         let sheet = sheet.under(rule.id, action).exempt_by(exemption);
         match rule.judge {
             Judge::Create(judge) => judge(&mut draft, &case, sheet),
             Judge::Process(judge) => {
                 let user_remapped = draft.linux.is_user_remapped_for_sure(host.joined_users_are_remapped);
-                let scope = ProcessScope { settings: &profile.settings, user_remapped };
+                let scope = ProcessScope { settings: &profile.settings, user_remapped, secrets };
                 judge(&mut draft.process, &scope, sheet);
             }
             Judge::Resources(judge) => {
@@ -186,7 +189,11 @@ fn exec_under(court: &Court<'_>, request: &ExecRequest<'_>, grant: &Grant) -> De
         let sheet = sheet.under(rule.id, action).exempt_by(exemption);
         match rule.judge {
             Judge::Process(judge) => {
-                let scope = ProcessScope { settings: &profile.settings, user_remapped: grant.user_remapped };
+                let scope = ProcessScope {
+                    settings: &profile.settings,
+                    user_remapped: grant.user_remapped,
+                    secrets: SecretPlace::Given(&grant.moved),
+                };
                 judge(&mut process, &scope, sheet);
             }
             Judge::Streams(judge) => {
@@ -265,6 +272,12 @@ fn hardened(mut draft: Draft, grant: Grant, root: PathBuf) -> Result<HardenedSpe
     let has_hooks = spec::stages(&draft.hooks).iter().any(|(_, list)| !list.is_empty());
     let cgroups_path = draft.linux.cgroups_path.to_string_lossy().into_owned();
     let (terminal, annotations) = (draft.process.terminal, draft.annotations.clone());
+    let files = std::mem::take(&mut draft.process.moved);
+    let secrets = (!files.is_empty()).then_some((draft.mounts.len(), files));
+    if let Some((_, files)) = &secrets {
+        // The last one: nothing of the pod's stands over it.
+        draft.mounts.push(moved::mount_of(files));
+    }
     let places = rootfs::places(draft.mounts.iter().map(|mount| mount.destination().as_path()));
     let profile = draft.linux.seccomp.take();
     let bytes = with_profile(&draft.write(&root)?, profile.as_ref())?;
@@ -279,6 +292,7 @@ fn hardened(mut draft: Draft, grant: Grant, root: PathBuf) -> Result<HardenedSpe
         annotations,
         root,
         places,
+        secrets,
     })
 }
 

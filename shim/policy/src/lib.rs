@@ -43,6 +43,7 @@ mod host;
 mod identity;
 mod json;
 mod judge;
+mod moved;
 mod node;
 mod patch;
 mod pointer;
@@ -68,15 +69,21 @@ pub use decision::{Decision, Denial, Finding, MAX_VALUE_BYTES, Operation, Outcom
 pub use exemption::ExemptionUse;
 pub use grant::Grant;
 pub use hardened::{HardenedProcess, HardenedResources, HardenedSpec, ProfilePlace};
-pub use host::{HookFact, HostFacts, MountBelow, NamespaceFact, NamespaceSharing, SourceFact, SourceKind};
+pub use host::{
+    HookFact, HostFacts, KubeletVolume, MountBelow, NamespaceFact, NamespaceSharing, SourceFact, SourceKind,
+};
 pub use identity::{ContainerKind, Identity};
 pub use judge::{judge_create, judge_exec, judge_rootfs, judge_unreadable, judge_update};
+pub use moved::{SECRETS_DIRECTORY, SecretFile};
 pub use patch::Patch;
 pub use policy::{CallWatch, Policy, RuntimeChoice};
 pub use policy_file::{PolicyError, PolicyFilesError};
 pub use rootfs::{Place, PlaceFact};
 pub use rules::{RULES, Rule, RuleId, Setting};
-pub use secrets::{REDACTED, redact_arguments, redact_text};
+pub use secrets::{
+    REDACTED, is_service_account_token, redact_arguments, redact_document, redact_text, secret_in_variable,
+    secrets_in_arguments,
+};
 pub use spec::{MAX_MOUNTS, MAX_SPEC_BYTES, ParsedSpec, SpecError};
 pub use task::{CreateRequest, ExecRequest, RootfsMount, RuntimeOptions, TaskFacts, UpdateRequest};
 pub use view::{PastFinding, ProfileView, RuleView};

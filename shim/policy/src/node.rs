@@ -128,9 +128,14 @@ impl NodePaths {
 
     /// The kubelet's directory for a kind of volume that `path` lies in, such as `kubernetes.io~secret`.
     pub(crate) fn volume_plugin<'a>(&self, path: &'a Path) -> Option<&'a str> {
+        self.volume(path).map(|(plugin, _)| plugin)
+    }
+
+    /// The same with the volume's own name.
+    pub(crate) fn volume<'a>(&self, path: &'a Path) -> Option<(&'a str, &'a str)> {
         let mut below = self.kubelet_roots.iter().filter_map(|root| path.strip_prefix(root).ok());
         below.find_map(|rest| match texts(rest).as_slice() {
-            ["pods", _, "volumes", plugin, _, ..] => Some(*plugin),
+            ["pods", _, "volumes", plugin, name, ..] => Some((*plugin, *name)),
             _ => None,
         })
     }

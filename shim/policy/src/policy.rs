@@ -7,6 +7,7 @@ use std::time::Duration;
 use oci_spec::runtime::Capabilities;
 use palisade_seccomp::{Library, Mitigation};
 
+use crate::action::Action;
 use crate::audit::AuditSettings;
 use crate::exemption::{Exemption, ExemptionUse};
 use crate::grant::Grant;
@@ -179,6 +180,13 @@ impl Policy {
     #[must_use]
     pub fn watched_host_paths(&self) -> Vec<PathBuf> {
         self.node.watched()
+    }
+
+    /// Whether some profile asks which volumes hold a token of a service account.
+    #[must_use]
+    pub fn looks_for_tokens(&self) -> bool {
+        let mut rules = self.profiles.iter().flat_map(Profile::actions);
+        rules.any(|(rule, action)| rule.id.as_str() == "mount.token" && action != Action::Off)
     }
 
     /// The exemptions, as decisions that make use of them name them; those that have ended too.

@@ -30,8 +30,10 @@ mod mount_options;
 mod mount_proc;
 mod mount_propagation;
 mod mount_secrets;
+mod mount_secrets_tmpfs;
 mod mount_size;
 mod mount_sys;
+mod mount_token;
 mod mount_type;
 mod namespaces;
 mod no_new_privileges;
@@ -46,6 +48,8 @@ mod root_path;
 mod root_read_only;
 mod scheduling;
 mod seccomp;
+mod secret_args;
+mod secret_env;
 mod selinux;
 mod sysctl;
 mod table;
@@ -71,6 +75,7 @@ use crate::draft::{Draft, ProcessDraft};
 use crate::grant::{Grant, GrantedDevice};
 use crate::host::HostFacts;
 use crate::identity::Identity;
+use crate::moved::SecretPlace;
 use crate::node::NodePaths;
 use crate::profile::{Builtin, Settings};
 use crate::rootfs::PlaceFact;
@@ -79,6 +84,7 @@ use crate::task::TaskFacts;
 
 pub(crate) use capabilities::CONTAINERD_DEFAULTS;
 pub(crate) use cgroups_path::own_cgroup;
+pub(crate) use secret_env::SecretVariable;
 pub use table::RULES;
 pub(crate) use task_stdio::LOGGER;
 
@@ -269,6 +275,8 @@ pub(crate) struct ProcessScope<'a> {
     pub(crate) settings: &'a Settings,
     /// Root in the container is an ordinary user of the host.
     pub(crate) user_remapped: bool,
+    /// Where its secrets can be moved to.
+    pub(crate) secrets: SecretPlace<'a>,
 }
 
 /// What resource limits are judged by.

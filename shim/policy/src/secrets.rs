@@ -3,7 +3,20 @@
 //! Names and forms are all that there is to go by: an environment's values are taken out whatever they are, of arguments and other texts
 //! what is called a secret, or has the form of a known token. A secret that looks like any other word is not recognised.
 
+mod base64;
+mod names;
+mod search;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod values;
+
 use serde_json::Value;
+
+use crate::moved::SECRETS_DIRECTORY;
+
+pub use search::{secret_in_variable, secrets_in_arguments};
+pub use tokens::is_service_account_token;
 
 /// What stands in place of a secret.
 pub const REDACTED: &str = "<redacted>";
@@ -26,31 +39,6 @@ const NAMES: &[&str] = &[
 /// Last words of names that are too short to look for anywhere.
 const ENDS: &[&str] = &["pass", "pwd", "auth", "psk"];
 
-/// Beginnings of tokens, by their issuers' documentation: AWS, GitHub, GitLab, Slack, Stripe, OpenAI, Google, npm, PyPI, Vault, DigitalOcean.
-const PREFIXES: &[&str] = &[
-    "AKIA",
-    "ASIA",
-    "ghp_",
-    "gho_",
-    "ghu_",
-    "ghs_",
-    "ghr_",
-    "github_pat_",
-    "glpat-",
-    "xoxb-",
-    "xoxp-",
-    "xoxa-",
-    "xoxs-",
-    "sk-",
-    "sk_live_",
-    "rk_live_",
-    "AIza",
-    "ya29.",
-    "npm_",
-    "pypi-",
-    "hvs.",
-    "dop_v1_",
-];
 /// Shortest token with such a beginning.
 const TOKEN: usize = 16;
 /// Shortest word that is taken for a key because it is of upper case, lower case and digits.
@@ -99,7 +87,8 @@ pub fn redact_text(text: &str) -> String {
         out.push_str(shown.as_deref().unwrap_or(word));
         out.push_str(rest);
     }
-    out
+    // What is found as a secret is not written down, whatever hid it from the above.
+    if search::in_text(&out).is_some() { REDACTED.to_owned() } else { out }
 }
 
 /// The same of a reader's error, which quotes texts that were not expected where they stand: whatever they are.
@@ -121,6 +110,12 @@ pub fn redact_arguments<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Vec
         Next::Anything | Next::Rest => redact_text(argument),
     });
     shown.collect()
+}
+
+/// A whole specification, without secrets: the values of its environments go whatever they are.
+#[must_use]
+pub fn redact_document(document: Value) -> Value {
+    redact_value("", document)
 }
 
 /// A value of a specification at a place, without secrets.
@@ -156,7 +151,12 @@ fn of_name(name: &str, value: Value) -> Value {
 
 /// An entry of an environment: its name is shown.
 fn redact_entry(entry: &str) -> String {
-    entry.split_once('=').map_or_else(|| redact_text(entry), |(name, _)| format!("{name}={REDACTED}"))
+    match entry.split_once('=') {
+        // Where a secret is to be found says nothing of it.
+        Some((_, value)) if value.starts_with(SECRETS_DIRECTORY) => entry.to_owned(),
+        Some((name, _)) => format!("{name}={REDACTED}"),
+        None => redact_text(entry),
+    }
 }
 
 fn separates(c: char) -> bool {
@@ -268,7 +268,7 @@ fn is_token(word: &str) -> bool {
     }
     // A JSON Web Token: RFC 7519 with an object at its beginning.
     let is_jwt = word.starts_with("eyJ") && word.bytes().filter(|byte| *byte == b'.').count() == 2;
-    is_jwt || PREFIXES.iter().any(|prefix| word.starts_with(prefix)) || is_random(word)
+    is_jwt || tokens::is_like_token(word) || is_random(word)
 }
 
 /// Base64 of something that nobody can remember. Digests and ids are in lower case, and paths have their slashes.
@@ -284,7 +284,7 @@ fn is_random(word: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+mod redaction {
     use proptest::prelude::*;
     use serde_json::json;
 

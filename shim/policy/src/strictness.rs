@@ -53,6 +53,7 @@ fn looser_settings(ours: &Settings, theirs: &Settings) -> Vec<(&'static [&'stati
         hooks,
         annotations,
         sysctls,
+        secret_variables,
         apparmor,
         selinux,
         rootfs,
@@ -82,6 +83,7 @@ fn looser_settings(ours: &Settings, theirs: &Settings) -> Vec<(&'static [&'stati
         (&["hooks"], beyond(hooks, &theirs.hooks, PartialEq::eq)),
         (&["annotations", "update.annotations"], beyond(annotations, &theirs.annotations, is_named_by)),
         (&["linux.sysctl"], beyond(sysctls, &theirs.sysctls, PartialEq::eq)),
+        (&["secret.env", "secret.args"], beyond(secret_variables, &theirs.secret_variables, is_named_by)),
         // Here an empty list lets any profile pass.
         (
             &["process.apparmor"],

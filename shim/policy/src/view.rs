@@ -131,6 +131,7 @@ fn setting(settings: &Settings, rule: &str, key: &str) -> Value {
         ("linux.seccomp.arch", "allow") => settings.architectures.iter().map(|known| json!(known.name())).collect(),
         ("hooks", "allow") => json!(settings.hooks),
         ("annotations" | "update.annotations", "allow") => json!(settings.annotations),
+        ("secret.env", "allow") => json!(settings.secret_variables),
         ("linux.sysctl", "allow") => json!(settings.sysctls),
         ("process.apparmor", "allow") => json!(settings.apparmor),
         ("process.selinux" | "linux.mount-label", "allow") => json!(settings.selinux),

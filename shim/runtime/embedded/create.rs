@@ -1,7 +1,7 @@
 //! `create`: everything up to the moment where the container's program would run.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use super::filter::{Filter, Listener};
 use super::init_process::InitProcess;
 use super::program::Program;
 use super::spec::{self, EnforceableSpec};
-use super::state::{Record, StateDir};
+use super::state::{Record, StateDir, write_private};
 use super::{
     cgroup_mounts, clock, devices, execve, joined_pid_cgroup_mounts, mount_namespace, propagation, report,
     systemd_unit, update,
@@ -207,7 +207,8 @@ impl NewContainer {
 fn write_spec(directory: &Path, spec: &Spec) -> Result<(), RuntimeFailure> {
     let path = directory.join("config.json");
     let text = serde_json::to_vec(spec).map_err(|source| RuntimeFailure::Json { what: "the spec", source })?;
-    fs::write(&path, text).map_err(RuntimeFailure::file("write", &path))
+    // It holds the environment.
+    write_private(&path, &text).map_err(RuntimeFailure::file("write", &path))
 }
 
 /// Writes the pid in one step, so that whoever waits for the file never reads half of it.
@@ -215,6 +216,6 @@ pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<(), RuntimeFailure
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     let new = PathBuf::from(new);
-    let written = fs::File::create(&new).and_then(|mut file| file.write_all(pid.to_string().as_bytes()));
+    let written = write_private(&new, pid.to_string().as_bytes());
     written.and_then(|()| fs::rename(&new, path)).map_err(RuntimeFailure::file("write the pid file", path))
 }

@@ -13,8 +13,8 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::fs;
-use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Hook;
@@ -199,7 +199,7 @@ impl StateDir {
         let path = self.record_path();
         let text = serde_json::to_vec(record).map_err(|error| io_error("write", &path)(error.into()))?;
         let new = self.path.join("record.new");
-        fs::write(&new, text).map_err(io_error("write", &new))?;
+        write_private(&new, &text).map_err(io_error("write", &new))?;
         fs::rename(&new, &path).map_err(io_error("rename", &new))
     }
 
@@ -225,6 +225,13 @@ impl StateDir {
     fn record_path(&self) -> PathBuf {
         self.path.join("record.json")
     }
+}
+
+/// Writes a file that root alone reads, in place of an older one.
+pub(super) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(content)
 }
 
 pub(super) fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateError {

@@ -6,6 +6,8 @@ use oci_spec::runtime as oci;
 use serde::{Deserialize, Serialize};
 
 use crate::capability::CapabilitySets;
+use crate::moved::SecretFile;
+use crate::rules::SecretVariable;
 
 /// A process with plain values. Absent and the runtime's default are the same here.
 #[derive(Debug, Clone)]
@@ -29,6 +31,10 @@ pub(crate) struct ProcessDraft {
     pub(crate) oom_score_adj: Option<i32>,
     pub(crate) scheduler: Option<oci::Scheduler>,
     pub(crate) io_priority: Option<oci::LinuxIOPriority>,
+    /// What was taken out of the environment, to be shown as files.
+    pub(crate) moved: Vec<SecretFile>,
+    /// What of the environment is secret, entry by entry, from one rule to the next.
+    pub(crate) secrets: Option<Vec<Option<SecretVariable>>>,
 }
 
 /// A resource limit of setrlimit(2), written as OCI does.
@@ -71,6 +77,8 @@ impl ProcessDraft {
             oom_score_adj: process.oom_score_adj(),
             scheduler: process.scheduler().clone(),
             io_priority: *process.io_priority(),
+            moved: Vec::new(),
+            secrets: None,
             base: process.clone(),
         }
     }

@@ -41,6 +41,7 @@ pub(super) fn set_allow(
         "hooks" => settings.hooks = paths()?,
         "mount.type" => settings.mount_types = words()?,
         "linux.sysctl" => settings.sysctls = words()?,
+        "secret.env" => settings.secret_variables = words()?,
         "annotations" | "update.annotations" => settings.annotations = words()?,
         "process.apparmor" => settings.apparmor = words()?,
         "process.selinux" | "linux.mount-label" => settings.selinux = words()?,

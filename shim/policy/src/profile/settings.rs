@@ -24,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) hooks: Vec<PathBuf>,
     pub(crate) annotations: Vec<String>,
     pub(crate) sysctls: Vec<String>,
+    /// Variables that may hold a secret.
+    pub(crate) secret_variables: Vec<String>,
     pub(crate) apparmor: Vec<String>,
     pub(crate) selinux: Vec<String>,
     pub(crate) rootfs: Vec<PathBuf>,
@@ -116,6 +118,7 @@ impl Settings {
             hooks: Vec::new(),
             annotations: Vec::new(),
             sysctls: Vec::new(),
+            secret_variables: Vec::new(),
             apparmor: Vec::new(),
             selinux: Vec::new(),
             rootfs: Vec::new(),
@@ -133,6 +136,14 @@ impl Settings {
             disk_weight: None,
             tmpfs: Ceiling { default: GIB / 2, max: 4 * GIB },
         }
+    }
+}
+
+impl Settings {
+    /// Whether a variable may hold a secret: `NAME`, or `NAME*` for all that begin so.
+    pub(crate) fn lets_be_secret(&self, name: &str) -> bool {
+        let listed = |entry: &String| entry.strip_suffix('*').map_or(entry == name, |begin| name.starts_with(begin));
+        self.secret_variables.iter().any(listed)
     }
 }
 

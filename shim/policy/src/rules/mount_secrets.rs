@@ -14,7 +14,12 @@ const PLUGINS: &[&str] =
     &["kubernetes.io~secret", "kubernetes.io~configmap", "kubernetes.io~projected", "kubernetes.io~downward-api"];
 
 /// What such a mount has to have, and what takes it back.
-const FORCED: &[Flag] = &[("ro", &["rw", "rrw"]), ("noexec", &["exec", "rexec"])];
+const FORCED: &[Flag] = &[
+    ("ro", &["rw", "rrw"]),
+    ("nosuid", &["suid", "rsuid"]),
+    ("nodev", &["dev", "rdev"]),
+    ("noexec", &["exec", "rexec"]),
+];
 
 /// A secret or a configuration is read: not written back into, not run. Whoever can write it in one container
 /// commands the others that read it.

@@ -36,6 +36,8 @@ mod pss;
 #[cfg(test)]
 mod rules;
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod select;
 #[cfg(test)]
 mod support;

@@ -14,6 +14,7 @@ use oci_spec::runtime::LinuxSeccomp;
 use palisade_seccomp::{CompileError, CompiledFilter, CorruptFilter, Instruction};
 use thiserror::Error;
 
+use super::state::write_private;
 use crate::runtime::FilterFile;
 use crate::unsafe_syscalls::{self, SockFilter};
 pub(super) use listening::Listener;
@@ -103,7 +104,7 @@ impl Filter {
     /// Writes it to a file.
     pub(super) fn save(&self, path: &Path) -> Result<(), FilterError> {
         let bytes = self.0.as_ref().map_or_else(|| NONE.to_vec(), CompiledFilter::to_bytes);
-        fs::write(path, bytes).map_err(io_error("write", path))
+        write_private(path, &bytes).map_err(io_error("write", path))
     }
 
     /// Reads it back.

@@ -60,7 +60,7 @@ fn source(mount: usize, path: &Path, watched: &[PathBuf]) -> SourceFact {
     // A link that leads somewhere: `/link/to/etc` is /etc under another name.
     let real = path.strip_prefix("/link/to").map_or_else(|_| path.to_owned(), |rest| Path::new("/").join(rest));
     let same_as = watched.iter().find(|known| **known == real).map(|known| known.display().to_string());
-    SourceFact { mount, real_path: real, kind, same_as, locations: Vec::new(), below: Vec::new() }
+    SourceFact { mount, real_path: real, kind, same_as, locations: Vec::new(), below: Vec::new(), kubelet_volume: None }
 }
 
 /// The fields of a create request that a test may want to change.
