@@ -29,6 +29,7 @@ mod callers;
 pub mod cgroup;
 pub mod daemon;
 pub mod gate;
+pub mod image;
 pub mod log;
 pub mod runtime;
 pub mod task;

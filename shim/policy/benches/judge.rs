@@ -6,7 +6,9 @@ use std::path::Path;
 
 use criterion::{BatchSize, Criterion};
 use oci_spec::runtime as oci;
-use palisade_policy::{CreateRequest, Day, HostFacts, Outcome, ParsedSpec, Policy, TaskFacts, judge_create};
+use palisade_policy::{
+    CreateRequest, Day, HostFacts, ImageAnswer, Outcome, ParsedSpec, Policy, TaskFacts, judge_create,
+};
 use palisade_seccomp::{BuiltinProfile, profile_for, tighten};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -26,7 +28,10 @@ fn gate(criterion: &mut Criterion, bytes: &[u8]) -> Result<(), Box<dyn Error>> {
     let (host, pod) = (HostFacts::by_name(&spec, &policy), [spec.identity()]);
     let judge = |(spec, host): (ParsedSpec, HostFacts)| {
         let task = TaskFacts::plain(id, Path::new("/run/containerd/io.containerd.runtime.v2.task/k8s.io/c"), &pod);
-        judge_create(CreateRequest { spec, host, task, today: Day::of_unix_seconds(1_800_000_000) }, &policy)
+        judge_create(
+            CreateRequest { spec, host, task, today: Day::of_unix_seconds(1_800_000_000), image: ImageAnswer::Offline },
+            &policy,
+        )
     };
     if let Outcome::Deny(denial) = judge((spec.clone(), host.clone())).outcome {
         return Err(format!("a refusal would be another measurement: {denial}").into());

@@ -41,6 +41,7 @@ mod grant;
 mod hardened;
 mod host;
 mod identity;
+mod image;
 mod json;
 mod judge;
 mod node;
@@ -69,7 +70,11 @@ pub use grant::Grant;
 pub use hardened::{HardenedProcess, HardenedResources, HardenedSpec, ProfilePlace};
 pub use host::{HookFact, HostFacts, MountBelow, NamespaceFact, NamespaceSharing, SourceFact, SourceKind};
 pub use identity::{ContainerKind, Identity};
-pub use judge::{judge_create, judge_exec, judge_rootfs, judge_unreadable, judge_update};
+pub use image::{
+    ImageAnswer, ImageFacts, ImageKey, ImageMount, ImageRecord, ImageReference, ImageSettings, Looked, OnError,
+    ReferenceError, Severity, Signed, Verdict, VerdictError, VerdictOutcome, Vulnerability, Vulnerable, is_digest,
+};
+pub use judge::{judge_create, judge_exec, judge_pull, judge_rootfs, judge_unreadable, judge_update};
 pub use policy::{CallWatch, Policy, RuntimeChoice};
 pub use policy_file::{PolicyError, PolicyFilesError};
 pub use rootfs::{Place, PlaceFact};
