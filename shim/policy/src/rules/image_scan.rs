@@ -90,7 +90,7 @@ fn found_too_much(found: &Vulnerable, settings: &ScanSettings) -> Option<String>
         found.worst.iter().filter(|one| one.severity >= settings.severity && !settings.ignore.contains(&one.id));
     let ids: Vec<&str> = counts.map(|one| one.id.as_str()).collect();
     match (ids.as_slice(), found.beyond) {
-        ([first, rest @ ..], _) if rest.is_empty() => Some((*first).to_owned()),
+        ([first], _) => Some((*first).to_owned()),
         ([first, rest @ ..], _) => Some(format!("{first} and {} more", rest.len())),
         ([], Some(beyond)) if beyond >= settings.severity => Some("more findings than are told one by one".to_owned()),
         ([], _) => None,
