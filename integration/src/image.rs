@@ -59,6 +59,57 @@ pub fn write_archive(assets: &Assets, archive: &Path) -> Result<(), Failure> {
         manifests.push(entry);
         blobs.extend([config, manifest]);
     }
+    write_layout(archive, &manifests, blobs)
+}
+
+/// Writes an archive with one more image of the workload's layer, whose configuration `change` has changed. The manifest's digest.
+///
+/// # Errors
+/// As [`write_archive`].
+pub fn write_variant(
+    assets: &Assets,
+    archive: &Path,
+    name: &str,
+    change: impl FnOnce(&mut Value),
+) -> Result<String, Failure> {
+    let layer = workload_layer(assets)?;
+    let mut configuration = configuration(name, "", &layer);
+    change(&mut configuration);
+    let config = document(&configuration)?;
+    let layers = json!([descriptor("application/vnd.oci.image.layer.v1.tar", &layer)]);
+    write_image(archive, name, &config, &layers, layer)
+}
+
+/// Writes an archive with a signature as cosign keeps it: an image whose layer is the document that was signed.
+///
+/// # Errors
+/// An archive that cannot be written.
+pub fn write_signature(archive: &Path, name: &str, payload: &[u8], signature: &str) -> Result<(), Failure> {
+    let config = document(
+        &json!({ "architecture": "", "os": "", "config": {}, "rootfs": { "type": "layers", "diff_ids": [digest_of(payload)] } }),
+    )?;
+    let mut layer = descriptor("application/vnd.dev.cosign.simplesigning.v1+json", payload);
+    if let Some(layer) = layer.as_object_mut() {
+        layer.insert("annotations".to_owned(), json!({ "dev.cosignproject.cosign/signature": signature }));
+    }
+    write_image(archive, name, &config, &json!([layer]), payload.to_vec()).map(drop)
+}
+
+fn write_image(archive: &Path, name: &str, config: &[u8], layers: &Value, layer: Vec<u8>) -> Result<String, Failure> {
+    let manifest = document(&json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": descriptor("application/vnd.oci.image.config.v1+json", config), "layers": layers,
+    }))?;
+    let mut entry = descriptor("application/vnd.oci.image.manifest.v1+json", &manifest);
+    if let Some(entry) = entry.as_object_mut() {
+        entry.insert("annotations".to_owned(), json!({ "io.containerd.image.name": name }));
+    }
+    let digest = digest_of(&manifest);
+    write_layout(archive, &[entry], vec![layer, config.to_vec(), manifest])?;
+    Ok(digest)
+}
+
+fn write_layout(archive: &Path, manifests: &[Value], blobs: Vec<Vec<u8>>) -> Result<(), Failure> {
     let index = document(
         &json!({ "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": manifests }),
     )?;

@@ -2,11 +2,15 @@
 
 use std::error::Error as _;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use palisade::gate::PolicyFileError;
 use palisade_policy::VerdictError;
 use thiserror::Error;
+
+/// Digits of a digest that a message tells.
+const DIGITS: usize = 12;
 
 #[derive(Debug, Error)]
 pub(super) enum ImageError {
@@ -62,6 +66,15 @@ pub(super) enum ImageError {
     TooMany { what: &'static str, most: usize },
     #[error("key {0:?} is no public key of ECDSA P-256 or Ed25519")]
     Key(String),
+}
+
+/// A file as a message of one line names it: without its directory, and with few of a digest's digits.
+pub(super) fn shown(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    match name.strip_prefix("sha256-").and_then(|rest| Some((rest.get(..DIGITS)?, rest.split_once('.')?.1))) {
+        Some((digits, rest)) => format!("sha256-{digits}*.{rest}"),
+        None => name.into_owned(),
+    }
 }
 
 impl ImageError {

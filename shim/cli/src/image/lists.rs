@@ -5,7 +5,7 @@ use std::path::Path;
 use palisade::gate::admins_file;
 use palisade_policy::{ImageFacts, ImageSettings, Looked, is_digest};
 
-use super::error::ImageError;
+use super::error::{ImageError, shown};
 
 /// Longest list, in bytes: some 100 000 digests.
 const MAX_LIST: u64 = 8 << 20;
@@ -29,7 +29,7 @@ pub(super) fn look(facts: &mut ImageFacts, settings: &ImageSettings) {
 
 /// What a list says of one of the digests. The whole list is read: a line that is not understood could have been meant for this image.
 fn entry_of(path: &Path, digests: &[&str]) -> Result<Option<String>, ImageError> {
-    let shown = || path.display().to_string();
+    let shown = || shown(path);
     let bytes = admins_file(path, MAX_LIST)?.ok_or_else(|| ImageError::Missing { path: shown() })?;
     let text = String::from_utf8_lossy(&bytes);
     let mut found = None;

@@ -7,7 +7,7 @@ use palisade_policy::{ImageFacts, ImageReference, ImageSettings, Looked, Signed}
 use serde_json::Value;
 
 use super::containerd::Containerd;
-use super::error::ImageError;
+use super::error::{ImageError, shown};
 use super::key::Key;
 use super::manifest::{Document, Pointer, is_index};
 use super::{blob, bundle, simple_signing};
@@ -59,7 +59,7 @@ async fn signatures_of(
 /// `cosign sign --output-signature --output-payload` writes them, and `sha256-<hex>….sigstore.json` with a bundle.
 fn in_directory(dir: &Path, digests: &[&str], keys: &[Key]) -> Result<Vec<Signed>, ImageError> {
     if !dir.is_dir() {
-        return Err(ImageError::Missing { path: dir.display().to_string() });
+        return Err(ImageError::Missing { path: shown(dir) });
     }
     let mut signed = Vec::new();
     for digest in digests {

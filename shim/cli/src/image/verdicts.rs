@@ -6,7 +6,7 @@ use std::path::Path;
 use palisade::gate::{admins_file, admins_files};
 use palisade_policy::{ImageFacts, ImageSettings, Looked, Verdict};
 
-use super::error::ImageError;
+use super::error::{ImageError, shown};
 
 /// Longest report, in bytes.
 const MAX_REPORT: u64 = 32 << 20;
@@ -23,7 +23,7 @@ pub(super) fn look(facts: &mut ImageFacts, settings: &ImageSettings) {
 
 fn verdicts_in(dir: &Path, digests: &[&str]) -> Result<Vec<Verdict>, ImageError> {
     if !dir.is_dir() {
-        return Err(ImageError::Missing { path: dir.display().to_string() });
+        return Err(ImageError::Missing { path: shown(dir) });
     }
     let mut verdicts = Vec::new();
     for digest in digests {
@@ -34,7 +34,7 @@ fn verdicts_in(dir: &Path, digests: &[&str]) -> Result<Vec<Verdict>, ImageError>
             }
             let verdict = read(&path)?;
             if !verdict.digests.iter().any(|about| digests.contains(&about.as_str())) {
-                return Err(ImageError::OtherImage { path: path.display().to_string() });
+                return Err(ImageError::OtherImage { path: shown(&path) });
             }
             verdicts.push(verdict);
             if verdicts.len() > MAX_FILES {
@@ -46,7 +46,7 @@ fn verdicts_in(dir: &Path, digests: &[&str]) -> Result<Vec<Verdict>, ImageError>
 }
 
 fn read(path: &Path) -> Result<Verdict, ImageError> {
-    let shown = || path.display().to_string();
+    let shown = || shown(path);
     let bytes = admins_file(path, MAX_REPORT)?.ok_or_else(|| ImageError::Missing { path: shown() })?;
     let mut verdict = Verdict::read(&bytes).map_err(|source| ImageError::Verdict { path: shown(), source })?;
     // A report can name many more than are asked about.

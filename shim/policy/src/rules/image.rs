@@ -51,7 +51,7 @@ impl ImageCase<'_> {
     pub(super) fn seen<'a, T>(&self, part: &'a Looked<T>, what: &str, sheet: &mut Sheet) -> Option<&'a T> {
         match part {
             Looked::Seen(value) => return Some(value),
-            Looked::Not => self.unknown(&format!("no {what} is set in [images]"), sheet),
+            Looked::Not => self.unknown(&format!("[images] has no {what}"), sheet),
             Looked::Failed(why) => self.unknown(&format!("{what}: {why}"), sheet),
         }
         None

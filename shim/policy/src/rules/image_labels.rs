@@ -6,7 +6,7 @@ use crate::sheet::{Found, Sheet};
 
 /// Labels are the image author's word: they tell of what an author says openly (`maintainer`, `stage=test`), and keep out nobody who lies.
 pub(super) fn judge(facts: &ImageFacts, case: &ImageCase<'_>, sheet: &mut Sheet) {
-    let Some(labels) = case.seen(&facts.labels, "configuration of the image", sheet) else { return };
+    let Some(labels) = case.seen(&facts.labels, "configuration", sheet) else { return };
     for denied in &case.settings.image_labels {
         let (key, value) = denied.split_once('=').map_or((denied.as_str(), None), |(key, value)| (key, Some(value)));
         let Some(found) = labels.get(key).filter(|found| value.is_none_or(|value| fits(value, found))) else {

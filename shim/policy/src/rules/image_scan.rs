@@ -28,7 +28,7 @@ impl Default for ScanSettings {
 
 /// At least one verdict must be in force, and the newest of each scanner must let the image pass.
 pub(super) fn judge(facts: &ImageFacts, case: &ImageCase<'_>, sheet: &mut Sheet) {
-    let Some(verdicts) = case.seen(&facts.verdicts, "directory of verdicts", sheet) else { return };
+    let Some(verdicts) = case.seen(&facts.verdicts, "verdicts", sheet) else { return };
     let settings = &case.settings.image_scan;
     let about = |verdict: &&Verdict| verdict.digests.iter().any(|digest| facts.digests().contains(&digest.as_str()));
     let mut newest: BTreeMap<&str, &Verdict> = BTreeMap::new();

@@ -6,7 +6,7 @@ use crate::sheet::{Found, Sheet};
 
 /// A signature that holds is over the digest. One over the digest alone could be carried to another repository's name.
 pub(super) fn judge(facts: &ImageFacts, case: &ImageCase<'_>, sheet: &mut Sheet) {
-    let Some(signatures) = case.seen(&facts.signatures, "key of signatures", sheet) else { return };
+    let Some(signatures) = case.seen(&facts.signatures, "keys", sheet) else { return };
     let Some(name) = name_of(facts, sheet) else { return };
     let signers = &case.settings.image_signers;
     let by_one: Vec<&Signed> =
