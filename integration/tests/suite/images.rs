@@ -13,6 +13,7 @@ use palisade_integration::containerd::Runtime;
 use palisade_integration::ctr::{Run, unique};
 use palisade_integration::leftovers::Leftovers;
 use palisade_integration::policy::PolicyFile;
+use palisade_integration::registry::Registry;
 use palisade_integration::{bundle_spec, image};
 use serde_json::{Value, json};
 
@@ -33,6 +34,7 @@ pub(crate) fn trials(world: &'static World) -> Vec<Trial> {
         trial(world, "images: a name that leads elsewhere by now is no proof", retagged),
         trial(world, "images: another root filesystem than the image's is no proof", exchanged),
         trial(world, "images: a signature in containerd's store counts", signed),
+        trial(world, "images: containerd fetches nothing that the verifier refuses", verified),
         trial(
             world,
             "images: a resolver that is not there or not root's alone refuses, unless errors are let pass",
@@ -218,6 +220,38 @@ fn signed(world: &World) -> Check {
     let record = records(world, container.id())?;
     expect_eq!(record.first().ok_or("no record")?["record"]["image"]["signed_by"], json!(["release"]), "{record:?}");
     Ok(container.remove()?)
+}
+
+/// containerd 1.7 knows no verifiers.
+fn verified(world: &World) -> Check {
+    if world.containerd.is_one_seven() {
+        return Ok(());
+    }
+    let base = &world.containerd.layout().base;
+    let registry = Registry::serve(world.containerd.assets(), "2026-03-03T00:00:00Z")?;
+    let hosts = base.join("registries").join(registry.host());
+    fs::create_dir_all(&hosts)?;
+    fs::write(hosts.join("hosts.toml"), format!("server = \"http://{}\"\n", registry.host()))?;
+    let verifiers = base.join("verifiers");
+    fs::create_dir_all(&verifiers)?;
+    fs::copy(installed(world)?, verifiers.join("palisade-image-verifier"))?;
+    let cri = world.cri()?;
+    let (good, other) = (format!("{}/team/app:1", registry.host()), format!("{}/other/app:1", registry.host()));
+    set_policy(world, "", &rule("registry", &format!("allow = [\"{}/team/*\"]", registry.host())))?;
+    let refused = cri.pull(&other).err().ok_or("another repository was fetched")?;
+    expect!(refused.to_string().contains("image.registry"), "{refused}");
+    expect_eq!(registry.fetched(), 0, "blobs that were fetched of what was refused");
+    cri.pull(&good)?;
+    expect!(registry.fetched() > 0, "nothing was fetched");
+    let log = fs::read_to_string(world.containerd.layout().audit())?;
+    let pulls = log.lines().filter(|line| line.contains("\"pull\"")).map(serde_json::from_str);
+    let pulls: Vec<Value> = pulls.collect::<Result<_, _>>()?;
+    let seen: Vec<_> = pulls.iter().map(|line| (text(line, "/decision"), text(line, "/record/image/digest"))).collect();
+    expect_eq!(seen, [("deny", registry.digest()), ("allow", registry.digest())], "the records of pulls");
+    fs::remove_dir_all(verifiers)?;
+    // Without the verifier the same image is fetched: the rules at create are left.
+    cri.pull(&other)?;
+    Ok(())
 }
 
 fn resolvers(world: &World) -> Check {

@@ -217,7 +217,7 @@ mod images {
         node.write(&format!("verdicts/{}.json", file('a')), verdict.to_string());
         node.refuses(NAME, 'a', "ci: fail, malware");
         fs::set_permissions(node.0.join("verdicts"), fs::Permissions::from_mode(0o777)).unwrap();
-        node.refuses(NAME, 'a', "not writable by group or others");
+        node.refuses(NAME, 'a', "verdicts: palisade: ");
     }
 
     /// cosign's document.

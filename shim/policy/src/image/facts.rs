@@ -178,8 +178,14 @@ impl ImageMount {
     /// containerd's client adds the SELinux label of the container to what the snapshotter says.
     fn is(&self, asked: &RootfsMount<'_>) -> bool {
         let plain = |options: &[String]| -> Vec<String> {
-            options.iter().filter(|option| !option.starts_with("context=")).cloned().collect()
+            options.iter().filter(|option| !is_label(option)).cloned().collect()
         };
         self.kind == asked.kind && self.source == asked.source && plain(&self.options) == plain(asked.options)
     }
+}
+
+/// One label and nothing behind it. Source: selinux `label.FormatMountLabel`.
+fn is_label(option: &str) -> bool {
+    let label = option.strip_prefix("context=\"").and_then(|rest| rest.strip_suffix('"'));
+    label.is_some_and(|label| !label.contains('"'))
 }

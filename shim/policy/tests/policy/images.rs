@@ -310,6 +310,8 @@ fn what_is_mounted_must_be_the_snapshot_that_was_found() {
         Box::new(|mounts| mounts[0].source = "/elsewhere".into()),
         Box::new(|mounts| mounts[0].kind = "bind".into()),
         Box::new(|mounts| mounts[0].options[0].push_str(":/more")),
+        Box::new(|mounts| mounts[0].options.push("context=x,lowerdir=/more".into())),
+        Box::new(|mounts| mounts[0].options.push("context=\"x\",lowerdir=\"/more\"".into())),
     ];
     for (at, change) in changes.iter().enumerate() {
         let decision = judge(&policy, |facts| {
