@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use libtest_mimic::{Failed, Trial};
 use palisade_integration::containerd::Runtime;
+use palisade_integration::cri::{container as cri_container, sleeper};
 use palisade_integration::ctr::{Run, unique};
 use palisade_integration::leftovers::Leftovers;
 use palisade_integration::policy::PolicyFile;
@@ -34,6 +35,7 @@ pub(crate) fn trials(world: &'static World) -> Vec<Trial> {
         trial(world, "images: a name that leads elsewhere by now is no proof", retagged),
         trial(world, "images: another root filesystem than the image's is no proof", exchanged),
         trial(world, "images: a signature in containerd's store counts", signed),
+        trial(world, "images: a pod's sandbox has a profile of its own, and containers another", pod),
         trial(world, "images: containerd fetches nothing that the verifier refuses", verified),
         trial(
             world,
@@ -222,6 +224,42 @@ fn signed(world: &World) -> Check {
     Ok(container.remove()?)
 }
 
+/// As the guide has it.
+const OF_PODS: &str = r#"
+[profiles.sandbox]
+extends = "restricted@1"
+[profiles.sandbox.rules."image.registry"]
+action = "deny"
+allow = ["palisade.test/pause"]
+[profiles.restricted.rules."image.registry"]
+action = "deny"
+allow = ["palisade.test/workload", "palisade.test/user"]
+[[select]]
+sandbox = true
+profile = "sandbox"
+"#;
+
+fn pod(world: &World) -> Check {
+    set_policy(world, "", OF_PODS)?;
+    let cri = world.cri()?;
+    let pod = cri.run_pod(Runtime::Palisade, cri.pod_config())?;
+    let container = cri.start(&pod, sleeper())?;
+    for (id, name) in [(&pod.id, image::PAUSE), (&container, image::WORKLOAD)] {
+        let record = records(world, id)?;
+        let create = record.first().ok_or("no record")?;
+        expect_eq!(text(create, "/record/image/name"), name, "{create}");
+        let digest = text(create, "/identity/image_digest");
+        expect!(digest.starts_with("sha256:") && digest == text(create, "/record/image/digest"), "{create}");
+    }
+    let refused = cri.start(&pod, cri_container(image::ROOT, &["/probe", "sleep"])).err();
+    let refused = refused.ok_or("another repository's image was run")?;
+    world.expect_refusal(&refused, "image.registry")?;
+    set_policy(world, "", &format!("{OF_PODS}{}", rule("digest", "")))?;
+    let refused = cri.start(&pod, sleeper()).err().ok_or("an image was run by its tag")?;
+    world.expect_refusal(&refused, "image.digest")?;
+    Ok(pod.remove()?)
+}
+
 /// containerd 1.7 knows no verifiers.
 fn verified(world: &World) -> Check {
     if world.containerd.is_one_seven() {
@@ -263,8 +301,8 @@ fn resolvers(world: &World) -> Check {
     let run = Run::new(Runtime::Palisade, &["true"]);
     for (resolver, told) in [
         (base.join("none"), "open the resolver"),
-        (writable, "must be a regular file"),
-        ("/usr/bin/yes".into(), "bytes"),
+        (writable, "must be a r"),
+        ("/usr/bin/echo".into(), "is not understood"),
     ] {
         let set = |more: &str| {
             let text = format!("[images]\nresolver = \"{}\"\n{more}\n{rules}", resolver.display());
@@ -273,7 +311,7 @@ fn resolvers(world: &World) -> Check {
         set("")?;
         let said = world.containerd.run(&run)?.refusal()?;
         expect_denial(&said, "image.registry")?;
-        expect!(said.contains("could not be looked at"), "{told}: {said}");
+        expect!(said.contains("could not be looked at") && said.contains(told), "{told}: {said}");
         set("on_error = \"audit\"")?;
         world.containerd.run(&run)?.success()?;
     }

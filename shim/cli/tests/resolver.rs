@@ -44,6 +44,29 @@ mod resolver {
         path
     }
 
+    /// `for (;;) write(1, 0x400000, 120);`
+    const ENDLESS: &[u8] = b"\xb8\x01\0\0\0\xbf\x01\0\0\0\xbe\0\0\x40\0\xba\x78\0\0\0\x0f\x05\xeb\xe8";
+    /// `for (;;) pause();`
+    const MUTE: &[u8] = b"\xb8\x22\0\0\0\x0f\x05\xeb\xf7";
+
+    /// A program of these instructions of x86-64, which no arguments keep from what it does: one segment at 0x400000, the headers before it.
+    /// Source: elf(5).
+    fn program(dir: &Path, name: &str, code: &[u8]) -> PathBuf {
+        const HEADERS: u64 = 64 + 56;
+        let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0\x01\0\0\0".to_vec();
+        let put =
+            |elf: &mut Vec<u8>, numbers: &[u64]| numbers.iter().for_each(|number| elf.extend(number.to_le_bytes()));
+        put(&mut elf, &[0x0040_0000 + HEADERS, 64, 0]);
+        elf.extend(b"\0\0\0\0\x40\0\x38\0\x01\0\0\0\0\0\0\0\x01\0\0\0\x05\0\0\0");
+        let size = HEADERS + code.len() as u64;
+        put(&mut elf, &[0, 0x0040_0000, 0x0040_0000, size, size, 0x1000]);
+        elf.extend(code);
+        let path = dir.join(name);
+        fs::write(&path, elf).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
     #[test]
     fn whatever_is_wrong_with_the_resolver_the_image_is_unknown_and_nothing_is_left() {
         let dir = std::env::temp_dir().join(format!("palisade-resolver-{}", std::process::id()));
@@ -56,6 +79,8 @@ mod resolver {
         let plain = copy(&dir, "plain", 0o644);
         let link = dir.join("link");
         symlink(&palisade, &link).unwrap();
+        let endless = program(&dir, "endless", ENDLESS);
+        let mute = program(&dir, "mute", MUTE);
         // It takes connections and says nothing.
         let silent = dir.join("silent.sock");
         let listener = UnixListener::bind(&silent).unwrap();
@@ -85,15 +110,16 @@ mod resolver {
             (&palisade, "", "has not said where it is reached"),
             (&palisade, "run/containerd.sock", "can be no id or name"),
             (&palisade, nobody, "connect to containerd at"),
-            // Of the programs that every machine has: one that prints no JSON, one that says nothing, one that never ends to print.
+            // Of the programs that every machine has: one that prints no JSON, two that say nothing.
             (Path::new("/usr/bin/echo"), nobody, "is not understood"),
             (Path::new("/usr/bin/true"), nobody, "no answer (exit status 0)"),
             (Path::new("/usr/bin/false"), nobody, "no answer (exit status 1)"),
-            (Path::new("/usr/bin/yes"), nobody, "more than 1048576 bytes"),
+            (&endless, nobody, "more than 1048576 bytes"),
         ] {
             let why = ask(resolver, 20, address);
             assert!(why.contains(told), "{resolver:?}: {why}");
         }
+        assert!(ask(&mute, 1, nobody).contains("no answer within 1 s"));
         let begun = Instant::now();
         assert!(
             ask(&palisade, 1, silent).contains("no answer within 1 s ([images] deadline)"),

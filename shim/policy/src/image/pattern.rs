@@ -84,6 +84,18 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        /// A registry that is not the one that is listed is never covered, whatever its name has in it.
+        #[test]
+        fn no_other_registry_is_covered(domain in "[a-z0-9.-]{0,12}(registry\\.example)?[a-z0-9.:-]{0,6}", path in "[a-z0-9/.-]{1,20}") {
+            let pattern = RepositoryPattern::of("registry.example/team/*").unwrap();
+            if let Ok(image) = ImageReference::parse(&format!("{domain}/{path}")) {
+                let inside = image.domain() == "registry.example" && image.path().starts_with("team/");
+                proptest::prop_assert_eq!(pattern.covers(&image), inside, "{}", image);
+            }
+        }
+    }
+
     #[test]
     fn a_tree_covers_smaller_ones() {
         let covers = |one: &str, other: &str| {

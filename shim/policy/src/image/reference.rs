@@ -258,6 +258,22 @@ mod tests {
         assert_eq!(both.repository(), "registry.example:5000/app");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn what_is_read_has_one_form_and_only_plain_letters(text in "(?:[a-zA-Z0-9._-]{1,9}[:/@]){0,4}[a-zA-Z0-9._:/@-]{0,12}|\\PC{0,30}") {
+            if let Ok(name) = ImageReference::parse(&text) {
+                let canonical = name.to_string();
+                proptest::prop_assert_eq!(ImageReference::parse(&canonical).as_ref(), Ok(&name), "{}", canonical);
+                let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-:/[]".contains(&byte);
+                proptest::prop_assert!(name.repository().bytes().all(plain));
+                proptest::prop_assert!(!name.path().split('/').any(|part| part.is_empty() || part == "." || part == ".."));
+                proptest::prop_assert!(canonical.starts_with(&format!("{}/", name.domain())));
+                // Nothing but the defaults is added.
+                proptest::prop_assert!(canonical.ends_with(&text) || text.starts_with("index.docker.io/") || text.starts_with("docker.io/"));
+            }
+        }
+    }
+
     #[test]
     fn what_would_be_misread_is_refused() {
         use ReferenceError as E;
