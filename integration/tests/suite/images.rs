@@ -4,7 +4,6 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -314,15 +313,6 @@ fn resolvers(world: &World) -> Check {
         expect!(said.contains("could not be looked at") && said.contains(told), "{told}: {said}");
         set("on_error = \"audit\"")?;
         world.containerd.run(&run)?.success()?;
-    }
-    // How long a lookup takes, for whoever reads the output.
-    for (what, images) in [("without", ""), ("with", "record = true")] {
-        set_policy(world, images, "")?;
-        let begun = Instant::now();
-        for _ in 0..5 {
-            world.containerd.run(&run)?.success()?;
-        }
-        println!("images: five containers {what} a lookup took {} ms", begun.elapsed().as_millis());
     }
     Ok(())
 }

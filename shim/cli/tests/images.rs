@@ -283,6 +283,9 @@ mod images {
         let rsa = node.key("rsa", &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]);
         node.policy(&keys(&[("rsa", &rsa)]), &rule("signature", ""));
         node.refuses(NAME, 'a', "is no public key of ECDSA P-256 or Ed25519");
+        assert!(!node.run(&["policy", "validate"], "").0, "a key that nothing can be held against");
+        node.policy(&own, "");
+        assert!(node.run(&["policy", "validate"], "").0);
     }
 
     #[test]

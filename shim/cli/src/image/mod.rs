@@ -18,7 +18,7 @@ use std::io::Write as _;
 
 use palisade::gate::PolicySource;
 use palisade::image::{ANSWER_VERSION, Answer};
-use palisade_policy::ImageFacts;
+use palisade_policy::{ImageFacts, ImageKey, ImageSettings};
 
 use crate::Verdict;
 use crate::arguments::{FactsArguments, ImageCommand};
@@ -30,6 +30,13 @@ pub(crate) fn run(command: &ImageCommand, out: &mut Vec<u8>) -> Result<Verdict, 
     match command {
         ImageCommand::Facts(arguments) => facts(arguments, out),
     }
+}
+
+/// Whether every key of the policy is one: its frame alone the policy's reader knows.
+pub(crate) fn check_keys(settings: &ImageSettings) -> Result<(), CliError> {
+    let unusable = |key: &&ImageKey| key::Key::read(key).is_err();
+    let name = settings.keys.iter().find(unusable).map(|key| key.name.clone());
+    name.map_or(Ok(()), |name| Err(CliError::ImageKey { name }))
 }
 
 /// What is wrong is said in the answer, since it is the shim that reads it.
