@@ -28,9 +28,8 @@ const KILLED: Duration = Duration::from_secs(5);
 /// The version of the answer.
 pub const ANSWER_VERSION: u32 = 1;
 
-/// What the program prints.
+/// What the program prints. Fields are only ever added to a version.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Answer {
     /// [`ANSWER_VERSION`].
     pub version: u32,

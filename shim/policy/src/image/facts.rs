@@ -21,9 +21,8 @@ pub enum ImageAnswer {
     Known(Box<ImageFacts>),
 }
 
-/// What containerd has of the image. Digests are `sha256:` and 64 digits, and each is that of the bytes that were read.
+/// What containerd has of the image. A newer resolver may tell more than an older shim knows: what is not known is left out. Digests are `sha256:` and 64 digits, and each is that of the bytes that were read.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ImageFacts {
     /// Its name in containerd's store.
     pub name: String,
@@ -73,7 +72,6 @@ pub enum Looked<T> {
 
 /// One mount of a snapshot (containerd `types.Mount`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ImageMount {
     /// Filesystem type.
     pub kind: String,
@@ -85,7 +83,6 @@ pub struct ImageMount {
 
 /// A signature over the image's digest that one of the policy's keys has made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Signed {
     /// The key's name in the policy.
     pub key: String,

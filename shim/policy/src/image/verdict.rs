@@ -18,7 +18,6 @@ const MAX_TEXT: usize = 120;
 
 /// What one file says of an image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Verdict {
     /// Who says it.
     pub scanner: String,
@@ -46,7 +45,6 @@ pub enum Outcome {
 
 /// The vulnerabilities of an image.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Vulnerable {
     /// The worst ones, each id once.
     pub worst: Vec<Vulnerability>,
@@ -56,7 +54,6 @@ pub struct Vulnerable {
 
 /// One of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Vulnerability {
     /// `CVE-2024-1234`, or a scanner's own id.
     pub id: String,
