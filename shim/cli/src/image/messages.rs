@@ -22,10 +22,19 @@ pub(super) struct Container {
     pub(super) id: String,
     #[prost(string, tag = "3")]
     pub(super) image: String,
+    #[prost(message, optional, tag = "5")]
+    pub(super) spec: Option<Any>,
     #[prost(string, tag = "6")]
     pub(super) snapshotter: String,
     #[prost(string, tag = "7")]
     pub(super) snapshot_key: String,
+}
+
+/// `google.protobuf.Any`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Any {
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) value: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]

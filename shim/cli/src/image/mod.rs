@@ -8,6 +8,7 @@ mod key;
 mod lists;
 mod manifest;
 mod messages;
+mod remap;
 mod resolve;
 mod signatures;
 mod simple_signing;

@@ -11,7 +11,7 @@ use super::containerd::Containerd;
 use super::error::ImageError;
 use super::manifest::{Config, Document, Pointer, is_index, is_manifest};
 use super::messages::{Container, Descriptor, Mount};
-use super::{blob, lists, signatures, verdicts};
+use super::{blob, lists, remap, signatures, verdicts};
 
 /// Most manifests of an index that are looked at.
 const MAX_MANIFESTS: usize = 32;
@@ -121,14 +121,15 @@ async fn read_manifest(containerd: &Containerd, digest: String) -> Result<Option
     }
 }
 
-/// For a user namespace containerd's client makes a snapshot with other owners on top of the layers, and calls it after both.
+/// Whether it is the snapshot with other owners that containerd makes of these layers for the container's user namespace.
 async fn is_remapped(
     containerd: &Containerd,
     container: &Container,
     parent: &str,
     chain: &str,
 ) -> Result<bool, ImageError> {
-    if chain.is_empty() || !parent.strip_prefix(chain).is_some_and(|rest| rest.starts_with('-')) {
+    let spec = container.spec.as_ref().map_or(&[][..], |spec| &spec.value);
+    if chain.is_empty() || !remap::names(spec, chain).iter().any(|name| name == parent) {
         return Ok(false);
     }
     Ok(containerd.snapshot(&container.snapshotter, parent).await?.parent == chain)
