@@ -407,6 +407,17 @@ fn what_makes_no_sense_in_the_file_is_told() {
 }
 
 #[test]
+fn the_examples_of_the_guide_are_policies() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/images.md")).unwrap();
+    let blocks = page.split("```toml").skip(1).filter_map(|rest| rest.split("```").next());
+    let (of_containerd, own): (Vec<&str>, Vec<&str>) = blocks.partition(|block| block.contains("bin_dir"));
+    assert_eq!((of_containerd.len(), own.len()), (1, 2));
+    for block in own {
+        Policy::from_toml(block).unwrap_or_else(|error| panic!("{error}\n{block}"));
+    }
+}
+
+#[test]
 fn what_is_looser_about_images_is_computed() {
     let with = |more: &str| {
         let base = ALL.replace("profiles.restricted", "profiles.base");
