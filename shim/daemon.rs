@@ -20,6 +20,7 @@ use crate::bootstrap::{Flags, SOCKET_VARIABLE, SocketAddress, TTRPC_VARIABLE};
 use crate::callers::Callers;
 use crate::cgroup::expect_attach;
 use crate::gate::{Gate, PolicySource};
+use crate::rest;
 use crate::task::{EventQueue, Machine, Publisher, Reaper, TaskApi, TaskService};
 use crate::trusted::is_trusted;
 use crate::unsafe_syscalls::close_inherited;
@@ -68,6 +69,7 @@ pub fn run(flags: &Flags) -> Result<(), DaemonError> {
     let served = event_loop.block_on(serve(flags, listener));
     // Copies of stdio that nobody waits for any more must not keep the process.
     event_loop.shutdown_background();
+    crate::audit::write_rest();
     drop(binary);
     served
 }
@@ -112,6 +114,7 @@ async fn serve(flags: &Flags, listener: StdUnixListener) -> Result<(), DaemonErr
     let host = Arc::new(Machine::new(reaper.clone()).beside(flags.address()));
     let service = TaskService::new(flags.namespace(), &socket, gate, host, reaper, events.clone());
     let shutdown = service.shutdown_requested();
+    tokio::spawn(service.rest().run(rest::give_back));
 
     let listener = UnixListener::from_std(listener).map_err(DaemonError::Socket)?;
     let held = Arc::clone(&service);

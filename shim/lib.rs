@@ -20,6 +20,7 @@
 //! * [`cgroup`]: what the kernel counts and limits, v1 and v2.
 //! * [`watch`]: what the filters of containers ask the shim: calls that were refused, or that run.
 //! * [`audit`]: one JSON line for each decision.
+//! * `rest`: what a shim gives back that has nothing to do.
 
 pub mod attest;
 pub mod audit;
@@ -31,6 +32,7 @@ pub mod daemon;
 pub mod gate;
 pub mod image;
 pub mod log;
+mod rest;
 pub mod runtime;
 pub mod task;
 pub mod ticks;

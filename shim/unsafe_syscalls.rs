@@ -597,3 +597,63 @@ pub(crate) fn close_inherited() -> io::Result<()> {
     let status = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
     if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+/// How much below the calling frame is left alone: the frames of the call itself.
+const OWN_FRAMES: usize = 16 * 1024;
+
+/// Gives the kernel back the part of `stack` (first address, end) below the calling frame; it comes back as zeros when it is used. Nothing is done
+/// where another stack is in use.
+///
+/// # Errors
+///
+/// The kernel's errno of madvise(2).
+#[inline(never)]
+pub(crate) fn discard_stack_below(stack: (usize, usize)) -> io::Result<()> {
+    let here = std::ptr::from_ref(&stack).addr();
+    let end = here.saturating_sub(OWN_FRAMES) & !(rustix::param::page_size() - 1);
+    if here >= stack.1 || end <= stack.0 {
+        return Ok(());
+    }
+    // JUSTIFICATION: rustix's madvise is unsafe as well.
+    // SAFETY: the range is part of the calling thread's stack, below every frame that is in use by more than this call needs; the thread keeps
+    // nothing there.
+    let status =
+        unsafe { libc::madvise(std::ptr::without_provenance_mut(stack.0), end - stack.0, libc::MADV_DONTNEED) };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Unmaps the pages of the program's own code and constants. They come back from its file when they are used.
+///
+/// # Errors
+///
+/// The kernel's errno of madvise(2).
+pub(crate) fn unmap_own_program() -> io::Result<()> {
+    // JUSTIFICATION: nobody wraps dl_iterate_phdr(3).
+    // SAFETY: the callback is called during the call alone, with the data that it is given here.
+    let errno = unsafe { libc::dl_iterate_phdr(Some(unmap_constant_segments), std::ptr::null_mut()) };
+    if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno)) }
+}
+
+/// For the program itself, which is told of first; not 0 ends the walk.
+extern "C" fn unmap_constant_segments(
+    program: *mut libc::dl_phdr_info,
+    _size: libc::size_t,
+    _data: *mut libc::c_void,
+) -> libc::c_int {
+    // SAFETY: dl_iterate_phdr(3) hands over a valid description with `dlpi_phnum` headers at `dlpi_phdr`.
+    let (base, headers) = unsafe {
+        let program = &*program;
+        (program.dlpi_addr, std::slice::from_raw_parts(program.dlpi_phdr, usize::from(program.dlpi_phnum)))
+    };
+    let page = !(rustix::param::page_size() - 1);
+    for segment in headers.iter().filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0) {
+        #[allow(clippy::cast_possible_truncation, reason = "addresses of this process")]
+        let (from, size) = ((base + segment.p_vaddr) as usize & page, segment.p_filesz as usize);
+        // SAFETY: the segment is a private mapping of the program's file without PF_W, so that nobody wrote to it, the relocations included (there
+        // is no DT_TEXTREL); what is read or run there next comes from the file, which can't be written to while it runs.
+        if unsafe { libc::madvise(std::ptr::without_provenance_mut(from), size, libc::MADV_DONTNEED) } != 0 {
+            return io::Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL);
+        }
+    }
+    0
+}

@@ -1,6 +1,6 @@
 //! Golden files: a specification in, the hardened specification and the findings out.
 //!
-//! `tests/golden/<case>/` holds `config.json` as containerd writes it; `hardened.json` and `record.json`, or
+//! `tests/golden/<case>/` holds `config.json` as containerd writes it; `hardened.json`, `patch.json` (from one to the other) and `record.json`, or
 //! `denial.txt` and `record.json`, are what palisade makes of it under the built-in policy, or under `policy.toml` where there is one; then on
 //! a machine with cgroup v2 and huge pages.
 //! `UPDATE_GOLDEN=1` writes them anew; read the difference before it is committed.
@@ -15,7 +15,7 @@ mod golden {
     use std::fs;
     use std::path::Path;
 
-    use palisade_policy::{Outcome, Policy};
+    use palisade_policy::{Outcome, Patch, Policy};
     use serde_json::Value;
 
     use super::support;
@@ -51,11 +51,43 @@ mod golden {
             }
         };
         let record = pretty(&without_profile(serde_json::to_value(&decision.record).unwrap()));
-        let (hardened, denial) = match decision.outcome {
-            Outcome::Admit(hardened) => (Some(pretty(&without_profile(support::json(hardened.as_bytes())))), None),
-            Outcome::Deny(denial) => (None, Some(format!("{denial}\n"))),
+        let (hardened, patch, denial) = match decision.outcome {
+            Outcome::Admit(hardened) => {
+                let (hardened, patch) = (support::json(hardened.as_bytes()), patch(spec, hardened.as_bytes()));
+                expect_patched(spec, &patch, &hardened);
+                (Some(pretty(&without_profile(hardened))), Some(pretty(&without_length(patch))), None)
+            }
+            Outcome::Deny(denial) => (None, None, Some(format!("{denial}\n"))),
         };
-        vec![("record.json", Some(record)), ("hardened.json", hardened), ("denial.txt", denial)]
+        vec![("record.json", Some(record)), ("hardened.json", hardened), ("patch.json", patch), ("denial.txt", denial)]
+    }
+
+    fn patch(spec: &Value, hardened: &[u8]) -> Value {
+        let patch = Patch::between(spec.to_string().as_bytes(), hardened).unwrap();
+        serde_json::to_value(patch).unwrap()
+    }
+
+    const PROFILE: &str = "/linux/seccomp";
+
+    /// Applied to what came, the patch makes what is handed on, but for the profile, whose value is the one that it does not tell.
+    fn expect_patched(spec: &Value, told: &Value, hardened: &Value) {
+        let operations: json_patch::Patch = serde_json::from_value(told["patch"].clone()).unwrap();
+        let mut made = spec.clone();
+        json_patch::patch(&mut made, &operations).unwrap();
+        let withheld = u64::from(hardened.pointer(PROFILE).is_some());
+        if let Some(profile) = made.pointer_mut(PROFILE) {
+            *profile = hardened.pointer(PROFILE).cloned().unwrap_or_default();
+        }
+        assert_eq!(&made, hardened);
+        assert_eq!(told["patch_withheld"].as_u64().unwrap_or_default(), withheld, "{told}");
+    }
+
+    fn without_length(mut told: Value) -> Value {
+        let operations = told["patch"].as_array_mut().into_iter().flatten();
+        operations
+            .filter(|operation| operation["path"] == PROFILE)
+            .for_each(|operation| operation["value"] = Value::Null);
+        told
     }
 
     fn differs(directory: &Path, name: &str, expected: Option<&String>) -> bool {

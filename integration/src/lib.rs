@@ -23,6 +23,7 @@ pub mod leftovers;
 pub mod nri;
 pub mod policy;
 pub mod poll;
+pub mod prometheus;
 pub mod registry;
 pub mod shim_client;
 pub mod soak;

@@ -120,8 +120,12 @@ fn held_to(expected: &Expected, process: &ProcDir) -> Result<Cgroup, Unreadable>
     found.map_err(of_cgroup_error)
 }
 
-/// A process that is in two cgroups, one below the other, has the limits of both.
-fn limits(cgroup: &Cgroup, process: &ProcDir, expected: &Expected) -> Result<Vec<LimitDifference>, CgroupError> {
+/// The decided limits that are not in force. A process that is in two cgroups, one below the other, has the limits of both.
+///
+/// # Errors
+///
+/// [`CgroupError`].
+pub fn limits(cgroup: &Cgroup, process: &ProcDir, expected: &Expected) -> Result<Vec<LimitDifference>, CgroupError> {
     let mut differences = cgroup.differences(&expected.resources)?;
     if differences.is_empty() {
         return Ok(differences);

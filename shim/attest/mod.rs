@@ -34,9 +34,12 @@ use std::fmt;
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::cgroup::LimitDifference;
+
 pub use checks::{CHECKS, Check};
 pub use expected::{Expected, ExpectedError};
 pub use identities::{Baseline, FileId, Identities};
+pub use look::limits;
 pub use mounts::TableMark;
 pub use proc_dir::ProcDir;
 pub use seen::{Seen, Summary, Unreadable};
@@ -142,6 +145,18 @@ impl NotAttested {
     pub fn mismatches(&self) -> &[Mismatch] {
         &self.0
     }
+}
+
+/// Compares the limits of a container alone, as they are right after they were changed.
+///
+/// # Errors
+///
+/// [`NotAttested`] with every limit that is not what was decided.
+pub fn attest_limits(found: &[LimitDifference]) -> Result<(), NotAttested> {
+    let mismatch = |one: &LimitDifference| {
+        Mismatch::new("limits", format!("{} {}", one.file, one.decided), one.found.replace('\n', "; "))
+    };
+    if found.is_empty() { Ok(()) } else { Err(NotAttested(found.iter().map(mismatch).collect())) }
 }
 
 /// The proof that a process was looked at and is what was decided. Only [`attest`] makes one.

@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use palisade_policy::{AuditSettings, Grant, Identity};
+use palisade_policy::{Grant, Identity};
 use serde::Serialize;
 
-use super::{AuditError, ContainerSubject, append_event};
+use super::{AuditError, ContainerSubject, Destination, append_event};
 use crate::attest::{Mismatch, Stage};
 
 /// What is told of a look at a process.
@@ -23,7 +23,7 @@ pub struct AttestationTold<'a> {
     pub since_decision_us: Option<u128>,
 }
 
-/// A container, as the log tells of it, and where its records go. The policy is the one that admitted it.
+/// A container, as the log tells of it, and where its records go. The policy that is named is the one that admitted it.
 #[derive(Debug, Clone)]
 pub struct Chronicle {
     namespace: String,
@@ -31,23 +31,49 @@ pub struct Chronicle {
     identity: Identity,
     policy: String,
     profile: String,
-    settings: AuditSettings,
+    destination: Destination,
     begun: Instant,
 }
 
 impl Chronicle {
     /// Of a container that has just been admitted with this grant by the policy of that digest.
     #[must_use]
-    pub fn new(namespace: &str, id: &str, grant: &Grant, policy_sha256: &str, settings: &AuditSettings) -> Self {
+    pub fn new(
+        namespace: &str,
+        id: &str,
+        grant: &Grant,
+        policy_sha256: &str,
+        destination: impl Into<Destination>,
+    ) -> Self {
         Self {
             namespace: namespace.to_owned(),
             id: id.to_owned(),
             identity: grant.identity().clone(),
             policy: policy_sha256.to_owned(),
             profile: grant.profile().to_owned(),
-            settings: settings.clone(),
+            destination: destination.into(),
             begun: Instant::now(),
         }
+    }
+
+    /// Of a container that nobody has admitted.
+    #[cfg(test)]
+    pub(crate) fn of_nobody(id: &str, destination: impl Into<Destination>) -> Self {
+        Self {
+            namespace: String::new(),
+            id: id.to_owned(),
+            identity: Identity::default(),
+            policy: String::new(),
+            profile: String::new(),
+            destination: destination.into(),
+            begun: Instant::now(),
+        }
+    }
+
+    /// The container's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// Records that a process is what was decided, where the policy wants that.
@@ -56,30 +82,31 @@ impl Chronicle {
     ///
     /// As [`append_event`].
     pub fn attested(&self, exec: &str, stage: Stage) -> Result<(), AuditError> {
-        if !self.settings.records_attested() {
+        let settings = self.destination.settings();
+        if !settings.records_attested() {
             return Ok(());
         }
         // Right before its start it has waited for containerd as well.
         let is_made = matches!(stage, Stage::Created { before: None, .. });
         let since_decision_us = is_made.then(|| self.begun.elapsed().as_micros());
-        self.put("attestation", &AttestationTold { exec, stage, mismatches: &[], since_decision_us })
+        let told = AttestationTold { exec, stage, mismatches: &[], since_decision_us };
+        append_event(&settings, &self.subject(), "attestation", &told)
     }
 
-    /// Records something that happened to the container. One that can't be written is logged: it has happened in any case.
+    /// Records something that happened to the container. It has happened in any case, so one that can't be written waits.
     pub fn tell(&self, event: &'static str, told: &impl Serialize) {
-        if let Err(error) = self.put(event, told) {
+        if let Err(error) = super::tell(&self.destination.settings(), &self.subject(), event, told) {
             crate::warn!("{}", crate::log::chain(&error));
         }
     }
 
-    fn put(&self, event: &'static str, told: &impl Serialize) -> Result<(), AuditError> {
-        let subject = ContainerSubject {
+    fn subject(&self) -> ContainerSubject<'_> {
+        ContainerSubject {
             namespace: &self.namespace,
             id: &self.id,
             identity: &self.identity,
             policy: &self.policy,
             profile: &self.profile,
-        };
-        append_event(&self.settings, &subject, event, told)
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use palisade_policy::{Identity, Record};
+use palisade_policy::{Identity, Patch, Record};
 use serde::Serialize;
 
 use super::{AuditError, ContainerSubject, Subject};
@@ -29,6 +29,8 @@ struct DecisionLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     process: Option<&'a super::Asked>,
     record: &'a Record,
+    #[serde(flatten)]
+    patch: Option<&'a Patch>,
     duration_us: u128,
     shim_pid: u32,
 }
@@ -80,6 +82,7 @@ pub(super) fn of_decision(
         identity: subject.identity,
         process: subject.asked,
         record,
+        patch: subject.patch,
         duration_us: subject.duration.as_micros(),
         shim_pid: std::process::id(),
     })

@@ -5,9 +5,11 @@
 
 mod chain;
 mod chronicle;
+mod destination;
 mod error;
 mod file;
 mod journal;
+mod later;
 mod line;
 #[cfg(test)]
 mod scratch;
@@ -16,10 +18,12 @@ mod verify;
 use std::path::Path;
 use std::time::Duration;
 
-use palisade_policy::{AuditSettings, Identity, Record};
+use later::Later;
+use palisade_policy::{AuditSettings, Identity, Patch, Record};
 use serde::Serialize;
 
 pub use chronicle::{AttestationTold, Chronicle};
+pub use destination::{Destination, InForce};
 pub use error::AuditError;
 pub use file::files_of;
 pub use verify::{Problem, Reading, verify};
@@ -39,6 +43,8 @@ pub struct Subject<'a> {
     pub policy: &'a str,
     /// What a further process was to run.
     pub asked: Option<&'a Asked>,
+    /// What was changed in the specification of a new container.
+    pub patch: Option<&'a Patch>,
     /// Time that judging and hardening took.
     pub duration: Duration,
 }
@@ -102,6 +108,41 @@ pub fn append_event(
 /// As [`append`].
 pub fn append_own(settings: &AuditSettings, event: &'static str, told: &impl Serialize) -> Result<(), AuditError> {
     put(settings, event, line::of_shim(event, told)?)
+}
+
+/// What has happened and could not be put on record yet.
+static LATER: Later = Later::new(put);
+
+/// Records something that has already happened to a container. While the log can't be written it waits, up to a bound.
+///
+/// # Errors
+///
+/// [`AuditError::Encode`].
+pub fn tell(
+    settings: &AuditSettings,
+    subject: &ContainerSubject<'_>,
+    event: &'static str,
+    told: &impl Serialize,
+) -> Result<(), AuditError> {
+    LATER.tell(settings.clone(), event, line::of_container(subject, event, told)?);
+    Ok(())
+}
+
+/// The same of something that happened to the shim itself.
+///
+/// # Errors
+///
+/// [`AuditError::Encode`].
+pub fn tell_own(settings: &AuditSettings, event: &'static str, told: &impl Serialize) -> Result<(), AuditError> {
+    LATER.tell(settings.clone(), event, line::of_shim(event, told)?);
+    Ok(())
+}
+
+/// Writes what waits, for the last time.
+pub fn write_rest() {
+    if !LATER.write() {
+        crate::warn!("{} records of what has happened are lost: the audit log can't be written", LATER.untold());
+    }
 }
 
 fn put(settings: &AuditSettings, event: &'static str, line: Vec<u8>) -> Result<(), AuditError> {

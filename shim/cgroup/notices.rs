@@ -1,4 +1,4 @@
-//! How the kernel says that what a cgroup counts of OOM kills has changed.
+//! How the kernel says that what a cgroup counts of OOM kills, and of limits that were met, has changed.
 
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
@@ -17,6 +17,17 @@ use crate::unsafe_syscalls::async_fd;
 
 /// The two files of v2 of which each change counts. Source: cgroup-v2.rst, "file modified event".
 const FILES: [&str; 2] = ["memory.events", "cgroup.events"];
+
+/// Counts of tasks that were refused. With v1 the kernel gives no notice of it.
+const PIDS: &str = "pids.events";
+
+/// inotify's numbers of the container's own counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Watches {
+    pub(super) memory: i32,
+    /// `None` without the controller.
+    pub(super) pids: Option<i32>,
+}
 
 /// A way to be told. None needs a thread.
 #[derive(Debug)]
@@ -55,7 +66,7 @@ impl Notices {
         async_fd(notices, Interest::READABLE).map(Self::Descriptor).map_err(failed)
     }
 
-    /// Of a v2 cgroup, and of the count of the one above. With it the number that inotify has for the cgroup's own count.
+    /// Of a v2 cgroup, and of the count of the one above. With it the numbers that inotify has for the cgroup's own counts.
     ///
     /// # Errors
     ///
@@ -64,7 +75,7 @@ impl Notices {
         directory: &Directory,
         above: Option<&Directory>,
         make: MakeInotify,
-    ) -> Result<(Self, Option<i32>), CgroupError> {
+    ) -> Result<(Self, Option<Watches>), CgroupError> {
         if !directory.has("memory.events") {
             return Err(CgroupError::NoController { controller: "memory" });
         }
@@ -119,15 +130,16 @@ fn by_inotify(
     directory: &Directory,
     above: Option<&Directory>,
     make: MakeInotify,
-) -> io::Result<(AsyncFd<OwnedFd>, i32)> {
+) -> io::Result<(AsyncFd<OwnedFd>, Watches)> {
     let notices = make()?;
     let [counted, populated] = FILES;
-    let own = watch(&notices, directory, counted)?;
+    let memory = watch(&notices, directory, counted)?;
+    let pids = if directory.has(PIDS) { Some(watch(&notices, directory, PIDS)?) } else { None };
     watch(&notices, directory, populated)?;
     if let Some(above) = above {
         watch(&notices, above, counted)?;
     }
-    Ok((async_fd(notices, Interest::READABLE)?, own))
+    Ok((async_fd(notices, Interest::READABLE)?, Watches { memory, pids }))
 }
 
 /// inotify's number of the watch.

@@ -1,12 +1,13 @@
-//! Learning that the kernel killed a process of the container for want of memory.
+//! Learning that the kernel killed a process of the container for want of memory, or that the container has met another limit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::fs::inotify;
+use tokio::sync::Notify;
 
 use super::directory::Directory;
-use super::notices::{MakeInotify, Notices, make_inotify};
+use super::notices::{MakeInotify, Notices, Watches, make_inotify};
 use super::{Cgroup, CgroupError, Version, pauses};
 
 /// Watches a container's cgroup for OOM kills: a descriptor or two ([`Notices`]) and no thread.
@@ -18,6 +19,10 @@ pub struct OomWatch {
     cgroup: Arc<Cgroup>,
     notices: Notices,
     reported: AtomicU64,
+    /// inotify's numbers of the container's own counts, where inotify tells.
+    watches: Option<Watches>,
+    /// One of those counts has changed.
+    changed: Notify,
     /// v2 only, where the cgroup above is limited as well.
     above: Option<Above>,
 }
@@ -35,8 +40,6 @@ struct Above {
     seen: AtomicU64,
     /// Whether the container has met its limit by then, or its own count has changed since.
     pressed: AtomicBool,
-    /// inotify's number of the container's own, where inotify tells.
-    watch: Option<i32>,
 }
 
 impl OomWatch {
@@ -54,16 +57,16 @@ impl OomWatch {
 
     pub(super) fn start_by(cgroup: Arc<Cgroup>, make: MakeInotify) -> Result<Self, CgroupError> {
         let directory = cgroup.required("memory")?;
-        let (notices, above) = match cgroup.version() {
-            Version::V1 => (Notices::of_v1(directory)?, None),
+        let (notices, watches, above) = match cgroup.version() {
+            Version::V1 => (Notices::of_v1(directory)?, None, None),
             Version::V2 => {
                 let above = Above::of(directory)?;
-                let (notices, watch) = Notices::of_v2(directory, above.as_ref().map(|above| &above.directory), make)?;
-                (notices, above.map(|above| Above { watch, ..above }))
+                let (notices, watches) = Notices::of_v2(directory, above.as_ref().map(|above| &above.directory), make)?;
+                (notices, watches, above)
             }
         };
         let reported = AtomicU64::new(cgroup.oom_kills()?);
-        Ok(Self { cgroup, notices, reported, above })
+        Ok(Self { cgroup, notices, reported, watches, changed: Notify::new(), above })
     }
 
     /// Waits for OOM kills and answers how many there were since the last report, at least 1; `None` once the cgroup is
@@ -89,6 +92,12 @@ impl OomWatch {
                 tokio::time::sleep(pause).await;
             }
         }
+    }
+
+    /// Waits until the container has met its limit of tasks or memory, or may have, since the last time; [`Cgroup::limit_hits`] tells. Only
+    /// while somebody waits for [`OomWatch::next`], and only with v2: v1 gives no notice of it.
+    pub async fn limit_met(&self) {
+        self.changed.notified().await;
     }
 
     /// How many OOM kills nobody was told of yet, and marks them as told. The task service asks this at the exit of the init
@@ -141,6 +150,28 @@ impl OomWatch {
         Ok(populated != Some(1))
     }
 
+    /// Goes through events of inotify(7) without names: four numbers of 32 bits, of which the first is the watch's and the second says what
+    /// happened. The end of the file is told as well, and is no change.
+    fn notice(&self, events: &[u8]) {
+        let Some(Watches { memory, pids }) = self.watches else { return };
+        for event in events.chunks_exact(16) {
+            let [a, b, c, d, e, f, g, h, ..] = event else { continue };
+            let what = inotify::ReadFlags::from_bits_retain(u32::from_ne_bytes([*e, *f, *g, *h]));
+            if !what.contains(inotify::ReadFlags::MODIFY) {
+                continue;
+            }
+            let watch = i32::from_ne_bytes([*a, *b, *c, *d]);
+            if watch == memory
+                && let Some(above) = &self.above
+            {
+                above.pressed.store(true, Ordering::Relaxed);
+            }
+            if watch == memory || Some(watch) == pids {
+                self.changed.notify_one();
+            }
+        }
+    }
+
     /// Reads what notices there are, so that the next wait is for a new one.
     fn take_notices(&self) -> Result<(), CgroupError> {
         let Notices::Descriptor(descriptor) = &self.notices else { return Ok(()) };
@@ -148,11 +179,7 @@ impl OomWatch {
         let mut notices = [0; 256];
         loop {
             match rustix::io::read(descriptor.get_ref(), &mut notices) {
-                Ok(length) => {
-                    if let Some(above) = &self.above {
-                        above.notice(notices.get(..length).unwrap_or_default());
-                    }
-                }
+                Ok(length) => self.notice(notices.get(..length).unwrap_or_default()),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::AGAIN) => return Ok(()),
                 Err(errno) => return Err(CgroupError::io("watch", self.cgroup.path(), std::io::Error::from(errno))),
@@ -166,7 +193,7 @@ impl Above {
     fn of(directory: &Directory) -> Result<Option<Self>, CgroupError> {
         let Some(directory) = directory.parent()? else { return Ok(None) };
         let Some(count) = oom_kills_in(&directory, "memory.events")? else { return Ok(None) };
-        Ok(Some(Self { directory, seen: AtomicU64::new(count), pressed: AtomicBool::new(false), watch: None }))
+        Ok(Some(Self { directory, seen: AtomicU64::new(count), pressed: AtomicBool::new(false) }))
     }
 
     /// Its count, or what was last seen once it is gone as well.
@@ -182,21 +209,6 @@ impl Above {
     fn mark(&self, count: u64, pressed: bool) {
         self.seen.store(count, Ordering::Relaxed);
         self.pressed.store(pressed, Ordering::Relaxed);
-    }
-
-    /// Goes through events of inotify(7) without names: four numbers of 32 bits, of which the first is the watch's and the second says what
-    /// happened. The end of the file is told as well, and is no change.
-    fn notice(&self, events: &[u8]) {
-        let has_changed = |event: &[u8]| match event {
-            [a, b, c, d, e, f, g, h, ..] => {
-                let what = inotify::ReadFlags::from_bits_retain(u32::from_ne_bytes([*e, *f, *g, *h]));
-                Some(i32::from_ne_bytes([*a, *b, *c, *d])) == self.watch && what.contains(inotify::ReadFlags::MODIFY)
-            }
-            _ => false,
-        };
-        if events.chunks_exact(16).any(has_changed) {
-            self.pressed.store(true, Ordering::Relaxed);
-        }
     }
 
     /// Kills of a container whose own count is gone, each once; `None` if there are none.

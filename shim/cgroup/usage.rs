@@ -16,27 +16,38 @@ pub struct Usage {
     pub limit: Option<u64>,
 }
 
-/// Whether cgroup v2 limits swap here, as the shim's own cgroup shows. What can't be looked at has no such file.
-#[must_use]
-pub fn has_swap_file() -> bool {
-    let looked = || -> Result<bool, CgroupError> {
-        let own = Membership::parse(&proc_file("/proc/self/cgroup")?)?;
-        let unified = own.iter().find(|one| one.controllers.is_empty() && locate::version(&own) == Version::V2);
-        let place = unified.map(|one| locate::directory(one, mounted()?)).transpose()?.flatten();
-        place.map_or(Ok(false), |place| Ok(Directory::open(place)?.has("memory.swap.max")))
-    };
-    looked().unwrap_or(false)
+/// Whether cgroup v2 limits swap here, as the shim's own cgroup shows.
+///
+/// # Errors
+///
+/// [`CgroupError`]: that can't be told.
+pub fn has_swap_file() -> Result<bool, CgroupError> {
+    let own = Membership::parse(&proc_file("/proc/self/cgroup")?)?;
+    let unified = own.iter().find(|one| one.controllers.is_empty() && locate::version(&own) == Version::V2);
+    let place = unified.map(|one| locate::directory(one, mounted()?)).transpose()?.flatten();
+    place.map_or(Ok(false), |place| Ok(Directory::open(place)?.has("memory.swap.max")))
 }
 
 /// Whether cgroup v2 has the limits here, as the shim's own cgroup shows. It stays so as long as the machine runs.
-#[must_use]
-pub fn is_unified() -> bool {
+///
+/// # Errors
+///
+/// [`CgroupError`]: that can't be told. A guess would hold the container to the other version's limits.
+pub fn is_unified() -> Result<bool, CgroupError> {
     static UNIFIED: OnceLock<bool> = OnceLock::new();
-    let looked = || -> Result<bool, CgroupError> {
-        let own = Membership::parse(&proc_file("/proc/self/cgroup")?)?;
-        Ok(locate::version(&own) == Version::V2)
-    };
-    *UNIFIED.get_or_init(|| looked().unwrap_or(false))
+    is_unified_by(&UNIFIED, || proc_file("/proc/self/cgroup"))
+}
+
+/// What could not be read once is read again.
+fn is_unified_by(
+    known: &OnceLock<bool>,
+    read: impl FnOnce() -> Result<String, CgroupError>,
+) -> Result<bool, CgroupError> {
+    if let Some(unified) = known.get() {
+        return Ok(*unified);
+    }
+    let unified = locate::version(&Membership::parse(&read()?)?) == Version::V2;
+    Ok(*known.get_or_init(|| unified))
 }
 
 /// The sizes of huge pages that the kernel has, as OCI and the controller's files name them: `2MB`, `1GB`. They are settled at boot.
@@ -100,6 +111,22 @@ impl Cgroup {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_version_that_can_not_be_told_is_an_error_and_is_asked_again() {
+        let known = OnceLock::new();
+        let unreadable = || {
+            Err(CgroupError::io(
+                "read",
+                "/proc/self/cgroup",
+                std::io::Error::from(std::io::ErrorKind::PermissionDenied),
+            ))
+        };
+        assert!(is_unified_by(&known, unreadable).is_err());
+        assert!(is_unified_by(&known, || Ok("nonsense".to_owned())).is_err());
+        assert!(is_unified_by(&known, || Ok("0::/a\n".to_owned())).unwrap());
+        assert!(is_unified_by(&known, unreadable).unwrap(), "it stays so");
+    }
 
     #[test]
     fn sizes_are_named_as_the_kernel_names_its_files() {

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use oci_spec::runtime::LinuxResources;
 use palisade_policy::{
-    CreateRequest, Day, Decision, Denial, ExecRequest, Grant, HardenedProcess, HardenedResources, HardenedSpec,
-    Identity, ImageAnswer, ImageSettings, Mode, Outcome, ParsedSpec, Record, SpecError, TaskFacts, UpdateRequest,
-    judge_create, judge_exec, judge_rootfs, judge_unreadable, judge_update, redact_text,
+    AuditSettings, CreateRequest, Day, Decision, Denial, ExecRequest, Grant, HardenedProcess, HardenedResources,
+    HardenedSpec, Identity, ImageAnswer, ImageSettings, Mode, Outcome, ParsedSpec, Patch, Record, SpecError, TaskFacts,
+    UpdateRequest, judge_create, judge_exec, judge_rootfs, judge_unreadable, judge_update, redact_text,
 };
 use thiserror::Error;
 
@@ -19,9 +19,9 @@ use super::pins::Pins;
 use super::rootfs;
 use super::source::{LoadedPolicy, PolicyFileError, PolicySource};
 use crate::attest::{NotAttested, Stage};
-use crate::audit::{self, AttestationTold, AuditError, ContainerSubject, Subject};
+use crate::audit::{self, AttestationTold, AuditError, ContainerSubject, InForce, Subject};
 use crate::bundle::{BundleError, OciBundle};
-use crate::cgroup::LimitHits;
+use crate::cgroup::{CgroupError, LimitHits};
 
 /// Why a request doesn't go on.
 #[derive(Debug, Error)]
@@ -38,6 +38,9 @@ pub enum GateError {
     /// The bundle can't be read.
     #[error("read the bundle")]
     Bundle(#[from] BundleError),
+    /// Which version of cgroups has the limits can't be told.
+    #[error("look at the host's cgroups")]
+    Host(#[from] CgroupError),
 }
 
 /// A create request, beside the bundle's spec.
@@ -57,6 +60,7 @@ pub struct CreateTask<'a> {
 #[derive(Debug)]
 pub struct Reading {
     policy: LoadedPolicy,
+    bytes: Vec<u8>,
     spec: Result<ParsedSpec, SpecError>,
     took: Duration,
 }
@@ -155,7 +159,8 @@ impl Gate {
         let policy = self.load()?;
         let bytes = bundle.read_config()?;
         let begun = Instant::now();
-        Ok(Reading { policy, spec: ParsedSpec::parse(&bytes), took: begun.elapsed() })
+        let spec = ParsedSpec::parse(&bytes);
+        Ok(Reading { policy, bytes, spec, took: begun.elapsed() })
     }
 
     /// Judges a container before it exists. The policy is handed back with what was admitted, so that the
@@ -169,12 +174,12 @@ impl Gate {
         create: CreateTask<'_>,
         reading: Reading,
     ) -> Result<(HardenedSpec, LoadedPolicy, Pins), GateError> {
-        let Reading { policy, spec, took } = reading;
+        let Reading { policy, bytes, spec, took } = reading;
         let (namespace, id) = (create.task.namespace, create.task.id);
         let begun = Instant::now();
         let (identity, pins, decision) = match spec {
             Ok(spec) => {
-                let (host, pins) = host::look_at(&spec, policy.policy(), Some(create.pod));
+                let (host, pins) = host::look_at(&spec, policy.policy(), Some(create.pod))?;
                 let image_digest = create.image.digest_of(create.task.rootfs_mounts);
                 let identity = Identity { image_digest, ..spec.identity() };
                 let request = CreateRequest { spec, host, task: create.task, today: today(), image: create.image };
@@ -183,6 +188,8 @@ impl Gate {
             // On record as every refusal is; whose container it is can't be told.
             Err(error) => (Identity::default(), Pins::default(), judge_unreadable(&error, policy.policy())),
         };
+        let duration = took + begun.elapsed();
+        let patch = patch_of(&bytes, &decision)?;
         let subject = Subject {
             namespace,
             id,
@@ -190,7 +197,8 @@ impl Gate {
             identity: &identity,
             policy: policy.sha256(),
             asked: None,
-            duration: took + begun.elapsed(),
+            patch: patch.as_ref(),
+            duration,
         };
         let hardened = conclude(decision, &policy, &subject)?;
         Ok((hardened, policy, pins))
@@ -223,6 +231,7 @@ impl Gate {
             identity: spec.grant().identity(),
             policy: policy.sha256(),
             asked: None,
+            patch: None,
             duration: begun.elapsed(),
         };
         conclude(decision, policy, &subject)
@@ -245,6 +254,7 @@ impl Gate {
             identity: exec.grant.identity(),
             policy: policy.sha256(),
             asked: Some(&asked),
+            patch: None,
             duration: begun.elapsed(),
         };
         conclude(decision, &policy, &subject)
@@ -272,6 +282,7 @@ impl Gate {
             identity: update.grant.identity(),
             policy: policy.sha256(),
             asked: None,
+            patch: None,
             duration: begun.elapsed(),
         };
         conclude(decision, &policy, &subject)
@@ -305,7 +316,7 @@ impl Gate {
         let policy = self.load()?;
         let (identity, profile) = (grant.identity(), grant.profile());
         let subject = ContainerSubject { namespace, id, identity, policy: policy.sha256(), profile };
-        Ok(audit::append_event(policy.policy().audit(), &subject, "limits", hits)?)
+        Ok(audit::tell(policy.policy().audit(), &subject, "limits", hits)?)
     }
 
     /// The policy file, for messages.
@@ -335,9 +346,24 @@ pub fn record_pull(
         identity: &identity,
         policy: policy.sha256(),
         asked: None,
+        patch: None,
         duration,
     };
     conclude(decision, policy, &subject)
+}
+
+impl InForce for Gate {
+    fn audit(&self) -> Option<AuditSettings> {
+        Some(self.load().ok()?.policy().audit().clone())
+    }
+}
+
+/// What an admission has changed.
+fn patch_of(bytes: &[u8], decision: &Decision<HardenedSpec>) -> Result<Option<Patch>, AuditError> {
+    match &decision.outcome {
+        Outcome::Admit(hardened) => Patch::between(bytes, hardened.as_bytes()).map_err(AuditError::Encode),
+        Outcome::Deny(_) => Ok(None),
+    }
 }
 
 /// Nothing is handed on before the record is in the log.

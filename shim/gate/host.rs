@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::mount_table::MountTable;
 use super::pins::Pins;
-use crate::cgroup::{cpu_ceiling_millis, has_swap_file, huge_page_sizes, is_unified};
+use crate::cgroup::{CgroupError, cpu_ceiling_millis, has_swap_file, huge_page_sizes, is_unified};
 use oci_spec::runtime::LinuxNamespaceType;
 use palisade_policy::{
     HookFact, HostFacts, MountBelow, NamespaceFact, NamespaceSharing, ParsedSpec, Policy, SourceFact, SourceKind,
@@ -23,9 +23,12 @@ type FileId = (u64, u64);
 
 /// Looks at each namespace path and each bind source that the spec names, as they are on this host now. For a spec that
 /// no shim was asked to create: a namespace that is not the host's is taken for the pod's.
-#[must_use]
-pub fn facts_of(spec: &ParsedSpec, policy: &Policy) -> HostFacts {
-    look_at(spec, policy, None).0
+///
+/// # Errors
+///
+/// [`CgroupError`]: which version of cgroups has the limits can't be told.
+pub fn facts_of(spec: &ParsedSpec, policy: &Policy) -> Result<HostFacts, CgroupError> {
+    Ok(look_at(spec, policy, None)?.0)
 }
 
 /// What a shim knows of the pod that it holds.
@@ -38,7 +41,11 @@ pub struct PodFacts {
 }
 
 /// The facts, and the very files that they are about. `pod` is the one that the shim holds.
-pub(super) fn look_at(spec: &ParsedSpec, policy: &Policy, pod: Option<&PodFacts>) -> (HostFacts, Pins) {
+pub(super) fn look_at(
+    spec: &ParsedSpec,
+    policy: &Policy,
+    pod: Option<&PodFacts>,
+) -> Result<(HostFacts, Pins), CgroupError> {
     let watched: Vec<(FileId, PathBuf)> =
         policy.watched_host_paths().into_iter().filter_map(|path| Some((file_id_at(&path)?, path))).collect();
     let hooks = spec.hook_paths().into_iter().map(|(pointer, path)| hook(pointer, path)).collect();
@@ -60,14 +67,14 @@ pub(super) fn look_at(spec: &ParsedSpec, policy: &Policy, pod: Option<&PodFacts>
         pod_cgroup: pod.and_then(|pod| pod.cgroup.clone()),
         hooks,
         cpu_ceiling_millis: cpu_ceiling(spec),
-        swap_by_name: spec.cgroups_path().to_string_lossy().contains(':') && has_swap_file(),
-        cgroup_v2: is_unified(),
+        swap_by_name: spec.cgroups_path().to_string_lossy().contains(':') && has_swap_file()?,
+        cgroup_v2: is_unified()?,
         huge_page_sizes: huge_page_sizes().to_vec(),
         joined_users_are_remapped: joined_users_are_remapped(spec),
         namespaces,
         sources,
     };
-    (facts, pins)
+    Ok((facts, pins))
 }
 
 /// A path that can't be looked at has no ceiling here; the rule on the path itself, or the runtime, refuses it.

@@ -32,7 +32,7 @@ struct Told<'a> {
 
 impl Loads {
     /// Records a policy that is another one than before, or can't be read any more. While none could be read nobody knows where
-    /// records go. A record that can't be written holds up nothing: the next decision can't be written either, and says so.
+    /// records go. A record that can't be written holds up nothing, and waits.
     pub(super) fn note(&self, loaded: &Result<LoadedPolicy, PolicyFileError>) {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Last { good, failed } = &mut *last;
@@ -55,7 +55,7 @@ impl Loads {
 }
 
 fn put(settings: &AuditSettings, told: &Told<'_>) {
-    if let Err(error) = audit::append_own(settings, "policy_load", told) {
+    if let Err(error) = audit::tell_own(settings, "policy_load", told) {
         crate::warn!("{}", crate::log::chain(&error));
     }
 }

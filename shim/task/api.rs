@@ -22,6 +22,7 @@ use ttrpc::r#async::{Service, TtrpcContext};
 use super::error::TaskError;
 use super::exit::timestamp;
 use super::service::TaskService;
+use crate::rest::Rest;
 
 /// Name under which containerd 2.x calls the service.
 const TASK_V3: &str = "containerd.task.v3.Task";
@@ -50,9 +51,13 @@ impl TaskApi {
 
 /// Runs a verb whose caller may go away.
 async fn to_end<T: Send + 'static>(
+    rest: Rest,
     verb: impl Future<Output = Result<T, TaskError>> + Send + 'static,
 ) -> ttrpc::Result<T> {
-    match tokio::spawn(verb).await {
+    // Boxed: a future by value is copied through a dozen frames, and stack once used stays the shim's.
+    let outcome = tokio::spawn(Box::pin(verb)).await;
+    rest.worked();
+    match outcome {
         Ok(outcome) => Ok(outcome?),
         Err(error) => Err(TaskError::System { action: "finish the verb", source: error.into() }.into()),
     }
@@ -66,17 +71,17 @@ impl Task for TaskApi {
 
     async fn create(&self, _ctx: &TtrpcContext, request: CreateTaskRequest) -> ttrpc::Result<CreateTaskResponse> {
         let service = Arc::clone(&self.0);
-        to_end(async move { service.create_task(request).await }).await
+        to_end(service.rest(), async move { service.create_task(request).await }).await
     }
 
     async fn start(&self, _ctx: &TtrpcContext, request: StartRequest) -> ttrpc::Result<StartResponse> {
         let service = Arc::clone(&self.0);
-        to_end(async move { service.start_task(&request).await }).await
+        to_end(service.rest(), async move { service.start_task(&request).await }).await
     }
 
     async fn delete(&self, _ctx: &TtrpcContext, request: DeleteRequest) -> ttrpc::Result<DeleteResponse> {
         let service = Arc::clone(&self.0);
-        to_end(async move { service.delete_process(&request).await }).await
+        to_end(service.rest(), async move { service.delete_process(&request).await }).await
     }
 
     async fn pids(&self, _ctx: &TtrpcContext, request: PidsRequest) -> ttrpc::Result<PidsResponse> {
@@ -85,13 +90,13 @@ impl Task for TaskApi {
 
     async fn pause(&self, _ctx: &TtrpcContext, request: PauseRequest) -> ttrpc::Result<Empty> {
         let service = Arc::clone(&self.0);
-        to_end(async move { service.pause_task(&request.id).await }).await?;
+        to_end(service.rest(), async move { service.pause_task(&request.id).await }).await?;
         Ok(Empty::default())
     }
 
     async fn resume(&self, _ctx: &TtrpcContext, request: ResumeRequest) -> ttrpc::Result<Empty> {
         let service = Arc::clone(&self.0);
-        to_end(async move { service.resume_task(&request.id).await }).await?;
+        to_end(service.rest(), async move { service.resume_task(&request.id).await }).await?;
         Ok(Empty::default())
     }
 
@@ -102,7 +107,7 @@ impl Task for TaskApi {
 
     async fn kill(&self, _ctx: &TtrpcContext, request: KillRequest) -> ttrpc::Result<Empty> {
         let service = Arc::clone(&self.0);
-        to_end(async move { service.kill_process(&request).await }).await?;
+        to_end(service.rest(), async move { service.kill_process(&request).await }).await?;
         Ok(Empty::default())
     }
 
@@ -130,7 +135,7 @@ impl Task for TaskApi {
 
     async fn update(&self, _ctx: &TtrpcContext, request: UpdateTaskRequest) -> ttrpc::Result<Empty> {
         let service = Arc::clone(&self.0);
-        to_end(async move { service.update_task(&request).await }).await?;
+        to_end(service.rest(), async move { service.update_task(&request).await }).await?;
         Ok(Empty::default())
     }
 

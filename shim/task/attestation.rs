@@ -8,7 +8,9 @@ use super::error::TaskError;
 use super::host::ContainerCgroup;
 use super::reaper::LastStatus;
 use super::service::TaskService;
-use crate::attest::{ATTESTED, Attested, Expected, Identities, NotAttested, Seen, Stage, TableMark, attest};
+use crate::attest::{
+    ATTESTED, Attested, Expected, Identities, NotAttested, Seen, Stage, TableMark, attest, attest_limits,
+};
 use crate::audit::Chronicle;
 use crate::bundle::{HardenedBundle, PrivateDir};
 use crate::gate::{Attestation, GateError, Pins};
@@ -123,6 +125,25 @@ impl Created {
         *self.expected.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(expected);
         Ok(())
     }
+}
+
+/// Reads back limits that an update has changed. What is not as decided is on record, and said to who asked; the container runs on, and no
+/// further process begins in it before it is right.
+pub(super) fn updated(service: &TaskService, created: &Created, pid: u32) -> Result<(), TaskError> {
+    let expected = created.expected();
+    let differences = created.cgroup.limits_not_in_force(pid, &expected)?;
+    let Err(found) = attest_limits(&differences) else { return Ok(()) };
+    let look = Look {
+        service,
+        id: &created.id,
+        exec_id: "",
+        grant: &created.grant,
+        stage: Stage::Running,
+        cgroup: created.cgroup.as_ref(),
+        chronicle: &created.chronicle,
+    };
+    look.record(&found);
+    Err(found.into())
 }
 
 /// Waits for crun's execve, of which the kernel tells nobody who does not trace the process: so it is looked at again and again. Past the

@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use containerd_shim_protos::events::task::{TaskExit, TaskOOM};
 use containerd_shim_protos::protobuf::MessageField;
 use palisade_policy::Grant;
 use serde::Serialize;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, watch};
+use tokio::time::Instant;
 
 use super::error::TaskError;
 use super::events::EventQueue;
 use super::exit::{Exit, timestamp};
 use super::host::ContainerCgroup;
-use super::limit_hits::HitsRecorder;
+use super::limit_hits::{HitsRecorder, LimitPace};
 use super::oom_pace::OomPace;
 use super::process::Process;
 use super::reaper::Child;
@@ -247,6 +248,19 @@ impl Container {
         });
     }
 
+    /// Puts on record that it has met a limit, while it runs. As long as it meets none nothing is read and nothing wakes.
+    pub(super) fn watch_limits(self: &Arc<Self>) {
+        let (container, mut here) = (Arc::downgrade(self), self.running.subscribe());
+        let cgroup = Arc::clone(&self.created.cgroup);
+        tokio::spawn(async move {
+            let gone = async { while here.changed().await.is_ok() {} };
+            tokio::select! {
+                () = gone => {}
+                () = tell_limits(&*cgroup, &container) => {}
+            }
+        });
+    }
+
     fn publish_oom(&self, kills: u64) {
         self.record_oom(self.oom_pace.now(kills));
         self.events.send(&TaskOOM { container_id: self.created.id.clone(), ..TaskOOM::default() });
@@ -258,12 +272,19 @@ impl Container {
         }
     }
 
-    /// A cgroup that is gone with its last process, as one of systemd's is, has nothing more to tell.
     fn oom_unknown(&self, error: &CgroupError) {
-        if error.is_gone() {
-            return;
+        self.unknown("OOM kills", error);
+    }
+
+    fn limits_unknown(&self, error: &CgroupError) {
+        self.unknown("limits", error);
+    }
+
+    /// A cgroup that is gone with its last process, as one of systemd's is, has nothing more to tell.
+    fn unknown(&self, what: &str, error: &CgroupError) {
+        if !error.is_gone() {
+            crate::warn!("{what} of {}: {}", self.created.id, crate::log::chain(error));
         }
-        crate::warn!("OOM kills of {}: {}", self.created.id, crate::log::chain(error));
     }
 
     fn publish(&self, process: &Process, exit: Exit) {
@@ -276,5 +297,28 @@ impl Container {
             ..TaskExit::default()
         });
         process.exited(exit);
+    }
+}
+
+/// Until the container has ended or its cgroup is gone.
+async fn tell_limits(cgroup: &dyn ContainerCgroup, container: &Weak<Container>) {
+    let mut pace = LimitPace::default();
+    loop {
+        cgroup.limit_met().await;
+        if let Some(due) = pace.due() {
+            tokio::time::sleep_until(due).await;
+        }
+        let Some(container) = container.upgrade() else { return };
+        let hits = match cgroup.limit_hits() {
+            Ok(hits) => hits,
+            Err(error) => return container.limits_unknown(&error),
+        };
+        // What is left is told at the end.
+        if container.tally().init_ended {
+            return;
+        }
+        if let Some(news) = pace.news(Instant::now(), hits) {
+            container.created.chronicle.tell("limits", &news);
+        }
     }
 }

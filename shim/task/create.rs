@@ -22,7 +22,7 @@ use super::process::Process;
 use super::reaper::Child;
 use super::service::TaskService;
 use crate::attest::{Attested, Expected, TableMark};
-use crate::audit::Chronicle;
+use crate::audit::{Chronicle, Destination};
 use crate::bootstrap::runtime_options;
 use crate::bundle::{HardenedBundle, OciBundle};
 use crate::gate::{CreateTask, LoadedPolicy, Pins};
@@ -116,11 +116,11 @@ async fn make(
     let filter = compiled.map_err(RuntimeError::Filter)?.map(|program| program.write(hardened.dir())).transpose()?;
     service.gate().rootfs(service.namespace(), &request.id, hardened.spec(), &pins, policy)?;
     let files = attestation::identities(hardened, &pins)?;
-    let (digest, settings) = (policy.sha256(), policy.policy().audit());
-    let chronicle = Chronicle::new(service.namespace(), &request.id, hardened.grant(), digest, settings);
+    let destination = Destination::following(service.audit_in_force(), policy.policy().audit());
+    let chronicle = Chronicle::new(service.namespace(), &request.id, hardened.grant(), policy.sha256(), destination);
     let init = Process::new("", stdio_of(request));
     let adoption = service.reaper().expect_child();
-    let watch = watch(service, hardened, policy, &runtime, &request.id);
+    let watch = watch(service, hardened, policy, &runtime, &chronicle);
     let listening = watch.as_ref().map(Watch::listening);
     let asked = Asked { service, hardened, runtime: &runtime, id: &request.id, listening, filter };
     // While the runtime is at work.
@@ -158,6 +158,7 @@ async fn make(
     let order = init.in_order().await;
     container.watch_init(child, service.hits_recorder());
     container.watch_oom();
+    container.watch_limits();
     service.events().send(&created_event(request, init.pid()));
     drop(order);
     Ok(container)
@@ -262,7 +263,7 @@ fn watch(
     hardened: &HardenedBundle,
     policy: &LoadedPolicy,
     runtime: &OciRuntime,
-    id: &str,
+    chronicle: &Chronicle,
 ) -> Option<Watch> {
     let kind = match policy.policy().call_watch(hardened.grant()) {
         CallWatch::Off => return None,
@@ -272,16 +273,15 @@ fn watch(
     };
     let subject = Subject {
         namespace: service.namespace().to_owned(),
-        id: id.to_owned(),
+        id: chronicle.id().to_owned(),
         identity: hardened.grant().identity().clone(),
-        policy: policy.sha256().to_owned(),
         profile: hardened.grant().profile().to_owned(),
-        audit: policy.policy().audit().clone(),
+        chronicle: chronicle.clone(),
         seccomp: if kind == Kind::Calls { hardened.spec().seccomp().cloned() } else { None },
         records: policy.policy().call_records().to_owned(),
     };
     let watch = service.host().watch(hardened.dir(), kind, subject);
-    watch.inspect_err(|error| crate::warn!("the calls of {id} are not watched: {error}")).ok().flatten()
+    watch.inspect_err(|error| crate::warn!("the calls of {} are not watched: {error}", chronicle.id())).ok().flatten()
 }
 
 /// What is created, and how.

@@ -11,7 +11,7 @@ use containerd_shim_protos::events::task::{
     TaskCreate, TaskDelete, TaskExecAdded, TaskExecStarted, TaskExit, TaskOOM, TaskPaused, TaskResumed, TaskStart,
 };
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
-use containerd_shim_protos::protobuf::{EnumOrUnknown, MessageDyn, MessageField, MessageFull};
+use containerd_shim_protos::protobuf::{EnumOrUnknown, Message, MessageField};
 use containerd_shim_protos::shim::event::Envelope;
 use containerd_shim_protos::shim::events::ForwardRequest;
 use containerd_shim_protos::shim_async::{Client, EventsClient};
@@ -33,17 +33,28 @@ const MAX_REFUSALS: u32 = 5;
 const BACKOFF: [Duration; 4] =
     [Duration::from_millis(20), Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(5)];
 
-/// An event of a task, and the topic that containerd knows it by.
-pub trait TaskEvent: MessageFull {
+/// An event of a task, with the names that containerd knows it by.
+pub trait TaskEvent: Message {
     /// Source: containerd `core/runtime/events.go`.
     const TOPIC: &'static str;
+    /// The message's full name. To ask the message itself builds descriptors of five files, 0.4 MB that a shim would keep.
+    const TYPE: &'static str;
 }
 
 macro_rules! topics {
-    ($($message:ty => $topic:ident,)*) => {
+    ($($message:ident => $topic:ident,)*) => {
         $(impl TaskEvent for $message {
             const TOPIC: &'static str = topics::$topic;
+            const TYPE: &'static str = concat!("containerd.events.", stringify!($message));
         })*
+
+        /// The names in use, with those that the messages' own descriptions have.
+        #[cfg(test)]
+        fn types() -> Vec<(&'static str, String)> {
+            use containerd_shim_protos::protobuf::MessageFull;
+
+            vec![$((<$message as TaskEvent>::TYPE, $message::descriptor().full_name().to_owned()),)*]
+        }
     };
 }
 
@@ -89,7 +100,7 @@ impl EventQueue {
 
     /// Queues an event. Never waits; over capacity the oldest is given up and logged.
     pub fn send<E: TaskEvent>(&self, event: &E) {
-        let Some(envelope) = self.envelope(E::TOPIC, event) else { return };
+        let Some(envelope) = self.envelope(event) else { return };
         let mut waiting = self.shared.waiting();
         if waiting.len() >= CAPACITY
             && let Some(lost) = waiting.pop_front()
@@ -101,19 +112,19 @@ impl EventQueue {
         self.shared.filled.notify_one();
     }
 
-    fn envelope(&self, topic: &str, event: &dyn MessageDyn) -> Option<Envelope> {
-        let value = match event.write_to_bytes_dyn() {
+    fn envelope<E: TaskEvent>(&self, event: &E) -> Option<Envelope> {
+        let value = match event.write_to_bytes() {
             Ok(value) => value,
             Err(error) => {
-                crate::warn!("event {topic} can't be encoded: {error}");
+                crate::warn!("event {} can't be encoded: {error}", E::TOPIC);
                 return None;
             }
         };
-        let any = Any { type_url: event.descriptor_dyn().full_name().to_owned(), value, ..Any::default() };
+        let any = Any { type_url: E::TYPE.to_owned(), value, ..Any::default() };
         Some(Envelope {
             timestamp: MessageField::some(timestamp(SystemTime::now())),
             namespace: self.namespace.to_string(),
-            topic: topic.to_owned(),
+            topic: E::TOPIC.to_owned(),
             event: MessageField::some(any),
             ..Envelope::default()
         })
@@ -224,6 +235,14 @@ mod tests {
         let envelope = queue.shared.waiting().pop_front().unwrap();
         assert_eq!(envelope.event.type_url, "containerd.events.TaskOOM");
         assert_eq!((envelope.namespace.as_str(), envelope.topic.as_str()), ("k8s.io", "/tasks/oom"));
+    }
+
+    #[test]
+    fn an_event_has_the_name_of_its_message() {
+        for (ours, described) in types() {
+            assert_eq!(ours, described);
+        }
+        assert_eq!(types().len(), 9);
     }
 
     #[test]

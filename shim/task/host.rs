@@ -18,7 +18,7 @@ use super::mount::RootfsMount;
 use super::signal::SignalNumber;
 use crate::attest::{Expected, Seen, Stage};
 use crate::bundle::PrivateDir;
-use crate::cgroup::{CgroupError, LimitHits};
+use crate::cgroup::{CgroupError, LimitDifference, LimitHits};
 use crate::image::ImageQuestion;
 use crate::runtime::{Call, RuntimeError, read_pid};
 use crate::ticks::Ticks;
@@ -177,6 +177,16 @@ pub trait ContainerCgroup: Debug + Send + Sync {
     ///
     /// [`CgroupError`].
     fn limit_hits(&self) -> Result<LimitHits, CgroupError>;
+
+    /// The decided limits that are not in force, of its first process. One that has ended has none.
+    ///
+    /// # Errors
+    ///
+    /// [`CgroupError`].
+    fn limits_not_in_force(&self, pid: u32, expected: &Expected) -> Result<Vec<LimitDifference>, CgroupError>;
+
+    /// Waits until it has met its limit of tasks or memory, or may have; never answers where the kernel gives no notice of that.
+    async fn limit_met(&self);
 
     /// OOM kills that were not told of yet; they count as told from now on.
     ///

@@ -15,9 +15,9 @@ use super::mount::{self, RootfsMount};
 use super::off_loop::off_loop;
 use super::reaper::Reaper;
 use super::signal::PidFd;
-use crate::attest::{Expected, ProcDir, Seen, Stage};
+use crate::attest::{Expected, ProcDir, Seen, Stage, limits};
 use crate::bundle::PrivateDir;
-use crate::cgroup::{Cgroup, CgroupError, LimitHits, OomWatch};
+use crate::cgroup::{Cgroup, CgroupError, LimitDifference, LimitHits, OomWatch};
 use crate::image::ImageQuestion;
 use crate::runtime::{Call, RuntimeError};
 use crate::ticks::Ticks;
@@ -174,6 +174,22 @@ impl ContainerCgroup for Watched {
 
     fn limit_hits(&self) -> Result<LimitHits, CgroupError> {
         self.cgroup.limit_hits()
+    }
+
+    fn limits_not_in_force(&self, pid: u32, expected: &Expected) -> Result<Vec<LimitDifference>, CgroupError> {
+        // Gone, or about to be: nothing is limited any more.
+        let Ok(process) = ProcDir::open(pid) else { return Ok(Vec::new()) };
+        match limits(&self.cgroup, &process, expected) {
+            Err(error) if error.is_gone() => Ok(Vec::new()),
+            limits => limits,
+        }
+    }
+
+    async fn limit_met(&self) {
+        match &self.oom {
+            Some(watch) => watch.limit_met().await,
+            None => std::future::pending().await,
+        }
     }
 
     fn untold_oom_kills(&self) -> Result<u64, CgroupError> {

@@ -28,9 +28,11 @@ use super::signal::SignalNumber;
 use super::state::TaskState;
 use super::{create, exec};
 use crate::attest::{Attested, Seen, Stage};
+use crate::audit::InForce;
 use crate::bootstrap::is_identifier;
 use crate::cgroup::CgroupError;
 use crate::gate::{Gate, PodFacts, UpdateTask};
+use crate::rest::Rest;
 use crate::runtime::RuntimeError;
 use palisade_policy::{ContainerKind, Identity};
 
@@ -50,6 +52,7 @@ pub struct TaskService {
     reaper: Reaper,
     events: EventQueue,
     shutdown: Arc<Notify>,
+    rest: Rest,
     containers: Mutex<Containers>,
 }
 
@@ -82,6 +85,7 @@ impl TaskService {
             reaper,
             events,
             shutdown: Arc::default(),
+            rest: Rest::default(),
             containers: Mutex::default(),
         })
     }
@@ -90,6 +94,11 @@ impl TaskService {
     #[must_use]
     pub fn shutdown_requested(&self) -> Arc<Notify> {
         Arc::clone(&self.shutdown)
+    }
+
+    /// Who is told of verbs, to give back memory when none come.
+    pub(crate) fn rest(&self) -> Rest {
+        self.rest.clone()
     }
 
     pub(super) fn namespace(&self) -> &str {
@@ -102,6 +111,11 @@ impl TaskService {
 
     pub(crate) fn gate(&self) -> &Gate {
         &self.gate
+    }
+
+    /// Who knows where records go by the policy of now.
+    pub(super) fn audit_in_force(&self) -> Arc<dyn InForce> {
+        Arc::clone(&self.gate) as Arc<dyn InForce>
     }
 
     /// Who tells of a container's limits when it has ended, which may be after the service is gone.
@@ -417,8 +431,9 @@ impl TaskService {
         created.dir.remove(RESOURCES_FILE)?;
         updated?;
         created.hold_to(hardened.as_bytes())?;
+        let read_back = attestation::updated(self, created, init.pid());
         drop(order);
-        Ok(())
+        read_back
     }
 
     pub(super) fn pids_of(&self, id: &str) -> Result<PidsResponse, TaskError> {

@@ -166,13 +166,14 @@ mod tests {
         }
 
         fn subject(&self, id: &str) -> Subject {
+            let policy = palisade_policy::Policy::builtin();
+            let chronicle = crate::audit::Chronicle::of_nobody(id, policy.audit());
             Subject {
                 namespace: "k8s.io".into(),
                 id: id.into(),
                 identity: Identity::default(),
-                policy: String::new(),
                 profile: "learner".into(),
-                audit: palisade_policy::Policy::builtin().audit().clone(),
+                chronicle,
                 seccomp: None,
                 records: self.0.clone(),
             }

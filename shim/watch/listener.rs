@@ -19,13 +19,12 @@ use super::rate::Bucket;
 use super::refusals::{News, Refusal, Refusals};
 use super::socket::{Arrival, ListenerSocket, receive};
 use super::subject::Subject;
-use crate::audit;
 use crate::unsafe_syscalls::{
     Notification, NotificationAnswer, answer_notification, answer_on_same_cpu, async_fd, receive_notification,
 };
 
-/// Refusals of one container that are answered at once, and how many a second after that: 2 % of a CPU.
-const REFUSALS: (u32, u32) = (4_000, 4_000);
+/// Refusals of one container that are answered at once, and how many a second after that: 6 % of a CPU.
+const REFUSALS: (u32, u32) = (12_000, 12_000);
 /// The same for calls that are recorded. The admin has asked for it, and the workload is to get on.
 const CALLS: (u32, u32) = (100_000, 50_000);
 /// Time between two summaries. It doubles each time, up to the second.
@@ -217,11 +216,7 @@ impl Watched {
     }
 
     fn write(&self, news: &News) {
-        let Subject { namespace, id, identity, policy, profile, audit, .. } = &self.subject;
-        let subject = audit::ContainerSubject { namespace, id, identity, policy, profile };
-        if let Err(error) = audit::append_event(audit, &subject, "seccomp", news) {
-            crate::warn!("{}", crate::log::chain(&error));
-        }
+        self.subject.chronicle.tell("seccomp", news);
     }
 }
 

@@ -7,12 +7,19 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use palisade_seccomp::{Answer, Call, architecture_of, syscall_name};
 use serde::Serialize;
 
-/// Different refusals of one container that are told apart. A workload has a handful; one that tries more is to fill neither memory nor
-/// the audit log, where older lines would have to go.
+/// Different refusals of one container that are told apart by their arguments. A workload has a handful; one that tries more is to fill
+/// neither memory nor the audit log, where older lines would have to go.
 const MOST: usize = 64;
 
-/// Of those, how many are told of when they come. The others wait for the next summary.
+/// System calls that are told apart beyond that, without arguments: whoever has filled the table with one call is not to hide the others.
+const MOST_CALLS: usize = 400;
+
+/// Of those, how many are told of when they come. The others wait for the next summary, but for the first of a call that was not refused
+/// before: whoever has made sixteen of one call is not to keep the others to himself for an hour.
 const AT_ONCE: usize = 16;
+
+/// How many calls are told of so.
+const CALLS_AT_ONCE: usize = 64;
 
 /// What makes two refusals different.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,9 +47,11 @@ struct Tale {
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     tales: BTreeMap<Refusal, Tale>,
-    /// Refusals beyond [`MOST`] different ones.
+    /// Refusals beyond [`MOST`] and [`MOST_CALLS`] different ones.
     more: u64,
     more_told: u64,
+    /// Of [`CALLS_AT_ONCE`].
+    calls_told: usize,
 }
 
 /// One line's worth.
@@ -89,34 +98,49 @@ impl Refusal {
 }
 
 impl Refusals {
-    /// Whether it would be told apart and was not seen before: then who was refused it is of interest.
-    pub(super) fn is_new(&self, refusal: &Refusal) -> bool {
-        self.tales.len() < MOST && !self.tales.contains_key(refusal)
+    /// As what it is counted: by its arguments, else by its call, else not apart from others.
+    fn told_apart(&self, refusal: Refusal) -> Option<Refusal> {
+        if self.tales.len() < MOST || self.tales.contains_key(&refusal) {
+            return Some(refusal);
+        }
+        let call = Refusal { arguments: [None; 6], ..refusal };
+        let has_room = self.tales.len() < MOST + MOST_CALLS && syscall_name(call.architecture, call.number).is_some();
+        (has_room || self.tales.contains_key(&call)).then_some(call)
     }
 
-    /// Counts a refusal; what to tell of it if it is the first of its kind and among the first [`AT_ONCE`].
+    /// Whether one of a new kind does not wait for the summary.
+    fn is_told_at_once(&mut self, refusal: &Refusal) -> bool {
+        if self.tales.len() < AT_ONCE {
+            return true;
+        }
+        let is_of_call = |other: &Refusal| (other.architecture, other.number) == (refusal.architecture, refusal.number);
+        let at_once = self.calls_told < CALLS_AT_ONCE && !self.tales.keys().any(is_of_call);
+        self.calls_told += usize::from(at_once);
+        at_once
+    }
+
+    /// Counts a refusal; what to tell of it if it is the first of its kind and does not wait. `who` is asked of a kind that was not seen before.
     pub(super) fn count(
         &mut self,
         refusal: Refusal,
         now: SystemTime,
         who: impl FnOnce() -> (u32, String),
     ) -> Option<Told> {
-        if self.is_new(&refusal) {
-            let (pid, command) = who();
-            let at_once = self.tales.len() < AT_ONCE;
-            let tale = Tale { count: 1, first: now, last: now, pid, command, told: u64::from(at_once) };
-            let told = at_once.then(|| told(&refusal, &tale));
-            self.tales.insert(refusal, tale);
-            return told;
+        let Some(refusal) = self.told_apart(refusal) else {
+            self.more = self.more.saturating_add(1);
+            return None;
+        };
+        if let Some(tale) = self.tales.get_mut(&refusal) {
+            tale.count = tale.count.saturating_add(1);
+            tale.last = now;
+            return None;
         }
-        match self.tales.get_mut(&refusal) {
-            Some(tale) => {
-                tale.count = tale.count.saturating_add(1);
-                tale.last = now;
-            }
-            None => self.more = self.more.saturating_add(1),
-        }
-        None
+        let (pid, command) = who();
+        let at_once = self.is_told_at_once(&refusal);
+        let tale = Tale { count: 1, first: now, last: now, pid, command, told: u64::from(at_once) };
+        let told = at_once.then(|| told(&refusal, &tale));
+        self.tales.insert(refusal, tale);
+        told
     }
 
     /// What has come since the last call of this; `None` if nothing has.
@@ -204,11 +228,37 @@ mod tests {
             refusals.count(refused("socket", [family, 0, 0, 0, 0, 0], FIRST), SystemTime::UNIX_EPOCH, who)
         });
         assert_eq!(told.count(), AT_ONCE);
-        assert_eq!(refusals.tales.len(), MOST);
+        assert_eq!(refusals.tales.len(), MOST + 1, "and those of the call without arguments");
         let news = refusals.news().unwrap();
-        assert_eq!((news.refusals.len(), news.more), (MOST - AT_ONCE, all - MOST as u64), "the rest, each once");
+        assert_eq!((news.refusals.len(), news.more), (MOST - AT_ONCE + 1, 0));
+        let without = news.refusals.iter().find(|told| told.arguments.is_empty()).unwrap();
+        assert_eq!((without.syscall, without.count), (Some("socket"), all - MOST as u64));
         assert!(refusals.news().is_none());
         assert!(refusals.count(refused("socket", [0, 0, 0, 0, 0, 0], FIRST), SystemTime::UNIX_EPOCH, who).is_none());
         assert_eq!(refusals.news().unwrap().refusals.len(), 1);
+    }
+
+    #[test]
+    fn whoever_fills_the_table_with_one_call_hides_no_other() {
+        let mut refusals = Refusals::default();
+        for family in 0..10 * MOST as u64 {
+            refusals.count(refused("socket", [family, 0, 0, 0, 0, 0], FIRST), SystemTime::UNIX_EPOCH, who);
+        }
+        let mut told_at_once = Vec::new();
+        for name in ["mount", "mount", "bpf", "bpf"] {
+            let told = refusals.count(refused(name, [1, 2, 3, 4, 5, 6], FIRST), SystemTime::UNIX_EPOCH, who);
+            told_at_once.extend(told.and_then(|told| told.syscall));
+        }
+        assert_eq!(told_at_once, ["mount", "bpf"]);
+        let news = refusals.news().unwrap();
+        let counted = |name| news.refusals.iter().find(|told| told.syscall == Some(name)).map(|told| told.count);
+        assert_eq!((counted("mount"), counted("bpf"), news.more), (Some(2), Some(2), 0));
+        // Numbers that no call has are as many as there are numbers.
+        for number in 100_000..100_000 + 10 * MOST_CALLS {
+            let call = Call { number: number.try_into().unwrap(), ..Call::native("bpf", [0; 6]).unwrap() };
+            let refusal = Refusal::new(&call, &Answer { verdict: Verdict::Errno(1), looked_at: [false; 6] }, 1);
+            refusals.count(refusal, SystemTime::UNIX_EPOCH, who);
+        }
+        assert_eq!(refusals.news().unwrap().more, 10 * MOST_CALLS as u64);
     }
 }

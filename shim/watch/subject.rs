@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use oci_spec::runtime::LinuxSeccomp;
-use palisade_policy::{AuditSettings, Identity};
+use palisade_policy::Identity;
+
+use crate::audit::Chronicle;
 
 /// A container, as the audit log tells of it.
 #[derive(Debug, Clone)]
@@ -14,12 +16,10 @@ pub struct Subject {
     pub id: String,
     /// What CRI says of pod and container.
     pub identity: Identity,
-    /// SHA-256 of the policy file, or `builtin`.
-    pub policy: String,
     /// The profile in force.
     pub profile: String,
     /// Where refused calls are recorded.
-    pub audit: AuditSettings,
+    pub chronicle: Chronicle,
     /// The filter's profile, for a record of calls.
     pub seccomp: Option<LinuxSeccomp>,
     /// The directory of what containers were seen to call.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use palisade::attest::{Expected, Seen, Stage};
-use palisade::cgroup::{CgroupError, LimitHits};
+use palisade::cgroup::{CgroupError, LimitDifference, LimitHits};
 use palisade::runtime::{Call, ChildStdio, RuntimeError};
 use palisade::task::mount::RootfsMount;
 use palisade::task::{ContainerCgroup, Exit, Host, Reaper, SignalNumber, SignalTarget, TaskError};
@@ -85,6 +85,8 @@ pub(crate) enum Oddity {
     TooMuchOnceBegun,
     /// The kernel has refused it three tasks.
     TasksAreRefused,
+    /// The runtime says that it has updated limits, and they are as they were.
+    UpdatesAreLost,
 }
 
 #[derive(Debug, Default)]
@@ -555,6 +557,15 @@ impl ContainerCgroup for Group {
         }
         let pids_refused = if world.is_odd(Oddity::TasksAreRefused) { 3 } else { 0 };
         Ok(LimitHits { pids_refused, ..LimitHits::default() })
+    }
+
+    fn limits_not_in_force(&self, _: u32, _: &Expected) -> Result<Vec<LimitDifference>, CgroupError> {
+        let lost = LimitDifference { file: "pids.max".into(), decided: "5".into(), found: "max".into() };
+        Ok(if self.world().is_odd(Oddity::UpdatesAreLost) { vec![lost] } else { Vec::new() })
+    }
+
+    async fn limit_met(&self) {
+        std::future::pending().await
     }
 
     fn untold_oom_kills(&self) -> Result<u64, CgroupError> {

@@ -299,10 +299,14 @@ fn a_create_that_fails_late_and_cannot_be_deleted_is_removed_by_its_cgroup() {
 
 /// Whether the newest record of the log is of an attestation that failed by this check at this stage.
 fn is_recorded(pod: &Pod, stage: &str) -> bool {
+    is_recorded_as(pod, stage, "capabilities.bounding")
+}
+
+fn is_recorded_as(pod: &Pod, stage: &str, check: &str) -> bool {
     let log = fs::read_to_string(pod.scratch.path().join("audit.jsonl")).unwrap();
     let last: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
     (last["event"].as_str(), last["stage"].as_str(), last["mismatches"][0]["check"].as_str())
-        == (Some("attestation"), Some(stage), Some("capabilities.bounding"))
+        == (Some("attestation"), Some(stage), Some(check))
 }
 
 /// Once, when it ends, and before anybody is told of that; nothing of one that met none, or whose cgroup is gone.
@@ -344,6 +348,21 @@ fn a_container_that_is_not_what_was_decided_is_not_created() {
         assert_eq!(pod.leftovers("c"), [""; 0]);
         pod.host.be_usual();
         create(&pod, &client, "c").await;
+    });
+}
+
+#[test]
+fn an_update_that_did_not_come_to_be_is_refused_and_on_record() {
+    block_on(async {
+        let pod = Pod::new();
+        let client = Served::new(&pod).await.client(V3).await;
+        create(&pod, &client, "c").await;
+        pod.host.be_odd(Oddity::UpdatesAreLost);
+        let refused = client.call::<Empty>("Update", &update_request("c")).await.unwrap_err();
+        assert_eq!(refused, Code::PERMISSION_DENIED);
+        assert!(is_recorded_as(&pod, "running", "limits"));
+        pod.host.be_usual();
+        client.call::<Empty>("Update", &update_request("c")).await.unwrap();
     });
 }
 

@@ -118,6 +118,18 @@ fn admitted(world: &World) -> Check {
             && finding["after"] == 65_532),
         "user in {findings:?}"
     );
+    // It makes of containerd's specification the one that the runtime got.
+    let bundle = world.containerd.layout().bundles().join(world.containerd.tag()).join(container.id());
+    let read = |name: &str| -> Result<Value, Failed> { Ok(serde_json::from_slice(&fs::read(bundle.join(name))?)?) };
+    let (came, handed_on) = (read("config.json")?, read("palisade/config.json")?);
+    let patch = create["patch"].as_array().ok_or_else(|| format!("no patch in {create}"))?;
+    for operation in
+        patch.iter().filter(|operation| operation["op"] != "remove" && operation["path"] != "/linux/seccomp")
+    {
+        let path = operation["path"].as_str().unwrap_or_default();
+        expect_eq!(handed_on.pointer(path), operation.get("value"), "{path}, which was {:?}", came.pointer(path));
+    }
+    expect!(patch.iter().any(|operation| operation["path"] == "/process/user/uid"), "no user in {patch:?}");
     Ok(container.remove()?)
 }
 

@@ -20,6 +20,7 @@ mod bypass;
 mod cancellation;
 mod cri;
 mod denials;
+mod doctored;
 mod exchange;
 mod exec;
 mod faults;

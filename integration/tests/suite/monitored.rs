@@ -9,7 +9,9 @@ use libtest_mimic::{Failed, Trial};
 use palisade_integration::containerd::Runtime;
 use palisade_integration::ctr::Run;
 use palisade_integration::poll;
-use serde_json::json;
+use palisade_integration::prometheus::{self, Prometheus, dashboard_queries};
+use palisade_integration::tasks::Tasks;
+use serde_json::{Value, json};
 
 use crate::limits::Sleeper;
 use crate::support::{Check, World, trial};
@@ -21,7 +23,12 @@ pub(crate) fn trials(world: &'static World) -> Vec<Trial> {
         println!("PALISADE_CLI names no program: the monitor is not run beside containers");
         return Vec::new();
     }
-    vec![trial(world, "monitor: what containers do is counted, and stays counted when they are gone", counted)]
+    let mut trials =
+        vec![trial(world, "monitor: what containers do is counted, and stays counted when they are gone", counted)];
+    if prometheus::folder().is_some() {
+        trials.push(trial(world, "monitor: Prometheus answers the dashboard with what containers did", scraped));
+    }
+    trials
 }
 
 fn program() -> Option<PathBuf> {
@@ -85,6 +92,87 @@ impl Drop for Monitor {
     }
 }
 
+/// A container that soon meets its limits of tasks and CPU time.
+fn limited<'a>(world: &World, tasks: &'a Tasks) -> Result<Sleeper<'a>, Failed> {
+    let limits = json!({ "pids": { "limit": 40 }, "cpu": { "quota": 10_000, "period": 100_000 } });
+    Sleeper::start(world, tasks, Runtime::Palisade, &limits)
+}
+
+/// One container is refused, one is out of memory, and the sleeper meets its limits in two execs.
+fn meet_limits(world: &World, sleeper: &Sleeper<'_>) -> Check {
+    let privileged = Run::new(Runtime::Palisade, &["true"]).flags(&["--privileged"]);
+    world.containerd.run(&privileged)?.refusal()?;
+    let hog = Run::new(Runtime::Palisade, &["sh", "-c", "/probe hold 200 & wait $!; echo ended $?"]);
+    world.containerd.run(&hog.flags(&["--memory-limit", "33554432"]))?.success()?;
+    world.containerd.exec(&sleeper.id, &["/probe", "forks", "100"])?.success()?;
+    world.containerd.exec(&sleeper.id, &["/probe", "burn", "1"])?.success()?;
+    Ok(())
+}
+
+/// A metric whose query on the dashboard must have a value that `meet_limits` causes, and the series where it is.
+const ON_THE_DASHBOARD: &[(&str, &str, &str)] = &[
+    ("palisade_decisions_total{instance=~\".*\"}", "decision", "deny"),
+    ("palisade_rule_findings_total{instance=~\".*\",action=\"denied\"}", "rule", "priv.heuristic"),
+    ("palisade_rule_findings_total{instance=~\".*\",action=\"mutated\"}", "rule", "res.pids"),
+    ("palisade_oom_kills_total", "profile", "restricted"),
+    ("palisade_pids_max_hits_total", "profile", "restricted"),
+    ("palisade_cpu_throttled_periods_total", "profile", "restricted"),
+];
+
+fn scraped(world: &World) -> Check {
+    let folder = prometheus::folder().ok_or("no Prometheus")?;
+    let monitor = Monitor::start(world)?;
+    let dir = world.containerd.layout().base.join("prometheus");
+    std::fs::create_dir_all(&dir)?;
+    let prometheus = Prometheus::start(&folder, &dir, &monitor.address)?;
+    let tasks = world.tasks()?;
+    let sleeper = limited(world, &tasks)?;
+    until_scraped(&prometheus, "sum(palisade_containers{instance=~\".*\"}) or vector(0)", |value| value == 1.0)?;
+    until_scraped(&prometheus, "up{job=\"palisade\"}", |value| value == 1.0)?;
+    // The rate of a counter is told once it has grown from one scrape to another.
+    meet_limits(world, &sleeper)?;
+    for series in ["palisade_oom_kills_total", "palisade_pids_max_hits_total", "palisade_cpu_throttled_periods_total"] {
+        until_scraped(&prometheus, &format!("{series}{{profile=\"restricted\"}}"), |value| value > 0.0)?;
+    }
+    meet_limits(world, &sleeper)?;
+    let queries = dashboard_queries()?;
+    for query in &queries {
+        prometheus.query(query)?;
+    }
+    for (metric, label, value) in ON_THE_DASHBOARD {
+        let query = queries.iter().find(|query| query.contains(metric) && query.contains(label));
+        grows(&prometheus, query.ok_or_else(|| format!("no query of {metric}"))?, label, value)?;
+    }
+    until_scraped(&prometheus, "palisade_decision_duration_seconds_count{operation=\"exec\"}", |value| value >= 4.0)?;
+    let metrics = monitor.metrics()?;
+    let (_, text) = metrics.split_once("\r\n\r\n").ok_or("no body")?;
+    expect_eq!(prometheus::lint(&folder, text)?, "", "what promtool has against what was scraped");
+    sleeper.end()
+}
+
+/// Asks until the first value of a query is as it should be.
+fn until_scraped(prometheus: &Prometheus, query: &str, is: impl Fn(f64) -> bool) -> Check {
+    asked(prometheus, query, |result| prometheus::first(result).and_then(|value| value.parse().ok()).is_some_and(&is))
+}
+
+/// Asks until a query has a series with that label whose value is above zero.
+fn grows(prometheus: &Prometheus, query: &str, label: &str, name: &str) -> Check {
+    asked(prometheus, query, |result| {
+        let series = result.as_array().into_iter().flatten().find(|series| series["metric"][label] == name);
+        let value = series.and_then(|series| series["value"][1].as_str()?.parse::<f64>().ok());
+        value.is_some_and(|value| value > 0.0)
+    })
+}
+
+fn asked(prometheus: &Prometheus, query: &str, is: impl Fn(&Value) -> bool) -> Check {
+    let answered = poll::eventually(query, SECONDS, || match prometheus.query(query) {
+        Ok(result) if is(&result) => Ok(()),
+        Ok(result) => Err(result.to_string()),
+        Err(error) => Err(error.to_string()),
+    });
+    Ok(answered?)
+}
+
 fn counted(world: &World) -> Check {
     let monitor = Monitor::start(world)?;
     let before = |series: &str| monitor.value(series);
@@ -98,15 +186,9 @@ fn counted(world: &World) -> Check {
     let [denials, ran, killed, refused] = was;
     let (denials, ran, killed, refused) = (denials?, ran?, killed?, refused?);
 
-    let privileged = Run::new(Runtime::Palisade, &["true"]).flags(&["--privileged"]);
-    world.containerd.run(&privileged)?.refusal()?;
-    let hog = Run::new(Runtime::Palisade, &["sh", "-c", "/probe hold 200 & wait $!; echo ended $?"]);
-    world.containerd.run(&hog.flags(&["--memory-limit", "33554432"]))?.success()?;
     let tasks = world.tasks()?;
-    let limits = json!({ "pids": { "limit": 40 }, "cpu": { "quota": 10_000, "period": 100_000 } });
-    let sleeper = Sleeper::start(world, &tasks, Runtime::Palisade, &limits)?;
-    world.containerd.exec(&sleeper.id, &["/probe", "forks", "100"])?.success()?;
-    world.containerd.exec(&sleeper.id, &["/probe", "burn", "1"])?.success()?;
+    let sleeper = limited(world, &tasks)?;
+    meet_limits(world, &sleeper)?;
 
     monitor.until(denied, |value| value == denials + 1.0)?;
     monitor.until(execs, |value| value == ran + 2.0)?;
@@ -115,6 +197,7 @@ fn counted(world: &World) -> Check {
     monitor.until(stopped, |value| value > 0.3)?;
     monitor.until(containers, |value| value == 1.0)?;
     monitor.until("palisade_shims", |value| value == 1.0)?;
+    monitor.until("palisade_create_duration_seconds_count{profile=\"restricted\"}", |value| value >= 1.0)?;
     monitor.until("palisade_shim_resident_memory_bytes", |value| (1e6..2e7).contains(&value))?;
     let at_last = monitor.value(forks)?;
     sleeper.end()?;

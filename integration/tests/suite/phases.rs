@@ -14,9 +14,9 @@ use palisade_probe::Verdict;
 use crate::probes::ROWS;
 use crate::support::{Check, World, trial};
 use crate::{
-    audit, audited, below, broken, cancellation, cri, denials, exchange, exec, faults, given, images, in_force,
-    isolation, learning, lifecycle, limits, logger, monitored, mutations, per_rule, pods, profiles, refusals, restart,
-    selection, terminal,
+    audit, audited, below, broken, cancellation, cri, denials, doctored, exchange, exec, faults, given, images,
+    in_force, isolation, learning, lifecycle, limits, logger, monitored, mutations, per_rule, pods, profiles, refusals,
+    restart, selection, terminal,
 };
 
 /// Trials that share a policy file.
@@ -119,6 +119,7 @@ fn all(world: &'static World) -> Vec<Phase> {
         Phase { alone: true, ..phase("refused calls", "", refusals::trials(world)) },
         Phase { alone: true, ..phase("images", "", once(world, images::trials)) },
         Phase { alone: true, ..phase("monitor", "", once(world, monitored::trials)) },
+        phase("doctor", "", once(world, doctored::trials)),
         Phase { alone: true, ..phase("audit, load", "", once(world, audited::load)) },
         Phase {
             policy: audited::policy(world),

@@ -122,6 +122,34 @@ fn a_change_of_the_count_above_wakes_the_watch() {
     });
 }
 
+/// A change of the container's own counts, and of nothing else, says that it may have met a limit.
+#[test]
+fn a_limit_that_is_met_is_noticed_while_the_container_runs() {
+    for (file, text, noticed) in [
+        ("c/pids.events", "max 3\n", true),
+        ("c/memory.events", PRESSED, true),
+        ("c/cgroup.events", "populated 1\nfrozen 1\n", false),
+        ("memory.events", PRESSED, false),
+    ] {
+        let pod = Fixture::new(&[("memory.events", NONE), ("c/memory.events", NONE), ("c/pids.events", "max 0\n")]);
+        pod.write("c/cgroup.events", "populated 1\nfrozen 0\n");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let cgroup = Arc::new(opened(Version::V2, "", &pod.path.join("c")));
+        let met = runtime.block_on(async {
+            let watch = OomWatch::start(cgroup).unwrap();
+            let looking = async {
+                tokio::select! {
+                    kills = watch.next() => panic!("{kills:?}"),
+                    () = watch.limit_met() => true,
+                    () = tokio::time::sleep(std::time::Duration::from_millis(if noticed { 10_000 } else { 300 })) => false,
+                }
+            };
+            tokio::join!(looking, async { pod.write(file, text) }).0
+        });
+        assert_eq!(met, noticed, "{file}");
+    }
+}
+
 #[test]
 fn a_limit_that_was_hit_without_a_kill_is_no_kill() {
     watched(|pod, watch| {

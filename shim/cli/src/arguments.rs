@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::doctor::Severity;
+
 /// What palisade's policy would do with a container, what it did, and what a change of the policy would mean.
 #[derive(Debug, Parser)]
 #[command(name = "palisade", version, about, propagate_version = true)]
@@ -40,6 +42,8 @@ pub(crate) enum Command {
     Audit(AuditCommand),
     /// Give metrics of this node to Prometheus: on a loopback address, a socket, or as a file for node_exporter.
     Monitor(MonitorArguments),
+    /// Audit the node: kernel, containerd, runtimes, permissions, policy, kubelet. Exit code 0: nothing at or above --fail-on, 1: something, 2: not run.
+    Doctor(DoctorArguments),
     /// Print a page of HTML about this node: what runs under which profile, what was changed and refused, exemptions that end.
     Report(ReportArguments),
     /// Make system call profiles of what containers of a policy profile with `learn = true` were seen to call.
@@ -405,6 +409,67 @@ impl ReportArguments {
     pub(crate) fn places(&self) -> Places {
         Places { namespace: None, state: self.state.clone(), format: ListFormat::Text }
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArguments {
+    /// The node's tree of files, where it is mounted; no link leads out of it. No program of another tree is run.
+    #[arg(long, default_value = "/", value_name = "DIRECTORY")]
+    pub(crate) root: PathBuf,
+    /// How to print what was found.
+    #[arg(long, value_enum, default_value_t = DoctorFormat::Text)]
+    pub(crate) format: DoctorFormat,
+    /// The least severity that makes the exit code 1, of what is wrong or could not be looked at.
+    #[arg(long, value_enum, default_value_t = Severity::High, value_name = "SEVERITY")]
+    pub(crate) fail_on: Severity,
+    /// Also print what is as it should be.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Only these checks: an id, or the beginning of ids up to a dot (host.kernel).
+    #[arg(long, value_delimiter = ',', value_name = "ID")]
+    pub(crate) only: Vec<String>,
+    /// All but these checks.
+    #[arg(long, value_delimiter = ',', value_name = "ID")]
+    pub(crate) skip: Vec<String>,
+    /// Mend what can be mended without harm, and look again: the modes of palisade's own files, and settings of the running kernel.
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) fix: bool,
+    /// With --fix: print what it would do, and do nothing.
+    #[arg(long, requires = "fix")]
+    pub(crate) dry_run: bool,
+    /// containerd's configuration, within the tree; without it the one that containerd was started with, else /etc/containerd/config.toml.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) containerd_config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) policy: PolicyFile,
+}
+
+impl DoctorArguments {
+    /// Every check of the machine that this runs on.
+    pub(crate) fn of_this_node(policy: &PolicyFile) -> Self {
+        Self {
+            root: PathBuf::from("/"),
+            format: DoctorFormat::Text,
+            fail_on: Severity::High,
+            all: false,
+            only: Vec::new(),
+            skip: Vec::new(),
+            fix: false,
+            dry_run: false,
+            containerd_config: None,
+            policy: PolicyFile { file: policy.file.clone() },
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DoctorFormat {
+    /// Some lines for each fault, in colour on a terminal unless `NO_COLOR` is set.
+    Text,
+    /// One object, by docs/doctor.schema.json.
+    Json,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
 }
 
 #[derive(Debug, Args)]

@@ -35,7 +35,7 @@ pub(crate) fn run(arguments: &CheckArguments, out: &mut Vec<u8>) -> Result<Verdi
     let mut checked = Vec::new();
     for path in &arguments.paths {
         for (path, bytes) in documents(path)? {
-            checked.push(judge(path, &bytes, &policy, arguments.offline));
+            checked.push(judge(path, &bytes, &policy, arguments.offline)?);
         }
     }
     match arguments.format {
@@ -80,15 +80,15 @@ fn documents(path: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, CliError> {
 
 /// Judges as a create would, with the host's facts as they are here. Streams, layers and options are those of a
 /// request that has nothing wrong with it.
-fn judge(path: PathBuf, bytes: &[u8], policy: &Policy, offline: bool) -> Checked {
+fn judge(path: PathBuf, bytes: &[u8], policy: &Policy, offline: bool) -> Result<Checked, CliError> {
     let spec = match ParsedSpec::parse(bytes) {
         Ok(spec) => spec,
         Err(error) => {
             let decision = judge_unreadable(&error, policy);
-            return Checked { path, denial: decision.outcome.denial().cloned(), record: decision.record };
+            return Ok(Checked { path, denial: decision.outcome.denial().cloned(), record: decision.record });
         }
     };
-    let host = if offline { HostFacts::by_name(&spec, policy) } else { facts_of(&spec, policy) };
+    let host = if offline { HostFacts::by_name(&spec, policy) } else { facts_of(&spec, policy)? };
     let cgroup = spec.cgroups_path().to_string_lossy().into_owned();
     let id = cgroup.rsplit(['/', ':']).next().filter(|id| !id.is_empty()).unwrap_or("check").to_owned();
     let bundle = path.parent().filter(|bundle| !bundle.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
@@ -97,5 +97,5 @@ fn judge(path: PathBuf, bytes: &[u8], policy: &Policy, offline: bool) -> Checked
     let task = TaskFacts::plain(&id, bundle, &pod);
     let decision =
         judge_create(CreateRequest { spec, host, task, today: today(), image: ImageAnswer::Offline }, policy);
-    Checked { path, denial: decision.outcome.denial().cloned(), record: decision.record }
+    Ok(Checked { path, denial: decision.outcome.denial().cloned(), record: decision.record })
 }

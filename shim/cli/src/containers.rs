@@ -18,7 +18,7 @@ use crate::error::CliError;
 /// containerd's runtime v2 plugin; bundles are below it as `<namespace>/<id>`.
 const TASKS: &str = "io.containerd.runtime.v2.task";
 /// The shim's own directory in a bundle.
-const PRIVATE: &str = "palisade";
+pub(crate) const PRIVATE: &str = "palisade";
 
 /// A container that was looked at.
 pub(crate) struct Container {

@@ -33,6 +33,8 @@ pub(crate) enum CliError {
     NoSuchContainer { id: String, state: PathBuf },
     #[error(transparent)]
     Policy(#[from] PolicyFileError),
+    #[error(transparent)]
+    Cgroups(#[from] palisade::cgroup::CgroupError),
     #[error("the policy has no profile {name:?}; it has {known}")]
     NoProfile { name: String, known: String },
     #[error("images.keys.{name} is no public key of ECDSA P-256 or Ed25519")]
@@ -66,6 +68,8 @@ pub(crate) enum CliError {
     OtherVersion { path: PathBuf },
     #[error("make a profile")]
     Learn(#[from] palisade_seccomp::LearnError),
+    #[error("no check is called {id:?} or begins so; `palisade doctor --all` shows them")]
+    NoCheck { id: String },
     #[error("replace {path:?}")]
     Replace {
         path: PathBuf,

@@ -5,6 +5,7 @@ mod arguments;
 mod audit;
 mod check;
 mod containers;
+mod doctor;
 mod error;
 mod events;
 mod explain;
@@ -71,6 +72,7 @@ fn run(command: Command, out: &mut Vec<u8>) -> Result<Verdict, CliError> {
         Command::Events(arguments) => events::run(&arguments, out),
         Command::Audit(command) => audit::run(&command, out),
         Command::Monitor(arguments) => monitor::run(&arguments, out),
+        Command::Doctor(arguments) => doctor::run(&arguments, out),
         Command::Report(arguments) => page::run(&arguments, out),
         Command::Image(command) => image::run(&command, out),
         Command::Learn(command) => learn::run(&command, out),

@@ -17,7 +17,7 @@ mod audit {
     use palisade::attest::Stage;
     use palisade::audit::{self, Asked, Chronicle, Subject};
     use palisade::cgroup::LimitHits;
-    use palisade_policy::{Identity, Outcome, Policy, Record, SpecError, judge_unreadable, redact_arguments};
+    use palisade_policy::{Identity, Outcome, Patch, Policy, Record, SpecError, judge_unreadable, redact_arguments};
     use serde_json::{Value, json};
 
     use super::support;
@@ -80,6 +80,17 @@ mod audit {
     }
 
     fn put(policy: &Policy, record: &Record, decision: &'static str, exec: &str, asked: Option<&Asked>) {
+        put_patched(policy, record, decision, exec, asked, None);
+    }
+
+    fn put_patched(
+        policy: &Policy,
+        record: &Record,
+        decision: &'static str,
+        exec: &str,
+        asked: Option<&Asked>,
+        patch: Option<&Patch>,
+    ) {
         let subject = Subject {
             namespace: "k8s.io",
             id: "c0ffee",
@@ -87,6 +98,7 @@ mod audit {
             identity: &identity(),
             policy: DIGEST,
             asked,
+            patch,
             duration: Duration::from_micros(700),
         };
         audit::append(policy.audit(), &subject, record, decision).unwrap();
@@ -100,7 +112,8 @@ mod audit {
             let decision = support::create(&spec, policy);
             match decision.outcome {
                 Outcome::Admit(hardened) => {
-                    put(policy, &decision.record, "mutate", "", None);
+                    let patch = Patch::between(spec.to_string().as_bytes(), hardened.as_bytes()).unwrap();
+                    put_patched(policy, &decision.record, "mutate", "", None, patch.as_ref());
                     grant = Some(hardened.grant().clone());
                 }
                 Outcome::Deny(_) => put(policy, &decision.record, "deny", "", None),
@@ -159,12 +172,9 @@ mod audit {
             }
             // The control: each field counts, and none may be there that is not described.
             for line in &lines {
-                for key in line
-                    .as_object()
-                    .unwrap()
-                    .keys()
-                    .filter(|key| !["exec", "process", "more", "since_decision_us"].contains(&key.as_str()))
-                {
+                for key in line.as_object().unwrap().keys().filter(|key| {
+                    !["exec", "process", "more", "since_decision_us", "patch", "patch_withheld"].contains(&key.as_str())
+                }) {
                     let mut less = line.clone();
                     less.as_object_mut().unwrap().remove(key);
                     let optional = key == "profile" && line["event"] == "decision";
@@ -248,14 +258,22 @@ mod audit {
             Policy::from_toml(&format!("[profiles.restricted]\nmode = \"audit\"\n{}", scratch.policy_text("")))
                 .unwrap(),
         );
-        let mut said = String::new();
+        let (mut said, mut patched) = (String::new(), 0);
         for policy in &policies {
             for name in ["ctr-default", "cri-app"] {
                 let decision = support::create(&planted(name), policy);
-                put(policy, &decision.record, "deny", "", None);
+                let patch = match &decision.outcome {
+                    Outcome::Admit(hardened) => {
+                        Patch::between(planted(name).to_string().as_bytes(), hardened.as_bytes()).unwrap()
+                    }
+                    Outcome::Deny(_) => None,
+                };
+                patched += usize::from(patch.is_some());
+                put_patched(policy, &decision.record, "mutate", "", None, patch.as_ref());
                 said.push_str(&decision.outcome.denial().map(ToString::to_string).unwrap_or_default());
             }
         }
+        assert!(patched > 3, "{patched} were admitted with a change");
         // A document that is refused as a whole.
         let mut strange = planted("ctr-default");
         strange["process"]["env"] = json!(PLANTED);

@@ -282,6 +282,7 @@ mod commands {
         palisade policy schema > policy.schema.json       # for an editor: forms, rules and their settings\n\
         palisade policy diff /etc/palisade/policy.toml new.toml\n\
         palisade replay /var/log/palisade/audit.jsonl --policy new.toml\n\
+        palisade doctor                                   # what opens the node itself: docs/doctor.md\n\
         ```\n\n\
         `check` looks at the paths of a specification on the machine that it runs on; with `--offline` it goes by their names, for specifications of\n\
         another machine. Streams, layers, images and runtime options are taken to be in order, since they are not in a specification. `replay` goes by the\n\
@@ -599,6 +600,7 @@ mod commands {
             "seccomp test",
             "verify",
             "ps",
+            "doctor",
             "replay",
             "refusals",
             "learn",

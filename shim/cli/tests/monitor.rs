@@ -1,12 +1,18 @@
 //! `palisade monitor` as an admin runs it. As root: it becomes another user.
 
+/// What the suite has, whose crate depends on this one.
+#[cfg(test)]
+#[path = "../../../integration/src/prometheus.rs"]
+#[allow(unreachable_pub, reason = "that crate exports it")]
+mod prometheus;
+
 #[cfg(test)]
 mod monitor {
     use std::fs;
     use std::io::{BufRead as _, BufReader, Read, Write};
     use std::mem::MaybeUninit;
     use std::net::TcpStream;
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
     use std::os::unix::net::UnixStream;
     use std::path::{Path, PathBuf};
     use std::process::{Child, Command, Output, Stdio};
@@ -15,6 +21,8 @@ mod monitor {
     use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
     use rustix::process::{Pid, Signal, kill_process};
     use serde_json::json;
+
+    use super::prometheus::{Prometheus, dashboard_queries, deployed, first, folder, lint};
 
     struct Scratch(PathBuf);
 
@@ -144,6 +152,38 @@ mod monitor {
     }
 
     #[test]
+    fn what_is_counted_is_kept_now_and_then_and_at_the_end() {
+        let scratch = Scratch::new("paced");
+        let kept = scratch.path("kept/counters.json");
+        let mut running = scratch.start(&["--listen", "127.0.0.1:0"]);
+        let scraped = |running: &Running, denials: f64| {
+            // What was gathered is given again for a second.
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while value(&running.get("/metrics", ""), DENIED) != Some(denials) {
+                assert!(Instant::now() < deadline, "{denials} denials");
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        };
+        running.get("/metrics", "");
+        let first = fs::metadata(&kept).unwrap();
+        scratch.add(&decision("deny"));
+        scraped(&running, 1.0);
+        assert_eq!(fs::metadata(&kept).unwrap().ino(), first.ino(), "not at each scrape");
+        // One that is killed counts what it had not kept again, and once.
+        running.child.kill().unwrap();
+        running.child.wait().unwrap();
+        let running = scratch.start(&["--listen", "127.0.0.1:0"]);
+        scraped(&running, 1.0);
+        scratch.add(&decision("deny"));
+        scraped(&running, 2.0);
+        running.end();
+        let text = fs::read_to_string(&kept).unwrap();
+        assert!(text.contains("palisade_decisions") && !text.contains("palisade_shims"), "{text}");
+        scratch.add(&json!("no record"));
+        assert_eq!(value(&scratch.once(), DENIED), Some(2.0));
+    }
+
+    #[test]
     fn the_ends_of_the_policys_exemptions_are_told_also_of_those_that_nobody_uses() {
         let scratch = Scratch::new("exempt");
         let policy = fs::read_to_string(scratch.path("policy.toml")).unwrap();
@@ -214,13 +254,21 @@ mod monitor {
     fn connections_that_say_nothing_keep_nobody_from_the_metrics() {
         let scratch = Scratch::new("silent");
         let running = scratch.start(&["--listen", "127.0.0.1:0"]);
-        let silent: Vec<TcpStream> = (0..15).map(|_| TcpStream::connect(running.address()).unwrap()).collect();
+        let mut silent: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(running.address()).unwrap()).collect();
         assert!(running.get("/metrics", "").starts_with("HTTP/1.1 200 "));
-        // One that is too many is closed at once.
-        let more: Vec<TcpStream> = (0..2).map(|_| TcpStream::connect(running.address()).unwrap()).collect();
-        let read = more.last().unwrap().read(&mut [0]);
-        assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
-        drop(silent);
+        // The oldest ones had to go, and the newest ones go by themselves.
+        for at in [0, 39] {
+            let stream = silent.get_mut(at).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(9))).unwrap();
+            let begun = Instant::now();
+            let read = stream.read(&mut [0]);
+            let ended = match &read {
+                Ok(length) => *length == 0,
+                Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+            };
+            assert!(ended, "{at}: {read:?}");
+            assert!(begun.elapsed() < Duration::from_secs(if at == 0 { 1 } else { 5 }), "{at}");
+        }
         running.end();
     }
 
@@ -264,138 +312,67 @@ mod monitor {
 
     #[test]
     fn promtool_has_nothing_to_say_against_the_metrics() {
-        let Some(folder) = prometheus() else { return };
-        let promtool = folder.join("promtool");
+        let Some(folder) = folder() else { return };
         let scratch = Scratch::new("lint");
         scratch.add(&decision("deny"));
         scratch.add(&json!({"event": "oom", "kills": 2, "profile": "restricted"}));
         scratch.add(&json!({"event": "seccomp", "container": "c", "refusals": [{"syscall": "socket", "number": 41, "count": 3}]}));
         let text = scratch.once();
-        assert_eq!(lint(&promtool, &text), "");
+        assert_eq!(lint(&folder, &text).unwrap(), "");
         // The control: it does look.
         let wrong = text.replace("palisade_oom_kills_total", "palisade_oom_kills");
-        assert!(lint(&promtool, &wrong).contains("palisade_oom_kills"), "{wrong}");
+        assert!(lint(&folder, &wrong).unwrap().contains("palisade_oom_kills"), "{wrong}");
     }
 
-    /// A Prometheus that scrapes one address, with the rules of `deploy/monitoring`.
-    struct Prometheus {
-        child: Child,
-        address: String,
+    /// The node is looked at before anything is given up: what root alone may read is no unknown.
+    #[test]
+    fn the_node_is_looked_at_once() {
+        let scratch = Scratch::new("node");
+        let text = scratch.once();
+        let of = |id: &str| -> Vec<&str> {
+            let begin = format!("palisade_doctor_check{{check=\"{id}\",");
+            text.lines().filter(|line| line.starts_with(&begin)).collect()
+        };
+        let version = of("host.kernel.version");
+        assert!(version.len() == 1 && version[0].ends_with(" 1") && !version[0].contains("unknown"), "{version:?}");
+        assert_eq!(
+            of("host.policy.valid"),
+            ["palisade_doctor_check{check=\"host.policy.valid\",severity=\"critical\",outcome=\"pass\"} 1"]
+        );
+        assert!(text.lines().any(|line| line.starts_with("palisade_doctor_timestamp_seconds 1")), "{text}");
+        // Another start does not keep what was found by the one before it.
+        let again = scratch.once();
+        let checks = |text: &str| text.lines().filter(|line| line.starts_with("palisade_doctor_check{")).count();
+        assert_eq!(checks(&text), checks(&again));
+        // A policy that is wrong is told, and the rest all the same.
+        fs::write(scratch.path("policy.toml"), "profil = 1").unwrap();
+        let log = scratch.path("log/audit.jsonl");
+        let output = scratch.command(&["--once", "--log", log.to_str().unwrap()]).output().unwrap();
+        let wrong = String::from_utf8(output.stdout).unwrap();
+        assert!(wrong.contains("check=\"host.policy.valid\",severity=\"critical\",outcome=\"fail\"} 1"), "{wrong}");
     }
 
-    impl Prometheus {
-        fn start(folder: &Path, scratch: &Scratch, target: &str) -> Self {
-            let rules = deployed("alerts.yml");
-            let config = format!(
-                "global:\n  scrape_interval: 1s\n  evaluation_interval: 1s\nrule_files: [{rules:?}]\nscrape_configs:\n- job_name: palisade\n  \
-                 static_configs:\n  - targets: [{target:?}]\n"
-            );
-            fs::write(scratch.path("prometheus.yml"), config).unwrap();
-            let mut command = Command::new(folder.join("prometheus"));
-            command.arg(format!("--config.file={}", scratch.path("prometheus.yml").display()));
-            command.arg(format!("--storage.tsdb.path={}", scratch.path("tsdb").display()));
-            let mut child = command.arg("--web.listen-address=127.0.0.1:0").stderr(Stdio::piped()).spawn().unwrap();
-            let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
-            let mut address = None;
-            for line in said.by_ref().map_while(Result::ok) {
-                // Older ones name the port only as it was asked for.
-                address = address.or_else(|| listening(child.id(), &line));
-                if line.contains("Server is ready to receive web requests") {
-                    break;
-                }
+    /// The value of a query, asked again until there is one: scrapes come by the second.
+    fn scraped(prometheus: &Prometheus, query: &str) -> String {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let result = prometheus.query(query).unwrap();
+            if let Some(value) = first(&result) {
+                return value.to_owned();
             }
-            let address = address.or_else(|| listening(child.id(), "msg=Listening")).expect("it listens");
-            // What it says later must not fill the pipe.
-            std::thread::spawn(move || said.for_each(drop));
-            Self { child, address }
+            assert!(Instant::now() < deadline, "{query}: {result}");
+            std::thread::sleep(Duration::from_millis(100));
         }
-
-        /// The result of a query.
-        fn query(&self, query: &str) -> serde_json::Value {
-            let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
-            let answer = ask(
-                TcpStream::connect(&self.address).unwrap(),
-                &format!("/api/v1/query?query={encoded}"),
-                "Connection: close\r\n",
-            );
-            let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap();
-            let body = body.get(body.find('{').unwrap()..=body.rfind('}').unwrap()).unwrap();
-            let answer: serde_json::Value = serde_json::from_str(body).expect(body);
-            assert_eq!(answer["status"], "success", "{query}: {answer}");
-            answer["data"]["result"].clone()
-        }
-
-        /// The value of a query, asked again until there is one: scrapes come by the second.
-        fn value(&self, query: &str) -> String {
-            let deadline = Instant::now() + Duration::from_secs(30);
-            loop {
-                let result = self.query(query);
-                if let Some(value) = result.pointer("/0/value/1").and_then(serde_json::Value::as_str) {
-                    return value.to_owned();
-                }
-                assert!(Instant::now() < deadline, "{query}: {result}");
-                std::thread::sleep(Duration::from_millis(100));
-            }
-        }
-    }
-
-    impl Drop for Prometheus {
-        fn drop(&mut self) {
-            drop(self.child.kill());
-            drop(self.child.wait());
-        }
-    }
-
-    /// The address on which a process listens, by its descriptors, once it says that it does.
-    fn listening(pid: u32, line: &str) -> Option<String> {
-        if !line.contains("Listening") {
-            return None;
-        }
-        let links =
-            fs::read_dir(format!("/proc/{pid}/fd")).unwrap().filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
-        let sockets: Vec<String> = links
-            .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
-            .collect();
-        let table = fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap();
-        table.lines().skip(1).find_map(|line| {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            // 0A: TCP_LISTEN.
-            let found = words[3] == "0A" && sockets.iter().any(|inode| inode == words[9]);
-            let port = u16::from_str_radix(words[1].split_once(':')?.1, 16).ok()?;
-            found.then(|| format!("127.0.0.1:{port}"))
-        })
-    }
-
-    fn deployed(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/monitoring").join(name).canonicalize().unwrap()
-    }
-
-    /// Every query of the dashboard.
-    fn dashboard_queries() -> Vec<String> {
-        fn collect(value: &serde_json::Value, found: &mut Vec<String>) {
-            match value {
-                serde_json::Value::Object(fields) => {
-                    found.extend(fields.get("expr").and_then(serde_json::Value::as_str).map(str::to_owned));
-                    fields.values().for_each(|value| collect(value, found));
-                }
-                serde_json::Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
-                _ => {}
-            }
-        }
-        let dashboard = serde_json::from_slice(&fs::read(deployed("dashboard.json")).unwrap()).unwrap();
-        let mut found = Vec::new();
-        collect(&dashboard, &mut found);
-        found
     }
 
     #[test]
     fn a_prometheus_scrapes_it_and_answers_every_query_of_the_dashboard() {
-        let Some(folder) = prometheus() else { return };
+        let Some(folder) = folder() else { return };
         let scratch = Scratch::new("scrape");
         let monitor = scratch.start(&["--listen", "127.0.0.1:0"]);
-        let prometheus = Prometheus::start(&folder, &scratch, monitor.address());
-        assert_eq!(prometheus.value("up{job=\"palisade\"}"), "1");
-        assert_eq!(prometheus.value("palisade_policy_valid"), "1");
+        let prometheus = Prometheus::start(&folder, &scratch.0, monitor.address()).unwrap();
+        assert_eq!(scraped(&prometheus, "up{job=\"palisade\"}"), "1");
+        assert_eq!(scraped(&prometheus, "palisade_policy_valid"), "1");
         for line in [
             decision("deny"),
             json!({"event": "oom", "kills": 2, "profile": "restricted"}),
@@ -404,45 +381,29 @@ mod monitor {
         ] {
             scratch.add(&line);
         }
-        assert_eq!(prometheus.value(&format!("{DENIED} > 0")), "1");
-        assert_eq!(prometheus.value("palisade_seccomp_refusals_total{syscall=\"socket\"}"), "3");
-        assert_eq!(prometheus.value("histogram_quantile(1, palisade_decision_duration_seconds_bucket) > 0"), "0.001");
-        let queries = dashboard_queries();
+        assert_eq!(scraped(&prometheus, &format!("{DENIED} > 0")), "1");
+        assert_eq!(scraped(&prometheus, "palisade_seccomp_refusals_total{syscall=\"socket\"}"), "3");
+        assert_eq!(
+            scraped(&prometheus, "histogram_quantile(1, palisade_decision_duration_seconds_bucket) > 0"),
+            "0.001"
+        );
+        let queries = dashboard_queries().unwrap();
         assert!(queries.len() > 8, "{queries:?}");
         for query in queries {
-            let query = query.replace("$__rate_interval", "1m").replace("$node", ".*");
-            prometheus.query(&query);
+            prometheus.query(&query).unwrap();
         }
         // An alert of the rules that are shipped comes up.
-        assert_eq!(prometheus.value("ALERTS{alertname=\"PalisadeProcessNotAsDecided\"}"), "1");
+        assert_eq!(scraped(&prometheus, "ALERTS{alertname=\"PalisadeProcessNotAsDecided\"}"), "1");
         monitor.end();
     }
 
     #[test]
     fn promtool_takes_the_alert_rules_and_their_tests() {
-        let Some(folder) = prometheus() else { return };
+        let Some(folder) = folder() else { return };
         for args in [["check", "rules", "alerts.yml"], ["test", "rules", "alerts_test.yml"]] {
             let mut command = Command::new(folder.join("promtool"));
-            let output = command.args(args).current_dir(deployed(".")).output().unwrap();
+            let output = command.args(args).current_dir(deployed(".").unwrap()).output().unwrap();
             assert!(output.status.success(), "{output:?}");
         }
-    }
-
-    /// Prometheus and its own tool, where `scripts/test` has fetched it.
-    fn prometheus() -> Option<PathBuf> {
-        let folder = std::env::var_os("PALISADE_PROMETHEUS").map(PathBuf::from);
-        if folder.is_none() {
-            println!("PALISADE_PROMETHEUS names no folder: nothing is shown to Prometheus");
-        }
-        folder
-    }
-
-    fn lint(promtool: &Path, text: &str) -> String {
-        let mut command = Command::new(promtool);
-        command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use criterion::{BatchSize, Criterion};
 use oci_spec::runtime as oci;
 use palisade_policy::{
-    CreateRequest, Day, HostFacts, ImageAnswer, Outcome, ParsedSpec, Policy, TaskFacts, judge_create,
+    CreateRequest, Day, HostFacts, ImageAnswer, Outcome, ParsedSpec, Patch, Policy, TaskFacts, judge_create,
 };
 use palisade_seccomp::{BuiltinProfile, profile_for, tighten};
 
@@ -33,12 +33,16 @@ fn gate(criterion: &mut Criterion, bytes: &[u8]) -> Result<(), Box<dyn Error>> {
             &policy,
         )
     };
-    if let Outcome::Deny(denial) = judge((spec.clone(), host.clone())).outcome {
-        return Err(format!("a refusal would be another measurement: {denial}").into());
-    }
+    let hardened = match judge((spec.clone(), host.clone())).outcome {
+        Outcome::Admit(hardened) => hardened,
+        Outcome::Deny(denial) => return Err(format!("a refusal would be another measurement: {denial}").into()),
+    };
     criterion.bench_function("parse", |bench| bench.iter(|| ParsedSpec::parse(black_box(bytes))));
     criterion.bench_function("judge and harden", |bench| {
         bench.iter_batched(|| (spec.clone(), host.clone()), judge, BatchSize::SmallInput);
+    });
+    criterion.bench_function("the patch, for the record", |bench| {
+        bench.iter(|| Patch::between(black_box(bytes), black_box(hardened.as_bytes())));
     });
     Ok(())
 }

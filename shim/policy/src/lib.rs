@@ -45,6 +45,7 @@ mod image;
 mod json;
 mod judge;
 mod node;
+mod patch;
 mod pointer;
 mod policy;
 mod policy_file;
@@ -75,6 +76,7 @@ pub use image::{
     ReferenceError, Severity, Signed, Verdict, VerdictError, VerdictOutcome, Vulnerability, Vulnerable, is_digest,
 };
 pub use judge::{judge_create, judge_exec, judge_pull, judge_rootfs, judge_unreadable, judge_update};
+pub use patch::Patch;
 pub use policy::{CallWatch, Policy, RuntimeChoice};
 pub use policy_file::{PolicyError, PolicyFilesError};
 pub use rootfs::{Place, PlaceFact};

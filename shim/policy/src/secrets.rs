@@ -56,6 +56,19 @@ const TOKEN: usize = 16;
 /// Shortest word that is taken for a key because it is of upper case, lower case and digits.
 const RANDOM: usize = 32;
 
+/// What the word after another one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Next {
+    #[default]
+    Anything,
+    /// A secret.
+    Secret,
+    /// A user with a password, as curl's `-u me:password`.
+    Login,
+    /// The rest of that: a password may hold what separates words.
+    Rest,
+}
+
 /// A text without the words that look like secrets.
 #[must_use]
 pub fn redact_text(text: &str) -> String {
@@ -64,7 +77,7 @@ pub fn redact_text(text: &str) -> String {
         return REDACTED.to_owned();
     }
     let mut out = String::with_capacity(text.len());
-    let (mut of_secret, mut named) = (false, false);
+    let (mut is, mut named) = (Next::Anything, false);
     for piece in text.split_inclusive(separates) {
         let word = piece.trim_end_matches(separates);
         let rest = piece.get(word.len()..).unwrap_or_default();
@@ -72,9 +85,15 @@ pub fn redact_text(text: &str) -> String {
             out.push_str(rest);
             continue;
         }
-        let (shown, next_is_secret) =
-            if of_secret && !is_scheme(word) { (Some(REDACTED.to_owned()), false) } else { redact_word(word) };
-        of_secret = next_is_secret || (of_secret && is_scheme(word)) || (named && matches!(word, "=" | ":"));
+        let (shown, next) = match is {
+            Next::Secret if !is_scheme(word) => (Some(REDACTED.to_owned()), Next::Anything),
+            Next::Login => (without_login(word), Next::Rest),
+            Next::Rest => (Some(REDACTED.to_owned()), Next::Rest),
+            Next::Secret | Next::Anything => redact_word(word),
+        };
+        let next = if next == Next::Rest && rest.contains(char::is_whitespace) { Next::Anything } else { next };
+        let stays_secret = is == Next::Secret && is_scheme(word);
+        is = if stays_secret || (named && matches!(word, "=" | ":")) { Next::Secret } else { next };
         // `password = x` and `"password" : "x"` are three words.
         named = is_secret_name(word);
         out.push_str(shown.as_deref().unwrap_or(word));
@@ -95,10 +114,11 @@ pub(crate) fn redact_error(text: &str) -> String {
 /// Arguments of a program, without those that look like secrets or follow an option for one.
 #[must_use]
 pub fn redact_arguments<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-    let mut of_secret = false;
-    let shown = arguments.into_iter().map(|argument| {
-        let is_secret = std::mem::replace(&mut of_secret, is_option_for_secret(argument));
-        if is_secret { REDACTED.to_owned() } else { redact_text(argument) }
+    let mut is = Next::Anything;
+    let shown = arguments.into_iter().map(|argument| match std::mem::replace(&mut is, after_option(argument)) {
+        Next::Secret => REDACTED.to_owned(),
+        Next::Login => without_login(argument).unwrap_or_else(|| redact_text(argument)),
+        Next::Anything | Next::Rest => redact_text(argument),
     });
     shown.collect()
 }
@@ -109,7 +129,8 @@ pub(crate) fn redact_value(pointer: &str, value: Value) -> Value {
     let last = names.next().unwrap_or_default();
     // `/process/env/3` is an entry, `/annotations/my.token` a value by its name.
     let name = if last.bytes().all(|byte| byte.is_ascii_digit()) { names.next().unwrap_or_default() } else { last };
-    of_name(name, value)
+    // `/annotations/example.org~1pass`, RFC 6901 §4.
+    of_name(&name.replace("~1", "/").replace("~0", "~"), value)
 }
 
 fn of_name(name: &str, value: Value) -> Value {
@@ -147,10 +168,10 @@ fn is_scheme(word: &str) -> bool {
     ["bearer", "basic", "token", "digest"].contains(&word.to_ascii_lowercase().as_str())
 }
 
-/// What is shown in place of a word, if it is not the word itself, and whether the next one is a secret.
-fn redact_word(word: &str) -> (Option<String>, bool) {
+/// What is shown in place of a word, if it is not the word itself, and what the next one is.
+fn redact_word(word: &str) -> (Option<String>, Next) {
     if let Some(shown) = without_password(word) {
-        return (Some(shown), false);
+        return (Some(shown), Next::Anything);
     }
     if let Some((name, value)) = word.split_once(['=', ':']) {
         let sign = word.get(name.len()..=name.len()).unwrap_or_default();
@@ -158,17 +179,46 @@ fn redact_word(word: &str) -> (Option<String>, bool) {
         let named = if sign == "=" { name.rsplit('/').next().unwrap_or(name) } else { name };
         if is_secret_name(named) {
             return if unquoted(value).is_empty() {
-                (None, true)
+                (None, Next::Secret)
             } else {
-                (Some(format!("{name}{sign}{REDACTED}")), false)
+                (Some(format!("{name}{sign}{REDACTED}")), Next::Anything)
             };
         }
+        if let Some(shown) = login_in_option(name, sign, value) {
+            return (Some(shown), Next::Anything);
+        }
         // `--set=db.password=x` names it only in its value.
-        if let (Some(shown), next_is_secret) = redact_word(value) {
-            return (Some(format!("{name}{sign}{shown}")), next_is_secret);
+        if let (Some(shown), next) = redact_word(value) {
+            return (Some(format!("{name}{sign}{shown}")), next);
         }
     }
-    if is_token(unquoted(word)) { (Some(REDACTED.to_owned()), false) } else { (None, is_option_for_secret(word)) }
+    if is_token(unquoted(word)) { (Some(REDACTED.to_owned()), Next::Anything) } else { (None, after_option(word)) }
+}
+
+/// Options of curl, and of programs that go by it, whose value is `user:password`.
+fn is_option_for_login(word: &str) -> bool {
+    matches!(unquoted(word), "-u" | "-U" | "--user" | "--proxy-user")
+}
+
+/// `--user=me:password` and `-ume:password`.
+fn login_in_option(name: &str, sign: &str, value: &str) -> Option<String> {
+    if sign == "=" {
+        return is_option_for_login(name)
+            .then(|| without_login(value))
+            .flatten()
+            .map(|shown| format!("{name}={shown}"));
+    }
+    let user = unquoted(name).strip_prefix("-u").or_else(|| unquoted(name).strip_prefix("-U"))?;
+    let shown = without_login(&format!("{user}{sign}{value}"))?;
+    Some(format!("{}{shown}", name.strip_suffix(user)?))
+}
+
+/// `user:password`, but not two numbers: `--user 1000:1000` names a user and a group.
+fn without_login(word: &str) -> Option<String> {
+    let (user, password) = word.split_once(':')?;
+    let is_number = |text: &str| unquoted(text).bytes().all(|byte| byte.is_ascii_digit());
+    let is_ids = is_number(user) && is_number(password);
+    (!is_ids && !password.is_empty()).then(|| format!("{user}:{REDACTED}"))
 }
 
 /// `scheme://user:password@host`, or `scheme://token@host`.
@@ -183,10 +233,16 @@ fn unquoted(word: &str) -> &str {
     word.trim_matches(|c: char| matches!(c, '"' | '\'' | '`' | '[' | ']' | '{' | '}' | '(' | ')'))
 }
 
-/// `--password`, whose value is the next argument.
-fn is_option_for_secret(word: &str) -> bool {
-    let word = unquoted(word);
-    word.starts_with('-') && !word.contains('=') && is_secret_name(word)
+/// What the argument after this one is: `--password` and `-u` have their values there.
+fn after_option(word: &str) -> Next {
+    let option = unquoted(word);
+    if is_option_for_login(option) {
+        Next::Login
+    } else if option.starts_with('-') && !option.contains('=') && is_secret_name(option) {
+        Next::Secret
+    } else {
+        Next::Anything
+    }
 }
 
 fn is_secret_name(name: &str) -> bool {
@@ -258,6 +314,10 @@ mod tests {
             ("--env=DB_PASSWORD=hunter2 -e A=B=C", "--env=DB_PASSWORD=<redacted> -e A=B=C"),
             ("password = hunter2", "password = <redacted>"),
             (r#"{"password" : "hunter2"}"#, r#"{"password" : <redacted>"#),
+            ("curl -u me:hunter2 http://h", "curl -u me:<redacted> http://h"),
+            ("curl -ume:hunter2 --user 'me:hunter2'", "curl -ume:<redacted> --user 'me:<redacted>"),
+            ("--user=me:hunter2 --proxy-user me:hunter2", "--user=me:<redacted> --proxy-user me:<redacted>"),
+            ("curl -u me:hun,ter,2 -U me:1234", "curl -u me:<redacted>,<redacted>,<redacted> -U me:<redacted>"),
             ("vault kv put /secret/db/password=hunter2", "vault kv put /secret/db/password=<redacted>"),
         ] {
             assert_eq!(redact_text(text), shown);
@@ -271,6 +331,7 @@ mod tests {
             "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
             "docker.io/library/busybox:1.36 runs as 65532, not 0",
             "mode=755,size=65536k",
+            "docker run -u 1000:1000 --user=0:0 --user me -u",
             "the process would be in group root",
             "LD_PRELOAD",
             "\"/run/secrets\": is in /run",
@@ -312,6 +373,8 @@ mod tests {
     fn arguments_after_an_option_and_every_value_of_an_environment_go() {
         let arguments = redact_arguments(["mysql", "--password", "my hunter2", "-e", "select 1"]);
         assert_eq!(arguments, ["mysql", "--password", REDACTED, "-e", "select 1"]);
+        let arguments = redact_arguments(["curl", "-u", "me:hunter2 x,y", "-U", "1:1", "--user", "me"]);
+        assert_eq!(arguments, ["curl", "-u", "me:<redacted>", "-U", "1:1", "--user", "me"]);
         let hook =
             json!({"path": "/h", "args": ["h", "--token", "hunter2"], "env": ["A=hunter2"], "secret": "hunter2"});
         let shown = redact_value("/hooks/prestart/0", hook);
@@ -321,6 +384,7 @@ mod tests {
         );
         assert_eq!(redact_value("/process/env/3", json!("A=hunter2")), "A=<redacted>");
         assert_eq!(redact_value("/annotations/my.token", json!("hunter2")), REDACTED);
+        assert_eq!(redact_value("/annotations/example.org~1pass", json!("hunter2")), REDACTED);
         assert_eq!(redact_value("/linux/resources/pids/limit", json!(3)), 3);
     }
 }

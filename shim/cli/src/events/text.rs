@@ -89,7 +89,8 @@ fn limits(record: &Value) -> String {
         ("/oom_kills", "killed for want of memory"),
     ];
     let told = counts.iter().filter_map(|(place, what)| Some(format!("{} {what}", at(record, place).as_u64()?)));
-    told.collect::<Vec<_>>().join(", ")
+    let so_far = if *at(record, "/running") == true { " so far" } else { "" };
+    format!("{}{so_far}", told.collect::<Vec<_>>().join(", "))
 }
 
 fn decision(record: &Value) -> String {
@@ -165,5 +166,9 @@ mod tests {
     fn limits_that_were_met_are_counted_in_words() {
         let record = json!({"event": "limits", "pids_refused": 4, "cpu_throttled_periods": 2, "cpu_throttled_us": 9, "oom_kills": 1});
         assert_eq!(detail(&record), "4 tasks refused, 2 CPU periods used up, 1 killed for want of memory");
+        assert_eq!(
+            detail(&json!({"event": "limits", "memory_max": 3, "running": true})),
+            "3 times at the memory limit so far"
+        );
     }
 }

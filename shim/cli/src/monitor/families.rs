@@ -56,6 +56,8 @@ pub(super) const THROTTLED_SECONDS: &str = "palisade_cpu_throttled_seconds";
 pub(super) const PRESSURE: &str = "palisade_pressure_waiting_seconds";
 pub(super) const SHIMS: &str = "palisade_shims";
 pub(super) const SHIM_MEMORY: &str = "palisade_shim_resident_memory_bytes";
+pub(super) const DOCTOR: &str = "palisade_doctor_check";
+pub(super) const DOCTOR_TIME: &str = "palisade_doctor_timestamp_seconds";
 
 /// All of them, in the order in which they are shown.
 pub(super) const FAMILIES: &[Family] = &[
@@ -70,7 +72,7 @@ pub(super) const FAMILIES: &[Family] = &[
         CREATE_SECONDS,
         Kind::Histogram,
         &["profile"],
-        "Time from a container's admission until it was made, where that is on record.",
+        "Time from a container's admission until it was made, of those that were there when looked at.",
     ),
     family(FINDINGS, Kind::Counter, &["rule", "action", "profile"], "What rules have found, and what became of it."),
     family(EXEMPTIONS, Kind::Counter, &["rule", "entry"], "Decisions that made use of an exemption."),
@@ -103,6 +105,13 @@ pub(super) const FAMILIES: &[Family] = &[
     ),
     family(SHIMS, Kind::Gauge, &[], "Processes of palisade's shim."),
     family(SHIM_MEMORY, Kind::Gauge, &[], "Memory of the shims that is resident."),
+    family(
+        DOCTOR,
+        Kind::Gauge,
+        &["check", "severity", "outcome"],
+        "1 for each check of the node: what it came to when the monitor started.",
+    ),
+    family(DOCTOR_TIME, Kind::Gauge, &[], "When the node was checked."),
 ];
 
 impl Family {

@@ -52,9 +52,9 @@ impl Kept {
         }
     }
 
-    /// Replaces the file as a whole.
-    pub(super) fn write(&self, path: &Path) -> Result<(), CliError> {
-        replace(path, &serde_json::to_vec(self)?, 0o600)
+    /// The file's text.
+    pub(super) fn text(&self) -> Result<Vec<u8>, CliError> {
+        Ok(serde_json::to_vec(self)?)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use palisade::bundle::PrivateDir;
 use palisade::cgroup::{LimitHits, Pressure};
@@ -11,12 +12,12 @@ use palisade_policy::Grant;
 use serde::{Deserialize, Serialize};
 
 use super::families::{
-    CONTAINERS, MEMORY, MEMORY_HIGH, MEMORY_MAX, PIDS_REFUSED, PRESSURE, SHIM_MEMORY, SHIMS, THROTTLED_PERIODS,
-    THROTTLED_SECONDS,
+    CONTAINERS, CREATE_SECONDS, MEMORY, MEMORY_HIGH, MEMORY_MAX, PIDS_REFUSED, PRESSURE, SHIM_MEMORY, SHIMS,
+    THROTTLED_PERIODS, THROTTLED_SECONDS,
 };
 use super::series::Series;
 use super::tally::as_float;
-use crate::containers::bundles;
+use crate::containers::{PRIVATE, bundles};
 use crate::error::CliError;
 
 /// The shim's file name, as its command line begins.
@@ -32,12 +33,22 @@ struct OfContainer {
     counts: BTreeMap<String, u64>,
     /// It was not there at the last look. Its last record may still come.
     gone: bool,
+    /// The time that it took to be made was told.
+    #[serde(default)]
+    made: bool,
 }
 
 impl Seen {
     /// Adds what has come since.
     pub(super) fn count(&mut self, id: &str, profile: &str, hits: &LimitHits, waited: &Pressure, series: &mut Series) {
         count(hits, waited, profile, &mut self.0.entry(id.to_owned()).or_default().counts, series);
+    }
+
+    /// Tells how long a container took to be made, once.
+    pub(super) fn made(&mut self, id: &str, profile: &str, took: Duration, series: &mut Series) {
+        if !std::mem::replace(&mut self.0.entry(id.to_owned()).or_default().made, true) {
+            series.observe(CREATE_SECONDS, &[profile], took.as_secs_f64());
+        }
     }
 
     /// Forgets those that were not there twice.
@@ -49,11 +60,12 @@ impl Seen {
     }
 }
 
-/// Looks at everything and adds to the series.
-pub(super) fn look(state: &Path, seen: &mut Seen, series: &mut Series) -> Result<(), CliError> {
+/// Looks at everything and adds to the series; which containers there are.
+pub(super) fn look(state: &Path, seen: &mut Seen, series: &mut Series) -> Result<BTreeSet<String>, CliError> {
     let mut containers: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-    let mut present = BTreeSet::new();
+    let (mut all, mut present) = (BTreeSet::new(), BTreeSet::new());
     for (namespace, id, bundle) in bundles(state)? {
+        all.insert(format!("{namespace}/{id}"));
         // One that is made or removed meanwhile.
         let Ok(dir) = PrivateDir::open(&bundle) else { continue };
         let Ok(grant) = dir.read_record::<Grant>("grant.json") else { continue };
@@ -68,6 +80,9 @@ pub(super) fn look(state: &Path, seen: &mut Seen, series: &mut Series) -> Result
         if let Some((hits, waited)) = hits.zip(waited) {
             let key = format!("{namespace}/{id}");
             seen.count(&key, &profile, &hits, &waited, series);
+            if let Some(took) = time_of_create(&bundle.join(PRIVATE)) {
+                seen.made(&key, &profile, took, series);
+            }
             present.insert(key);
         }
     }
@@ -82,7 +97,13 @@ pub(super) fn look(state: &Path, seen: &mut Seen, series: &mut Series) -> Result
     let (shims, resident) = shims();
     series.set(SHIMS, &[], as_float(shims));
     series.set(SHIM_MEMORY, &[], as_float(resident));
-    Ok(())
+    Ok(all)
+}
+
+/// From the admission, when the hardened specification was written, until what is known of the made container was.
+fn time_of_create(private: &Path) -> Option<Duration> {
+    let written = |name| fs::metadata(private.join(name)).and_then(|found| found.modified()).ok();
+    written(RECORD_NAME)?.duration_since(written("config.json")?).ok()
 }
 
 fn count(hits: &LimitHits, waited: &Pressure, profile: &str, seen: &mut BTreeMap<String, u64>, series: &mut Series) {
@@ -127,6 +148,24 @@ fn shims() -> (u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_time_of_a_create_is_that_between_two_files_and_told_once() {
+        let dir = std::env::temp_dir().join(format!("palisade-monitor-made-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let begun = std::time::SystemTime::now() - Duration::from_secs(60);
+        for (name, after) in [("config.json", 0), (RECORD_NAME, 24)] {
+            let file = fs::File::create(dir.join(name)).unwrap();
+            file.set_modified(begun + Duration::from_millis(after)).unwrap();
+        }
+        let took = time_of_create(&dir).unwrap();
+        assert_eq!(took, Duration::from_millis(24));
+        fs::remove_dir_all(dir).unwrap();
+        let (mut seen, mut series) = (Seen::default(), Series::default());
+        (0..2).for_each(|_| seen.made("n/c", "p", took, &mut series));
+        let made = &series.0[CREATE_SECONDS].histograms[&vec!["p".to_owned()]];
+        assert_eq!(made.counts.iter().sum::<u64>(), 1);
+    }
 
     #[test]
     fn one_that_is_gone_is_remembered_until_its_last_record_was_read() {

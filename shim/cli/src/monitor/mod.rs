@@ -17,26 +17,34 @@ use std::fs::{self, DirBuilder};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use palisade::gate::PolicySource;
 use palisade_policy::Day;
+use sha2::{Digest as _, Sha256};
 
 use crate::Verdict;
 use crate::arguments::MonitorArguments;
+use crate::doctor;
 use crate::error::CliError;
 use crate::log::{LogReader, path_of};
 use confine::{Places, directory_of};
 use exposition::Format;
-use families::{BUILD, EXEMPTION_END, MISSED, POLICY, POLICY_VALID};
-use kept::Kept;
+use families::{BUILD, DOCTOR, DOCTOR_TIME, EXEMPTION_END, MISSED, POLICY, POLICY_VALID};
+use kept::{Kept, replace};
+use series::Series;
 use serve::Listeners;
+
+/// What was counted is kept so often at most, and at the end. One that is killed in between reads the same lines again.
+const KEPT: Duration = Duration::from_secs(30);
 
 /// Whoever asks more often gets what was gathered last: any local user can ask.
 const FRESH: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(arguments: &MonitorArguments, out: &mut Vec<u8>) -> Result<Verdict, CliError> {
     let mut monitor = Monitor::new(arguments)?;
+    // It looks at files that the confinement hides, and asks programs for their versions.
+    monitor.node = Checked::now(arguments);
     if arguments.once {
         confine(arguments, &monitor)?;
         monitor.go_on()?;
@@ -114,6 +122,34 @@ struct Monitor {
     file: PathBuf,
     kept: Kept,
     gathered: Option<Instant>,
+    /// Of the node, when the monitor started.
+    node: Option<Checked>,
+    kept_at: Option<Instant>,
+    kept_digest: Option<[u8; 32]>,
+}
+
+/// What `palisade doctor` found.
+struct Checked {
+    results: Vec<doctor::Result>,
+    at: SystemTime,
+}
+
+impl Checked {
+    /// A node that can't be looked at is one without these metrics, and no reason not to count what containers do.
+    fn now(arguments: &MonitorArguments) -> Option<Self> {
+        let checked = doctor::of_this_node(&arguments.log.policy);
+        let results = checked.inspect_err(|error| tell(&error.chain())).ok()?;
+        Some(Self { results, at: SystemTime::now() })
+    }
+
+    fn show(&self, series: &mut Series) {
+        for result in &self.results {
+            let labels = [result.check.id, result.check.severity.word(), result.outcome().word()];
+            series.set(DOCTOR, &labels, 1.0);
+        }
+        let at = self.at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        series.set(DOCTOR_TIME, &[], tally::as_float(at.as_secs()));
+    }
 }
 
 impl Monitor {
@@ -125,7 +161,7 @@ impl Monitor {
         let kept = Kept::default();
         let reader = LogReader::new(path_of(&arguments.log)?, None);
         let (state, file) = (arguments.state.clone(), arguments.kept.clone());
-        Ok(Self { reader, policy, state, file, kept, gathered: None })
+        Ok(Self { reader, policy, state, file, kept, gathered: None, kept_at: None, kept_digest: None, node: None })
     }
 
     /// Goes on where it ended the last time. What is read for that its own user can write, so nothing is read before root was given up.
@@ -152,10 +188,17 @@ impl Monitor {
         self.reader.read(|line| tally.take(line, seen))?;
         tally.series.add(MISSED, &[], tally::as_float(self.reader.missed() - missed));
         *position = self.reader.position().cloned();
-        live::look(&self.state, seen, &mut tally.series)?;
+        let present = live::look(&self.state, seen, &mut tally.series)?;
+        // Without containerd's state, or that of another one, nobody can be said to have gone.
+        if self.state.is_dir() {
+            tally.forget(&present);
+        }
         tally.series.set(BUILD, &[env!("CARGO_PKG_VERSION")], 1.0);
-        for family in [POLICY, EXEMPTION_END] {
+        for family in [POLICY, EXEMPTION_END, DOCTOR, DOCTOR_TIME] {
             tally.series.0.remove(family);
+        }
+        if let Some(node) = &self.node {
+            node.show(&mut tally.series);
         }
         let policy = self.policy.load();
         tally.series.set(POLICY_VALID, &[], if policy.is_ok() { 1.0 } else { 0.0 });
@@ -167,8 +210,19 @@ impl Monitor {
                 tally.series.set(EXEMPTION_END, &labels, tally::as_float(end.unsigned_abs()));
             }
         }
-        self.kept.write(&self.file)?;
         self.gathered = Some(Instant::now());
+        if self.kept_at.is_some_and(|kept| kept.elapsed() < KEPT) { Ok(()) } else { self.keep() }
+    }
+
+    /// Keeps what was counted, if it is not what is kept already.
+    fn keep(&mut self) -> Result<(), CliError> {
+        let text = self.kept.text()?;
+        let digest = <[u8; 32]>::from(Sha256::digest(&text));
+        if self.kept_digest != Some(digest) {
+            replace(&self.file, &text, 0o600)?;
+            self.kept_digest = Some(digest);
+        }
+        self.kept_at = Some(Instant::now());
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::families::{Family, Kind};
 
@@ -80,6 +80,14 @@ impl Series {
         {
             self.add(family.name, &[], 0.0);
         }
+    }
+
+    /// What is kept over a restart.
+    pub(super) fn only_what_grows<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let grows = |name: &str| {
+            Family::named(name).is_some_and(|family| matches!(family.kind, Kind::Counter | Kind::Histogram))
+        };
+        to.collect_map(self.0.iter().filter(|(name, _)| grows(name)))
     }
 
     /// Without what this version does not know.

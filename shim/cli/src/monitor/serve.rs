@@ -1,6 +1,7 @@
 //! Answering on a loopback address or a socket, or writing for node_exporter's textfile collector.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 use std::fs;
@@ -19,7 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::LocalSet;
+use tokio::task::{AbortHandle, LocalSet};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::exposition::Format;
@@ -30,7 +31,9 @@ use crate::error::CliError;
 
 /// Longest connection: a scrape takes milliseconds.
 const CONNECTION: Duration = Duration::from_secs(10);
-/// Connections at a time. There is one Prometheus, and any local user may connect.
+/// Longest wait for a request's head. Whoever connects asks at once.
+const ASKING: Duration = Duration::from_secs(3);
+/// Connections at a time. There is one Prometheus, and any local user may connect: one more ends the oldest one.
 const CONNECTIONS: usize = 16;
 /// The log is read at least so often, so that nothing is rotated away unread.
 const TICK: Duration = Duration::from_secs(10);
@@ -85,7 +88,7 @@ impl Listeners {
     /// Until it is told to end.
     pub(super) async fn serve(self, monitor: Monitor, arguments: &MonitorArguments) -> Result<(), CliError> {
         let Self { listener, ended: [mut terminated, mut interrupted] } = self;
-        let shared = Rc::new(Shared { monitor: RefCell::new(monitor), connections: RefCell::new(0) });
+        let shared = Rc::new(Shared { monitor: RefCell::new(monitor), connections: RefCell::default() });
         let work = async {
             match &listener {
                 Listener::Tcp(listener) => accept(&shared, async || Ok(listener.accept().await?.0)).await,
@@ -104,6 +107,7 @@ impl Listeners {
                 }
             })
             .await?;
+        shared.monitor.borrow_mut().keep()?;
         // The socket's file stays: removing it takes rights that were given up. The next start takes its place.
         Ok(())
     }
@@ -128,26 +132,21 @@ fn bind(path: &Path) -> Result<UnixListener, CliError> {
 
 struct Shared {
     monitor: RefCell<Monitor>,
-    connections: RefCell<usize>,
+    /// The tasks that answer, the oldest one first.
+    connections: RefCell<VecDeque<AbortHandle>>,
 }
 
-/// Counts a connection as long as it is there.
-struct Connection(Rc<Shared>);
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        *self.0.connections.borrow_mut() -= 1;
-    }
-}
-
-impl Connection {
-    fn of(shared: &Rc<Shared>) -> Option<Self> {
-        let mut connections = shared.connections.borrow_mut();
-        if *connections >= CONNECTIONS {
-            return None;
+impl Shared {
+    /// Answers a connection. Where there is no room the oldest one goes: one that is served takes milliseconds, so it says nothing.
+    fn take<S: AsyncRead + AsyncWrite + Unpin + 'static>(self: &Rc<Self>, stream: S) {
+        let mut connections = self.connections.borrow_mut();
+        connections.retain(|connection| !connection.is_finished());
+        if connections.len() >= CONNECTIONS
+            && let Some(oldest) = connections.pop_front()
+        {
+            oldest.abort();
         }
-        *connections += 1;
-        Some(Self(Rc::clone(shared)))
+        connections.push_back(tokio::task::spawn_local(answer(stream, Rc::clone(self))).abort_handle());
     }
 }
 
@@ -182,26 +181,21 @@ where
 {
     loop {
         match next().await {
-            Ok(stream) => {
-                // One too many is closed at once.
-                if let Some(connection) = Connection::of(shared) {
-                    tokio::task::spawn_local(answer(stream, connection));
-                }
-            }
+            Ok(stream) => shared.take(stream),
             // Out of descriptors: the connection stays queued, and asking again at once would spin.
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }
 }
 
-async fn answer<S: AsyncRead + AsyncWrite + Unpin>(stream: S, connection: Connection) {
+async fn answer<S: AsyncRead + AsyncWrite + Unpin>(stream: S, shared: Rc<Shared>) {
     let service = service_fn(|request: Request<hyper::body::Incoming>| {
-        let response = respond(&request, &connection.0);
+        let response = respond(&request, &shared);
         async move { Ok::<_, Infallible>(response) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(CONNECTION)
+        .header_read_timeout(ASKING)
         .keep_alive(false)
         .max_buf_size(16 << 10)
         .serve_connection(TokioIo::new(stream), service);

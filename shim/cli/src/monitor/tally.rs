@@ -1,6 +1,7 @@
 //! From lines of the audit log to counters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use palisade::cgroup::{LimitHits, Pressure};
 use palisade_policy::RuleId;
@@ -8,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::families::{
-    ATTESTATION_FAILURES, ATTESTED, CREATE_SECONDS, DECISION_SECONDS, DECISIONS, EXECS, EXEMPTIONS, FINDINGS,
-    NO_RECORDS, OOM_KILLS, POLICY_LOAD_ERRORS, POLICY_LOADS, RECORDS, REFUSED_CALLS,
+    ATTESTATION_FAILURES, ATTESTED, DECISION_SECONDS, DECISIONS, EXECS, EXEMPTIONS, FINDINGS, NO_RECORDS, OOM_KILLS,
+    POLICY_LOAD_ERRORS, POLICY_LOADS, RECORDS, REFUSED_CALLS,
 };
 use super::live::Seen;
 use super::series::Series;
@@ -24,11 +25,16 @@ struct Counted {
     /// Time of its last record, by which the oldest one is forgotten.
     time: String,
     calls: BTreeMap<String, u64>,
+    /// It was not there at the last look. Its last record may still come.
+    #[serde(default)]
+    gone: bool,
 }
 
 /// What was counted of the log so far.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(super) struct Tally {
+    /// What goes up and down is measured anew.
+    #[serde(serialize_with = "Series::only_what_grows")]
     pub(super) series: Series,
     #[serde(default)]
     refused: BTreeMap<String, Counted>,
@@ -44,7 +50,7 @@ impl Tally {
         self.series.add(RECORDS, &[event], 1.0);
         match event {
             "decision" => self.decision(&record),
-            "attestation" => self.attestation(&record),
+            "attestation" => self.attestation(&record, seen),
             "seccomp" => self.refused(&record),
             "oom" => self.series.add(OOM_KILLS, &[text(&record, "/profile")], number(&record, "/kills")),
             "limits" => self.limits(&record, seen),
@@ -52,6 +58,14 @@ impl Tally {
             "policy_load" => self.series.add(POLICY_LOADS, &[], 1.0),
             _ => {}
         }
+    }
+
+    /// Forgets the refused calls of containers that were not there twice: their last record has been read.
+    pub(super) fn forget(&mut self, present: &BTreeSet<String>) {
+        self.refused.retain(|id, of| {
+            let was_gone = std::mem::replace(&mut of.gone, !present.contains(id));
+            !(was_gone && of.gone)
+        });
     }
 
     fn decision(&mut self, record: &Value) {
@@ -73,12 +87,13 @@ impl Tally {
         }
     }
 
-    fn attestation(&mut self, record: &Value) {
+    fn attestation(&mut self, record: &Value, seen: &mut Seen) {
         let mismatches = list(record, "/mismatches");
         if mismatches.is_empty() {
             self.series.add(ATTESTED, &[text(record, "/stage")], 1.0);
-            if let Some(micros) = at(record, "/since_decision_us").as_f64() {
-                self.series.observe(CREATE_SECONDS, &[text(record, "/profile")], micros / 1e6);
+            // To the microsecond, where the files have it by the kernel's tick.
+            if let Some(micros) = at(record, "/since_decision_us").as_u64() {
+                seen.made(&id_of(record), text(record, "/profile"), Duration::from_micros(micros), &mut self.series);
             }
         }
         for mismatch in mismatches {
@@ -97,12 +112,12 @@ impl Tally {
             // Of which other records have told.
             oom_kills: 0,
         };
-        let id = format!("{}/{}", text(record, "/namespace"), text(record, "/container"));
+        let id = id_of(record);
         seen.count(&id, text(record, "/profile"), &hits, &Pressure::default(), &mut self.series);
     }
 
     fn refused(&mut self, record: &Value) {
-        let id = format!("{}/{}", text(record, "/namespace"), text(record, "/container"));
+        let id = id_of(record);
         if self.refused.len() >= MOST && !self.refused.contains_key(&id) {
             let oldest = self.refused.iter().min_by(|(_, a), (_, b)| a.time.cmp(&b.time)).map(|(id, _)| id.clone());
             oldest.and_then(|oldest| self.refused.remove(&oldest));
@@ -127,6 +142,11 @@ impl Tally {
     }
 }
 
+/// As containers are told apart.
+fn id_of(record: &Value) -> String {
+    format!("{}/{}", text(record, "/namespace"), text(record, "/container"))
+}
+
 fn text<'a>(record: &'a Value, pointer: &str) -> &'a str {
     at(record, pointer).as_str().unwrap_or_default()
 }
@@ -149,7 +169,7 @@ pub(super) fn as_float(count: u64) -> f64 {
 mod tests {
     use serde_json::json;
 
-    use super::super::families::{MEMORY_MAX, PIDS_REFUSED, THROTTLED_SECONDS};
+    use super::super::families::{CREATE_SECONDS, MEMORY_MAX, PIDS_REFUSED, THROTTLED_SECONDS};
     use super::*;
 
     fn value(tally: &Tally, family: &str, labels: &[&str]) -> Option<f64> {
@@ -227,6 +247,20 @@ mod tests {
         assert_eq!(value(&tally, PIDS_REFUSED, &["p"]), Some(5.0));
         assert_eq!(value(&tally, THROTTLED_SECONDS, &["p"]), Some(2.5));
         assert_eq!(value(&tally, MEMORY_MAX, &["p"]), Some(4.0));
+    }
+
+    #[test]
+    fn one_that_is_gone_is_forgotten_once_its_last_record_was_read() {
+        let mut tally = Tally::default();
+        let refusals = json!([{"syscall": "a", "number": 1, "count": 7}]);
+        let record = json!({"event": "seccomp", "namespace": "n", "container": "c", "time": "t", "refusals": refusals});
+        tally.take(&record.to_string(), &mut Seen::default());
+        let (here, gone) = (BTreeSet::from(["n/c".to_owned()]), BTreeSet::new());
+        for (present, left) in [(&here, 1), (&gone, 1), (&here, 1), (&gone, 1), (&gone, 0)] {
+            tally.forget(present);
+            assert_eq!(tally.refused.len(), left);
+        }
+        assert_eq!(value(&tally, REFUSED_CALLS, &["a"]), Some(7.0));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::steps::{columns, over};
 use super::table::{Table, ratio};
 use super::title;
-use crate::memory::{EACH, POD, PODS, SHIMS};
+use crate::memory::{EACH, EACH_AT_REST, POD, POD_AT_REST, PODS, SHIMS};
 use crate::raw::Raw;
 use crate::side::Side;
 use crate::statistics::median;
@@ -26,9 +26,15 @@ pub(super) fn tables(raw: &Raw) -> Vec<Table> {
         let each = |side: Side| median(&raw.values(&format!("{EACH}{kind}"), side.name(), SHIMS));
         let pod = |side: Side, containers| median(&raw.values(&format!("{POD}{kind}"), side.name(), containers));
         row(&format!("{name}, MiB, each of five shims with a container"), mebibytes, &each);
+        row(&format!("{name}, MiB, the same, at rest"), mebibytes, &|side| {
+            median(&raw.values(&format!("{EACH_AT_REST}{kind}"), side.name(), SHIMS))
+        });
         for containers in PODS {
             row(&format!("{name}, MiB, alone, containers in its pod: {containers}"), mebibytes, &|side| {
                 pod(side, containers)
+            });
+            row(&format!("{name}, MiB, the same, at rest"), mebibytes, &|side| {
+                median(&raw.values(&format!("{POD_AT_REST}{kind}"), side.name(), containers))
             });
         }
         row(&format!("{name}, KiB, each further container up to ten"), whole, &|side| {
