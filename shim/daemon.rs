@@ -111,7 +111,7 @@ async fn serve(flags: &Flags, listener: StdUnixListener) -> Result<(), DaemonErr
     tokio::spawn(Publisher::new(events.clone(), &ttrpc_address).run());
     let socket = env::var(SOCKET_VARIABLE).unwrap_or_default();
     let gate = Gate::new(PolicySource::from_env());
-    let host = Arc::new(Machine::new(reaper.clone()));
+    let host = Arc::new(Machine::new(reaper.clone()).beside(flags.address()));
     let service = TaskService::new(flags.namespace(), &socket, gate, host, reaper, events.clone());
     let shutdown = service.shutdown_requested();
     tokio::spawn(service.rest().run(rest::give_back));

@@ -30,6 +30,7 @@ mod callers;
 pub mod cgroup;
 pub mod daemon;
 pub mod gate;
+pub mod image;
 pub mod log;
 mod rest;
 pub mod runtime;

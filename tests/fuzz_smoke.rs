@@ -16,6 +16,8 @@ mod create;
 mod exec;
 #[path = "fuzz/grant.rs"]
 mod grant;
+#[path = "fuzz/image.rs"]
+mod image;
 #[path = "fuzz/mutants.rs"]
 mod mutants;
 #[path = "fuzz/policy.rs"]
@@ -67,6 +69,13 @@ fn mutated_policy_files_are_refused_or_hold() {
     let corpus: Vec<Vec<u8>> = examples.map(|text| text.as_bytes().to_vec()).collect();
     assert!(corpus.len() >= 3);
     some_pass(&corpus, policy::policy_holds);
+}
+
+#[test]
+fn mutated_reports_of_scanners_are_refused_or_told_as_they_are() {
+    let corpus = mutants::corpus(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/images"));
+    assert_eq!(corpus.len(), 3);
+    some_pass(&corpus, image::image);
 }
 
 #[test]

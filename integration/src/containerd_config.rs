@@ -23,8 +23,12 @@ pub(crate) fn render(assets: &Assets, layout: &Layout, cni_plugins: &str) -> Str
     };
     let (version, sandbox_image, bin) = match generation {
         Generation::Two => {
-            let images =
-                format!("[plugins.\"io.containerd.cri.v1.images\".pinned_images]\nsandbox = \"{}\"\n", image::PAUSE);
+            let images = format!(
+                "[plugins.\"io.containerd.image-verifier.v1.bindir\"]\nbin_dir = \"{base}/verifiers\"\n\
+                 [plugins.\"io.containerd.cri.v1.images\".registry]\nconfig_path = \"{base}/registries\"\n\
+                 [plugins.\"io.containerd.cri.v1.images\".pinned_images]\nsandbox = \"{}\"\n",
+                image::PAUSE
+            );
             (3, images, format!("bin_dirs = [\"{cni_plugins}\"]"))
         }
         Generation::OneSeven => {

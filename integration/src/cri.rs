@@ -85,6 +85,17 @@ impl Cri {
         self.call("Status", async move { client.status(cri::StatusRequest { verbose: false }).await }).map(drop)
     }
 
+    /// Fetches an image; what it is called by then.
+    ///
+    /// # Errors
+    /// containerd or a verifier refuses, or the registry does not answer.
+    pub fn pull(&self, name: &str) -> Result<String, Failure> {
+        let mut client = cri::image_service_client::ImageServiceClient::new(self.channel.clone());
+        let image = cri::ImageSpec { image: name.to_owned(), ..Default::default() };
+        let request = cri::PullImageRequest { image: Some(image), ..Default::default() };
+        self.call("PullImage", async move { client.pull_image(request).await }).map(|answer| answer.image_ref)
+    }
+
     fn client(&self) -> Client {
         Client::new(self.channel.clone())
     }

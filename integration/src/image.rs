@@ -19,6 +19,9 @@ pub const USER: &str = "palisade.test/user:1";
 /// The sandbox container's image, `USER 65535:65535` as Kubernetes's own has it.
 pub const PAUSE: &str = "palisade.test/pause:1";
 
+/// The type of a manifest.
+pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
 /// An archive with nothing in it, the layer of an image of its own: content that containerd keeps and that a test can name by its digest.
 pub const EMPTY_LAYER: [u8; 1024] = [0; 1024];
 const EMPTY: &str = "palisade.test/empty:1";
@@ -59,6 +62,76 @@ pub fn write_archive(assets: &Assets, archive: &Path) -> Result<(), Failure> {
         manifests.push(entry);
         blobs.extend([config, manifest]);
     }
+    write_layout(archive, &manifests, blobs)
+}
+
+/// Writes an archive with one more image of the workload's layer, whose configuration `change` has changed. The manifest's digest.
+///
+/// # Errors
+/// As [`write_archive`].
+pub fn write_variant(
+    assets: &Assets,
+    archive: &Path,
+    name: &str,
+    change: impl FnOnce(&mut Value),
+) -> Result<String, Failure> {
+    let layer = workload_layer(assets)?;
+    let mut configuration = configuration(name, "", &layer);
+    change(&mut configuration);
+    let config = document(&configuration)?;
+    let layers = json!([descriptor("application/vnd.oci.image.layer.v1.tar", &layer)]);
+    write_image(archive, name, &config, &layers, layer)
+}
+
+/// A manifest, configuration and layer of the workload, as a registry has them; nothing else has this manifest's digest.
+///
+/// # Errors
+/// A program that cannot be read.
+pub fn blobs(assets: &Assets, created: &str) -> Result<[Vec<u8>; 3], Failure> {
+    let layer = workload_layer(assets)?;
+    let mut configuration = configuration("", "", &layer);
+    if let Some(keys) = configuration.as_object_mut() {
+        keys.insert("created".to_owned(), json!(created));
+    }
+    let config = document(&configuration)?;
+    let layers = json!([descriptor("application/vnd.oci.image.layer.v1.tar", &layer)]);
+    Ok([manifest(&config, &layers)?, config, layer])
+}
+
+fn manifest(config: &[u8], layers: &Value) -> Result<Vec<u8>, Failure> {
+    document(&json!({
+        "schemaVersion": 2, "mediaType": MANIFEST,
+        "config": descriptor("application/vnd.oci.image.config.v1+json", config), "layers": layers,
+    }))
+}
+
+/// Writes an archive with a signature as cosign keeps it: an image whose layer is the document that was signed.
+///
+/// # Errors
+/// An archive that cannot be written.
+pub fn write_signature(archive: &Path, name: &str, payload: &[u8], signature: &str) -> Result<(), Failure> {
+    let config = document(
+        &json!({ "architecture": "", "os": "", "config": {}, "rootfs": { "type": "layers", "diff_ids": [digest_of(payload)] } }),
+    )?;
+    let mut layer = descriptor("application/vnd.dev.cosign.simplesigning.v1+json", payload);
+    if let Some(layer) = layer.as_object_mut() {
+        layer.insert("annotations".to_owned(), json!({ "dev.cosignproject.cosign/signature": signature }));
+    }
+    write_image(archive, name, &config, &json!([layer]), payload.to_vec()).map(drop)
+}
+
+fn write_image(archive: &Path, name: &str, config: &[u8], layers: &Value, layer: Vec<u8>) -> Result<String, Failure> {
+    let manifest = manifest(config, layers)?;
+    let mut entry = descriptor(MANIFEST, &manifest);
+    if let Some(entry) = entry.as_object_mut() {
+        entry.insert("annotations".to_owned(), json!({ "io.containerd.image.name": name }));
+    }
+    let digest = digest_of(&manifest);
+    write_layout(archive, &[entry], vec![layer, config.to_vec(), manifest])?;
+    Ok(digest)
+}
+
+fn write_layout(archive: &Path, manifests: &[Value], blobs: Vec<Vec<u8>>) -> Result<(), Failure> {
     let index = document(
         &json!({ "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": manifests }),
     )?;

@@ -24,6 +24,7 @@ pub mod nri;
 pub mod policy;
 pub mod poll;
 pub mod prometheus;
+pub mod registry;
 pub mod shim_client;
 pub mod soak;
 pub mod streaming;

@@ -29,7 +29,11 @@ impl Work {
         let mut work = Self { system_calls: 0, programs: 0, processes: 0 };
         let (mut seen, mut ended) = (BTreeSet::new(), BTreeSet::new());
         for line in trace.lines() {
-            let Some((process, rest)) = line.split_once(' ') else { continue };
+            // A line that is no process's goes on with the one before it.
+            let Some((process, rest)) = line.split_once(' ').filter(|(process, _)| process.parse::<u32>().is_ok())
+            else {
+                continue;
+            };
             let rest = rest.trim_start();
             seen.insert(process);
             if rest.starts_with("+++ ") {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open};
@@ -104,6 +105,10 @@ fn check_directories(path: &Path) -> Result<(), PolicyFileError> {
 /// The files of a directory with that extension, in the order of their names. A directory that others can write could
 /// lose an entry without a trace, so it must be root's even when it is sticky.
 pub(super) fn files_of(dir: &Path, extension: &str) -> Result<Vec<PathBuf>, PolicyFileError> {
+    list(dir, |path| path.extension().is_some_and(|found| found == extension))
+}
+
+fn list(dir: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>, PolicyFileError> {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -116,7 +121,7 @@ pub(super) fn files_of(dir: &Path, extension: &str) -> Result<Vec<PathBuf>, Poli
     let mut paths = Vec::new();
     for entry in entries {
         let path = entry.map_err(|source| unreadable(dir, source))?.path();
-        if path.extension().is_some_and(|found| found == extension) {
+        if wanted(&path) {
             paths.push(path);
         }
         if paths.len() > MAX_DROP_INS {
@@ -127,14 +132,46 @@ pub(super) fn files_of(dir: &Path, extension: &str) -> Result<Vec<PathBuf>, Poli
     Ok(paths)
 }
 
-pub(super) fn read_file(open: OpenFile) -> Result<ReadFile, PolicyFileError> {
+/// Opens a program, if it is root's and nobody else can put another in its place.
+///
+/// # Errors
+///
+/// [`PolicyFileError`].
+pub fn open_program(path: &Path) -> Result<OwnedFd, PolicyFileError> {
+    let missing = || unreadable(path, io::ErrorKind::NotFound.into());
+    Ok(open_file(path, true)?.ok_or_else(missing)?.file.into())
+}
+
+/// Reads a file of at most `most` bytes beside the policy, under the same conditions as the policy; `None` if it is not there.
+///
+/// # Errors
+///
+/// [`PolicyFileError`].
+pub fn admins_file(path: &Path, most: u64) -> Result<Option<Vec<u8>>, PolicyFileError> {
+    open_file(path, false)?.map(|open| read_bytes(open, most)).transpose()
+}
+
+/// The files of a directory whose names begin with `prefix`, at most 256, in the order of their names. The directory must be root's alone.
+///
+/// # Errors
+///
+/// [`PolicyFileError`].
+pub fn admins_files(dir: &Path, prefix: &str) -> Result<Vec<PathBuf>, PolicyFileError> {
+    let wanted =
+        |path: &Path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(prefix.as_bytes()));
+    list(dir, wanted)
+}
+
+fn read_bytes(open: OpenFile, most: u64) -> Result<Vec<u8>, PolicyFileError> {
     let OpenFile { path, file, .. } = open;
     let mut bytes = Vec::new();
-    file.take(MAX_POLICY + 1).read_to_end(&mut bytes).map_err(|source| unreadable(&path, source))?;
-    if bytes.len() as u64 > MAX_POLICY {
-        return Err(PolicyFileError::TooLarge { path });
-    }
-    match String::from_utf8(bytes) {
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(|source| unreadable(&path, source))?;
+    if bytes.len() as u64 > most { Err(PolicyFileError::TooLarge { path, most }) } else { Ok(bytes) }
+}
+
+pub(super) fn read_file(open: OpenFile) -> Result<ReadFile, PolicyFileError> {
+    let path = open.path.clone();
+    match String::from_utf8(read_bytes(open, MAX_POLICY)?) {
         Ok(text) => Ok(ReadFile { path, text }),
         Err(_) => Err(PolicyFileError::NotUtf8 { path }),
     }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use oci_spec::runtime::LinuxResources;
 use palisade_policy::{
     AuditSettings, CreateRequest, Day, Decision, Denial, ExecRequest, Grant, HardenedProcess, HardenedResources,
-    HardenedSpec, Identity, Mode, Outcome, ParsedSpec, Patch, Record, TaskFacts, UpdateRequest, judge_create,
-    judge_exec, judge_rootfs, judge_unreadable, judge_update,
+    HardenedSpec, Identity, ImageAnswer, ImageSettings, Mode, Outcome, ParsedSpec, Patch, Record, SpecError, TaskFacts,
+    UpdateRequest, judge_create, judge_exec, judge_rootfs, judge_unreadable, judge_update, redact_text,
 };
 use thiserror::Error;
 
@@ -56,6 +56,27 @@ pub struct CreateTask<'a> {
     pub bundle: &'a OciBundle,
     /// The pod that this shim holds.
     pub pod: &'a PodFacts,
+    /// What containerd says of the image.
+    pub image: ImageAnswer,
+}
+
+/// A create request as far as it was read: the policy that is to judge it, and the specification.
+#[derive(Debug)]
+pub struct Reading {
+    policy: LoadedPolicy,
+    bytes: Vec<u8>,
+    spec: Result<ParsedSpec, SpecError>,
+    took: Duration,
+}
+
+impl Reading {
+    /// The policy's settings for a lookup of the image, where it asks for one.
+    #[must_use]
+    pub fn asks_for_image(&self, id: &str) -> Option<&ImageSettings> {
+        let policy = self.policy.policy();
+        let asks = self.spec.as_ref().is_ok_and(|spec| policy.asks_for_image(spec, id));
+        asks.then(|| policy.images())
+    }
 }
 
 /// An exec request.
@@ -133,28 +154,45 @@ impl Gate {
         }
     }
 
+    /// Reads the specification of a create request.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError`]; a specification that is not understood is one that [`Self::create`] refuses.
+    pub fn read(&self, bundle: &OciBundle) -> Result<Reading, GateError> {
+        let policy = self.load()?;
+        let bytes = bundle.read_config()?;
+        let begun = Instant::now();
+        let spec = ParsedSpec::parse(&bytes);
+        Ok(Reading { policy, bytes, spec, took: begun.elapsed() })
+    }
+
     /// Judges a container before it exists. The policy is handed back with what was admitted, so that the
     /// runtime is the one that this very policy names, and with the files that were judged.
     ///
     /// # Errors
     ///
     /// [`GateError`].
-    pub fn create(&self, create: CreateTask<'_>) -> Result<(HardenedSpec, LoadedPolicy, Pins), GateError> {
-        let policy = self.load()?;
-        let mut bytes = create.bundle.read_config()?;
+    pub fn create(
+        &self,
+        create: CreateTask<'_>,
+        reading: Reading,
+    ) -> Result<(HardenedSpec, LoadedPolicy, Pins), GateError> {
+        let Reading { policy, mut bytes, spec, took } = reading;
         let (namespace, id) = (create.task.namespace, create.task.id);
         let begun = Instant::now();
-        let (identity, pins, decision) = match ParsedSpec::parse(&bytes) {
+        let (identity, pins, decision) = match spec {
             Ok(spec) => {
                 let (host, pins) = host::look_at(&spec, policy.policy(), Some(create.pod))?;
-                let identity = spec.identity();
-                let request = CreateRequest { spec, host, task: create.task, today: today() };
+                let image_digest = create.image.digest_of(create.task.rootfs_mounts);
+                let identity = Identity { image_digest, ..spec.identity() };
+                let request = CreateRequest { spec, host, task: create.task, today: today(), image: create.image };
                 (identity, pins, judge_create(request, policy.policy()))
             }
             // On record as every refusal is; whose container it is can't be told.
             Err(error) => (Identity::default(), Pins::default(), judge_unreadable(&error, policy.policy())),
         };
-        let duration = begun.elapsed();
+        let duration = took + begun.elapsed();
         let patch = patch_of(&bytes, &decision)?;
         let subject = Subject {
             namespace,
@@ -297,6 +335,32 @@ impl Gate {
     pub fn policy_path(&self) -> &Path {
         self.source.path()
     }
+}
+
+/// Puts a decision about an image that containerd is to fetch on record, and says what becomes of it.
+///
+/// # Errors
+///
+/// [`GateError`].
+pub fn record_pull(
+    decision: Decision<()>,
+    policy: &LoadedPolicy,
+    name: &str,
+    duration: Duration,
+) -> Result<(), GateError> {
+    let image_name = redact_text(name);
+    let identity = Identity { image_name, ..Identity::default() };
+    let subject = Subject {
+        namespace: "",
+        id: "",
+        exec_id: "",
+        identity: &identity,
+        policy: policy.sha256(),
+        asked: None,
+        patch: None,
+        duration,
+    };
+    conclude(decision, policy, &subject)
 }
 
 impl InForce for Gate {

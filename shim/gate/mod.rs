@@ -15,7 +15,8 @@ mod rootfs;
 mod source;
 mod tokens;
 
-pub use decide::{Attestation, CreateTask, ExecTask, Gate, GateError, UpdateTask, today};
+pub use admin_file::{admins_file, admins_files, open_program};
+pub use decide::{Attestation, CreateTask, ExecTask, Gate, GateError, Reading, UpdateTask, record_pull, today};
 pub use host::{PodFacts, facts_of, is_roots_program};
 pub use pins::Pins;
 pub use source::{CONFIG_VARIABLE, LoadedPolicy, PolicyFileError, PolicySource};

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use super::admin_file::{
-    FileIdentity, MAX_DROP_INS, MAX_POLICY, OpenFile, ReadFile, files_of, is_roots_alone, open_file, read_file,
+    FileIdentity, MAX_DROP_INS, OpenFile, ReadFile, files_of, is_roots_alone, open_file, read_file,
 };
 
 /// Where the policy is, unless containerd's environment names another file.
@@ -45,10 +45,12 @@ pub enum PolicyFileError {
         path: PathBuf,
     },
     /// It is larger than any policy.
-    #[error("palisade: policy file {path:?} has more than {MAX_POLICY} bytes")]
+    #[error("palisade: {path:?} has more than {most} bytes")]
     TooLarge {
         /// The file.
         path: PathBuf,
+        /// The bound.
+        most: u64,
     },
     /// It is not a policy.
     #[error("palisade: policy file {path:?} is wrong, so nothing is created")]

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use containerd_shim_protos::api::CreateTaskRequest;
 use containerd_shim_protos::events::task::{TaskCreate, TaskIO};
 use containerd_shim_protos::protobuf::MessageField;
-use palisade_policy::{CallWatch, ProfilePlace, RootfsMount as RootfsFact, TaskFacts};
+use palisade_policy::{CallWatch, ImageAnswer, ProfilePlace, RootfsMount as RootfsFact, TaskFacts};
 
 use super::attestation::{self, Look};
 use super::container::{Container, Created};
@@ -26,6 +26,7 @@ use crate::audit::{Chronicle, Destination};
 use crate::bootstrap::runtime_options;
 use crate::bundle::{HardenedBundle, OciBundle};
 use crate::gate::{CreateTask, LoadedPolicy, Pins};
+use crate::image::ImageQuestion;
 use crate::runtime::{
     Call, ChildStdio, ContainerRecord, FilterFile, FilterProgram, HostView, Listening, OciRuntime, RECORD_NAME,
     RuntimeError,
@@ -41,7 +42,7 @@ const CONSOLE_SOCKET: &str = "console.sock";
 pub(super) async fn create(service: &TaskService, request: &CreateTaskRequest) -> Result<Arc<Container>, TaskError> {
     let bundle = OciBundle::open(Path::new(&request.bundle), service.namespace(), &request.id)
         .map_err(crate::gate::GateError::Bundle)?;
-    let (hardened, policy, pins) = judge(service, request, &bundle)?;
+    let (hardened, policy, pins) = judge(service, request, &bundle).await?;
     let rootfs = bundle.rootfs();
     let made = make(service, request, &bundle, &hardened, &policy, pins).await;
     match made {
@@ -53,7 +54,7 @@ pub(super) async fn create(service: &TaskService, request: &CreateTaskRequest) -
     }
 }
 
-fn judge(
+async fn judge(
     service: &TaskService,
     request: &CreateTaskRequest,
     bundle: &OciBundle,
@@ -65,6 +66,13 @@ fn judge(
         .iter()
         .map(|mount| RootfsFact { kind: &mount.type_, source: &mount.source, options: &mount.options })
         .collect();
+    let reading = service.gate().read(bundle)?;
+    let question =
+        reading.asks_for_image(&request.id).map(|images| ImageQuestion::new(images, service.namespace(), &request.id));
+    let image = match question {
+        Some(question) => service.host().image_of(question).await,
+        None => ImageAnswer::NotAsked,
+    };
     let sandboxes = service.sandboxes();
     let task = TaskFacts {
         id: &request.id,
@@ -80,7 +88,8 @@ fn judge(
         options,
         sandboxes: &sandboxes,
     };
-    let (spec, policy, pins) = service.gate().create(CreateTask { task, bundle, pod: &service.pod() })?;
+    let (spec, policy, pins) =
+        service.gate().create(CreateTask { task, bundle, pod: &service.pod(), image }, reading)?;
     Ok((HardenedBundle::write(bundle.path(), spec)?, policy, pins))
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
+use palisade_policy::ImageAnswer;
 
 use super::error::TaskError;
 use super::mount::RootfsMount;
@@ -18,6 +19,7 @@ use super::signal::SignalNumber;
 use crate::attest::{Expected, Seen, Stage};
 use crate::bundle::PrivateDir;
 use crate::cgroup::{CgroupError, LimitDifference, LimitHits};
+use crate::image::ImageQuestion;
 use crate::runtime::{Call, RuntimeError, read_pid};
 use crate::ticks::Ticks;
 use crate::watch::{Kind, Subject, Watch};
@@ -77,6 +79,11 @@ pub trait Host: Send + Sync {
     fn watch(&self, dir: &PrivateDir, kind: Kind, subject: Subject) -> io::Result<Option<Watch>> {
         let _ = (dir, kind, subject);
         Ok(None)
+    }
+
+    /// Finds out which image a container is made of. There is always an answer.
+    async fn image_of(&self, question: ImageQuestion) -> ImageAnswer {
+        ImageAnswer::Unknown(format!("nobody can be asked for the image of {}", question.id))
     }
 
     /// Mounts a root filesystem, which stays until [`Self::unmount_rootfs`].

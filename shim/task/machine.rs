@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
+use palisade_policy::ImageAnswer;
 
 use super::error::TaskError;
 use super::held_up::HELD_UP;
@@ -17,6 +18,7 @@ use super::signal::PidFd;
 use crate::attest::{Expected, ProcDir, Seen, Stage, limits};
 use crate::bundle::PrivateDir;
 use crate::cgroup::{Cgroup, CgroupError, LimitDifference, LimitHits, OomWatch};
+use crate::image::ImageQuestion;
 use crate::runtime::{Call, RuntimeError};
 use crate::ticks::Ticks;
 use crate::watch::{Kind, Subject, Watch};
@@ -25,13 +27,21 @@ use crate::watch::{Kind, Subject, Watch};
 #[derive(Debug)]
 pub struct Machine {
     reaper: Reaper,
+    /// containerd's gRPC socket; empty where nobody has said it.
+    containerd: String,
 }
 
 impl Machine {
     /// Runtimes are children that `reaper` waits for.
     #[must_use]
     pub fn new(reaper: Reaper) -> Self {
-        Self { reaper }
+        Self { reaper, containerd: String::new() }
+    }
+
+    /// The same, where containerd's gRPC socket is known.
+    #[must_use]
+    pub fn beside(self, containerd: &str) -> Self {
+        Self { containerd: containerd.to_owned(), ..self }
     }
 }
 
@@ -65,6 +75,10 @@ impl Host for Machine {
 
     fn watch(&self, dir: &PrivateDir, kind: Kind, subject: Subject) -> io::Result<Option<Watch>> {
         Watch::start(dir, kind, subject).map(Some)
+    }
+
+    async fn image_of(&self, question: ImageQuestion) -> ImageAnswer {
+        question.ask(&self.containerd, &self.reaper).await
     }
 
     async fn mount_rootfs(&self, rootfs: &Path, mounts: Vec<RootfsMount>) -> Result<(), TaskError> {

@@ -17,5 +17,14 @@ pub(crate) fn judge(spec: ParsedSpec, policy: &Policy) -> Decision<HardenedSpec>
     let (host, pod) = (HostFacts::by_name(&spec, policy), [spec.identity()]);
     let bundle = Path::new("/run/containerd/io.containerd.runtime.v2.task/default/c1");
     let task = TaskFacts::plain(ID, bundle, &pod);
-    judge_create(palisade_policy::CreateRequest { spec, host, task, today: today() }, policy)
+    judge_create(
+        palisade_policy::CreateRequest {
+            spec,
+            host,
+            task,
+            today: today(),
+            image: palisade_policy::ImageAnswer::Offline,
+        },
+        policy,
+    )
 }

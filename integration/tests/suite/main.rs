@@ -26,6 +26,7 @@ mod exchange;
 mod exec;
 mod faults;
 mod given;
+mod images;
 mod in_force;
 mod isolation;
 mod learning;

@@ -14,7 +14,7 @@ use palisade_probe::Verdict;
 use crate::probes::ROWS;
 use crate::support::{Check, World, trial};
 use crate::{
-    audit, audited, below, broken, budget, cancellation, cri, denials, doctored, exchange, exec, faults, given,
+    audit, audited, below, broken, budget, cancellation, cri, denials, doctored, exchange, exec, faults, given, images,
     in_force, isolation, learning, lifecycle, limits, logger, monitored, mutations, per_rule, pods, profiles, refusals,
     restart, secrets, selection, terminal,
 };
@@ -123,6 +123,7 @@ fn all(world: &'static World) -> Vec<Phase> {
         Phase { alone: true, ..phase("restarts and deaths", "", restart::trials(world)) },
         Phase { alone: true, ..phase("faults", "", once(world, faults::trials)) },
         Phase { alone: true, ..phase("refused calls", "", refusals::trials(world)) },
+        Phase { alone: true, ..phase("images", "", once(world, images::trials)) },
         Phase { alone: true, ..phase("monitor", "", once(world, monitored::trials)) },
         phase("doctor", "", once(world, doctored::trials)),
         Phase { alone: true, ..phase("budget", "", on_the_newer(world, budget::trials)) },

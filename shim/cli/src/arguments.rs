@@ -49,11 +49,34 @@ pub(crate) enum Command {
     /// Make system call profiles of what containers of a policy profile with `learn = true` were seen to call.
     #[command(subcommand)]
     Learn(LearnCommand),
+    /// Ask containerd which image a container is made of. Called as `image-verifier` (the name of the program, or its first argument), palisade
+    /// is a verifier of containerd's instead.
+    #[command(subcommand)]
+    Image(ImageCommand),
     /// Print a completion script.
     Completion {
         /// For which shell.
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Print what is known of a container's image, as the shim asks for it: JSON. Exit code 1 where nothing is.
+    Facts(FactsArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FactsArguments {
+    /// The container's id.
+    #[arg(long)]
+    pub(crate) container: String,
+    /// containerd's namespace.
+    #[arg(long, short, default_value = "k8s.io")]
+    pub(crate) namespace: String,
+    /// Path of containerd's gRPC socket.
+    #[arg(long, default_value = "/run/containerd/containerd.sock")]
+    pub(crate) address: String,
 }
 
 #[derive(Debug, Args)]

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use palisade::gate::{facts_of, today};
 use palisade_policy::{
-    CreateRequest, Denial, HostFacts, ParsedSpec, Policy, Record, TaskFacts, judge_create, judge_unreadable,
+    CreateRequest, Denial, HostFacts, ImageAnswer, ParsedSpec, Policy, Record, TaskFacts, judge_create,
+    judge_unreadable,
 };
 
 use crate::Verdict;
@@ -94,6 +95,7 @@ fn judge(path: PathBuf, bytes: &[u8], policy: &Policy, offline: bool) -> Result<
     let pod = [spec.identity()];
     // A specification alone does not show in which pod it would be made.
     let task = TaskFacts::plain(&id, bundle, &pod);
-    let decision = judge_create(CreateRequest { spec, host, task, today: today() }, policy);
+    let decision =
+        judge_create(CreateRequest { spec, host, task, today: today(), image: ImageAnswer::Offline }, policy);
     Ok(Checked { path, denial: decision.outcome.denial().cloned(), record: decision.record })
 }

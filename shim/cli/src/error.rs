@@ -37,6 +37,8 @@ pub(crate) enum CliError {
     Cgroups(#[from] palisade::cgroup::CgroupError),
     #[error("the policy has no profile {name:?}; it has {known}")]
     NoProfile { name: String, known: String },
+    #[error("images.keys.{name} is no public key of ECDSA P-256 or Ed25519")]
+    ImageKey { name: String },
     #[error(transparent)]
     Seccomp(#[from] ProfileError),
     #[error(transparent)]

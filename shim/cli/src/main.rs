@@ -9,6 +9,7 @@ mod doctor;
 mod error;
 mod events;
 mod explain;
+mod image;
 mod learn;
 mod log;
 mod monitor;
@@ -22,6 +23,7 @@ mod schema;
 mod seccomp;
 mod verify;
 
+use std::env;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
@@ -39,6 +41,10 @@ pub(crate) enum Verdict {
 }
 
 fn main() -> ExitCode {
+    if let Some(arguments) = image::verifier::arguments(env::args_os().map(|word| word.to_string_lossy().into_owned()))
+    {
+        return image::verifier::run(&arguments);
+    }
     let mut out = Vec::new();
     let ran = run(Arguments::parse().command, &mut out);
     // A reader that has gone away (`| head`) is no fault of this program.
@@ -68,6 +74,7 @@ fn run(command: Command, out: &mut Vec<u8>) -> Result<Verdict, CliError> {
         Command::Monitor(arguments) => monitor::run(&arguments, out),
         Command::Doctor(arguments) => doctor::run(&arguments, out),
         Command::Report(arguments) => page::run(&arguments, out),
+        Command::Image(command) => image::run(&command, out),
         Command::Learn(command) => learn::run(&command, out),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "palisade", out);

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::Verdict;
 use crate::arguments::{PolicyCommand, PolicyFile};
 use crate::error::CliError;
-use crate::schema;
+use crate::{image, schema};
 
 /// The policy that a command is about.
 pub(crate) fn load(file: &PolicyFile) -> Result<LoadedPolicy, CliError> {
@@ -25,6 +25,7 @@ pub(crate) fn run(command: PolicyCommand, out: &mut Vec<u8>) -> Result<Verdict, 
     match command {
         PolicyCommand::Validate { policy } => {
             let loaded = load(&policy)?;
+            image::check_keys(loaded.policy().images())?;
             let names: Vec<String> = loaded.policy().profiles().into_iter().map(|profile| profile.name).collect();
             let (default, sha256) = (loaded.policy().profile(), loaded.sha256());
             writeln!(out, "valid; default profile {default}; profiles {}; sha256 {sha256}", names.join(", "))?;

@@ -25,6 +25,7 @@ pub(crate) fn schema() -> Value {
             "audit": audit(),
             "seccomp": seccomp(),
             "node": node(),
+            "images": images(),
             "profiles": {"type": "object", "additionalProperties": profile()},
             "select": {"type": "array", "items": select()},
             "exempt": {"type": "array", "items": exempt()},
@@ -116,6 +117,29 @@ fn node() -> Value {
     }))
 }
 
+fn images() -> Value {
+    let flag = |text: &str| described(text, &json!({"type": "boolean"}));
+    table(json!({
+        "record": flag("Whether images are looked up and put on record where no rule asks for them."),
+        "resolver": described("The program that asks containerd; /usr/local/bin/palisade if absent.", &path()),
+        "deadline": described(
+            "Seconds that it may take; 2 if absent.",
+            &json!({"type": "integer", "minimum": 1, "maximum": 30}),
+        ),
+        "on_error": described("What becomes of an image that could not be looked at; deny if absent.", &json!({"enum": ["deny", "audit"]})),
+        "denied": described("A file of denied digests.", &path()),
+        "allowed": described("A file of allowed digests.", &path()),
+        "verdicts": described("A directory of scanners' verdicts.", &path()),
+        "signatures": described("A directory of signatures.", &path()),
+        "signed_repository": flag("Whether a signature must name the repository; true if absent."),
+        "verifier": described("The profile that containerd's image verifier goes by.", &name()),
+        "keys": {"type": "object", "maxProperties": 16, "additionalProperties": described(
+            "A public key in PEM.",
+            &json!({"type": "string", "pattern": "^\\s*-----BEGIN PUBLIC KEY-----\n[A-Za-z0-9+/=\n]*\n-----END PUBLIC KEY-----\\s*$"}),
+        )},
+    }))
+}
+
 fn profile() -> Value {
     let rules: Map<String, Value> = RULES.iter().map(|rule| (rule.id.as_str().to_owned(), rule_table(rule))).collect();
     table(json!({
@@ -154,6 +178,11 @@ fn setting_of(rule: &Rule, setting: Setting) -> Value {
             "A disk, or * for every other one, and its rates in a second, such as \"8:0 rbps=10MiB wiops=200\".",
             &json!({"type": "string", "pattern": disk_limit()}),
         )),
+        Setting::Severity => json!({"enum": ["unknown", "negligible", "low", "medium", "high", "critical"]}),
+        Setting::Ignore | Setting::Labels => list(&json!({"type": "string", "pattern": r"^(?!\*$)\S+$"})),
+        Setting::MaxAge => {
+            json!({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 36_500}, {"type": "string", "pattern": "^0*[1-9][0-9]{0,4}d$"}]})
+        }
         Setting::Weight => json!({"type": "integer", "minimum": 10, "maximum": 1000}),
         // A setting of a later version: `policy validate` knows it.
         _ => json!({}),
@@ -186,6 +215,10 @@ fn allowed(rule: &Rule) -> Value {
             "pattern": "^(/dev/(fuse|kvm|net/tun|vhost-net)|/[^ ]+ [bc] [0-9]+:[0-9]+)$",
             "description": "Path, type and numbers, such as \"/dev/nvidia0 c 195:0\".",
         }),
+        "image.registry" => described(
+            "Registry and repository in full, or with /* at its end all below.",
+            &json!({"type": "string", "pattern": r"^[a-z0-9.:\[\]-]+(/[a-z0-9._-]+)*(/\*|/[a-z0-9._-]+)$"}),
+        ),
         "linux.seccomp.arch" => json!({"enum": ["x86", "x32", "arm"]}),
         _ => json!({"type": "string", "pattern": r"^(?!\*$)\S+$"}),
     }

@@ -296,7 +296,7 @@ mod commands {
         palisade doctor                                   # what opens the node itself: docs/doctor.md\n\
         ```\n\n\
         `check` looks at the paths of a specification on the machine that it runs on; with `--offline` it goes by their names, for specifications of\n\
-        another machine. Streams, layers and runtime options are taken to be in order, since they are not in a specification. `replay` goes by the\n\
+        another machine. Streams, layers, images and runtime options are taken to be in order, since they are not in a specification. `replay` goes by the\n\
         findings that are on record, not by the specification: a rule that was off when the record was written has none, and another list or limit\n\
         may find more or less. `check` on the bundles of containers that still run answers those in full.\n\n\
         `seccomp` resolves a profile as the shim does, less the mitigations that the policy switches on. In its output `a0` to `a5` are a call's arguments,\n\

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use criterion::{BatchSize, Criterion};
 use oci_spec::runtime as oci;
-use palisade_policy::{CreateRequest, Day, HostFacts, Outcome, ParsedSpec, Patch, Policy, TaskFacts, judge_create};
+use palisade_policy::{
+    CreateRequest, Day, HostFacts, ImageAnswer, Outcome, ParsedSpec, Patch, Policy, TaskFacts, judge_create,
+};
 use palisade_seccomp::{BuiltinProfile, profile_for, tighten};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -27,7 +29,10 @@ fn gate(criterion: &mut Criterion, bytes: &[u8]) -> Result<(), Box<dyn Error>> {
     let (host, pod) = (HostFacts::by_name(&spec, &policy), [spec.identity()]);
     let judge = |(spec, host): (ParsedSpec, HostFacts)| {
         let task = TaskFacts::plain(id, Path::new("/run/containerd/io.containerd.runtime.v2.task/k8s.io/c"), &pod);
-        judge_create(CreateRequest { spec, host, task, today: Day::of_unix_seconds(1_800_000_000) }, &policy)
+        judge_create(
+            CreateRequest { spec, host, task, today: Day::of_unix_seconds(1_800_000_000), image: ImageAnswer::Offline },
+            &policy,
+        )
     };
     let hardened = match judge((spec.clone(), host.clone())).outcome {
         Outcome::Admit(hardened) => hardened,
@@ -78,7 +83,8 @@ fn secrets(criterion: &mut Criterion, bytes: &[u8]) -> Result<(), Box<dyn Error>
         let (host, pod) = (HostFacts::by_name(&spec, &policy), [spec.identity()]);
         let judge = |(spec, host): (ParsedSpec, HostFacts)| {
             let task = TaskFacts::plain(id, Path::new("/run/containerd/io.containerd.runtime.v2.task/k8s.io/c"), &pod);
-            judge_create(CreateRequest { spec, host, task, today: Day::of_unix_seconds(1_800_000_000) }, &policy)
+            let (today, image) = (Day::of_unix_seconds(1_800_000_000), ImageAnswer::NotAsked);
+            judge_create(CreateRequest { spec, host, task, today, image }, &policy)
         };
         criterion.bench_function(&format!("{many} variables, secrets {action}"), |bench| {
             bench.iter_batched(|| (spec.clone(), host.clone()), judge, BatchSize::SmallInput);

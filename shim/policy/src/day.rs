@@ -23,6 +23,17 @@ impl Day {
         self.0.and_time(NaiveTime::MIN).and_utc().timestamp()
     }
 
+    /// The day, in UTC, of a moment as RFC 3339 has it.
+    #[must_use]
+    pub fn of_rfc3339(text: &str) -> Option<Self> {
+        DateTime::parse_from_rfc3339(text).ok().map(|moment| Self(moment.to_utc().date_naive()))
+    }
+
+    /// Days from an earlier one to this; negative from a later one.
+    pub(crate) fn days_since(self, earlier: Self) -> i64 {
+        self.0.signed_duration_since(earlier.0).num_days()
+    }
+
     /// The day written as ISO 8601 has it, `2027-03-01`, and in no other way.
     #[must_use]
     pub fn from_iso(text: &str) -> Option<Self> {

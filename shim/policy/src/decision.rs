@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::action::{Action, Mode};
 use crate::exemption::ExemptionUse;
+use crate::image::ImageRecord;
 use crate::rules::RuleId;
 
 /// A decision and its full account.
@@ -61,6 +62,9 @@ pub struct Record {
     /// What was taken from the system call profile of a new container, beyond what the profile says.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mitigations: Vec<String>,
+    /// The image of a new container, where it was looked up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageRecord>,
 }
 
 impl Record {
@@ -82,6 +86,8 @@ pub enum Operation {
     Exec,
     /// New resource limits.
     Update,
+    /// An image that containerd is to fetch.
+    Pull,
 }
 
 /// One thing that a rule found.

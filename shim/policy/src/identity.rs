@@ -40,6 +40,9 @@ pub struct Identity {
     pub container_name: String,
     /// Image reference as the user wrote it. It is not evidence of what runs.
     pub image_name: String,
+    /// Digest of the image that the container was found to be made of; empty where nobody looked, or it could not be told.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub image_digest: String,
 }
 
 impl Identity {
@@ -71,6 +74,7 @@ impl Identity {
                 ContainerKind::Sandbox => value("podsandbox.image-name"),
                 ContainerKind::Standalone | ContainerKind::Container => value("image-name"),
             },
+            image_digest: String::new(),
         })
     }
 }

@@ -15,11 +15,15 @@ use crate::grant::{Grant, GrantedDevice};
 use crate::hardened::{HardenedProcess, HardenedResources, HardenedSpec};
 use crate::host::HostFacts;
 use crate::identity::{ContainerKind, Identity};
+use crate::image::ImageAnswer;
 use crate::moved::{self, SecretPlace};
 use crate::policy::Policy;
 use crate::profile::Profile;
 use crate::rootfs::{self, PlaceFact};
-use crate::rules::{Case, Judge, ProcessScope, ResourceScope, Rule, RuleId, StreamScope, UpdateScope, own_cgroup};
+use crate::rules::{
+    Case, ImageCase, Judge, ProcessScope, ResourceScope, Rule, RuleId, StreamScope, UpdateScope, judge_image,
+    own_cgroup,
+};
 use crate::scope::Candidate;
 use crate::secrets::redact_error;
 use crate::select::Selection;
@@ -76,7 +80,7 @@ impl<'a> Court<'a> {
 
 /// Judges a container before it exists, and makes what is handed to the runtime in its place.
 pub fn judge_create(request: CreateRequest<'_>, policy: &Policy) -> Decision<HardenedSpec> {
-    let CreateRequest { spec, host, task, today } = request;
+    let CreateRequest { spec, host, task, today, image } = request;
     let asked = |name: &str| spec.annotation(name);
     let identity = spec.identity();
     let candidate = Candidate::new(&identity, task.id);
@@ -89,12 +93,22 @@ pub fn judge_create(request: CreateRequest<'_>, policy: &Policy) -> Decision<Har
         }
         return conclude(Operation::Create, &court, sheet, || Err(serde::ser::Error::custom("refused")));
     }
-    court.decide(spec, |court, spec| create_under(court, spec, &host, &task))
+    let record = image.record();
+    let mut decision = court.decide(spec, |court, spec| create_under(court, spec, &host, &task, &image));
+    decision.record.image = record;
+    decision
 }
 
-fn create_under(court: &Court<'_>, spec: ParsedSpec, host: &HostFacts, task: &TaskFacts<'_>) -> Decision<HardenedSpec> {
+fn create_under(
+    court: &Court<'_>,
+    spec: ParsedSpec,
+    host: &HostFacts,
+    task: &TaskFacts<'_>,
+    image: &ImageAnswer,
+) -> Decision<HardenedSpec> {
     let (policy, profile) = (court.policy, court.profile());
     let (spec, identity) = spec.into_parts();
+    let identity = Identity { image_digest: image.digest_of(task.rootfs_mounts), ..identity };
     let mut draft = Draft::read(spec);
     let mut sheet = Sheet::new(STRICT);
     let case = Case { host, task, identity: &identity, settings: &profile.settings, node: &policy.node };
@@ -128,6 +142,17 @@ fn create_under(court: &Court<'_>, spec: ParsedSpec, host: &HostFacts, task: &Ta
             Judge::Streams(judge) => {
                 let scope = StreamScope { settings: &profile.settings, node: &policy.node, state: &state };
                 judge(&streams, &scope, sheet);
+            }
+            Judge::Image(rule) | Judge::ImageConfig(rule) => {
+                let case = ImageCase {
+                    answer: image,
+                    rootfs: Some(task.rootfs_mounts),
+                    identity: &identity,
+                    settings: &profile.settings,
+                    images: &policy.images,
+                    today: court.today,
+                };
+                judge_image(rule, &case, sheet);
             }
             Judge::Exec(_) | Judge::Update(_) | Judge::Rootfs(_) | Judge::Reading => {}
         }
@@ -168,6 +193,39 @@ pub fn judge_rootfs(places: &[PlaceFact], spec: &HardenedSpec, policy: &Policy, 
     })
 }
 
+/// Judges an image that containerd is to fetch, by the profile that the policy has for that. There is no container yet, so no selector and
+/// no exemption counts, and rules that go by the image's configuration say nothing.
+pub fn judge_pull(image: &ImageAnswer, policy: &Policy, today: Day) -> Decision<()> {
+    let identity = Identity::default();
+    let candidate = Candidate::new(&identity, "");
+    let (profile, by) = match &policy.images.verifier {
+        Some(name) => (policy.find(name), "images.verifier"),
+        None => (policy.selected(), "profile"),
+    };
+    let selection = Selection { profile: std::borrow::Cow::Borrowed(profile), by: by.to_owned() };
+    let court = Court { policy, selection, candidate, today };
+    let mut decision = court.decide((), |court, ()| {
+        let mut sheet = Sheet::new(STRICT);
+        for (rule, action, _) in court.in_force() {
+            if let Judge::Image(rule_of_image) = rule.judge {
+                let settings = &court.profile().settings;
+                let case = ImageCase {
+                    answer: image,
+                    rootfs: None,
+                    identity: &identity,
+                    settings,
+                    images: &policy.images,
+                    today,
+                };
+                judge_image(rule_of_image, &case, sheet.under(rule.id, action));
+            }
+        }
+        conclude(Operation::Pull, court, sheet, || Ok(()))
+    });
+    decision.record.image = image.record();
+    decision
+}
+
 /// Judges a process that is to be added to a container, first as any process and then against what the
 /// container was given.
 pub fn judge_exec(request: ExecRequest<'_>, grant: &Grant, policy: &Policy) -> Decision<HardenedProcess> {
@@ -202,7 +260,13 @@ fn exec_under(court: &Court<'_>, request: &ExecRequest<'_>, grant: &Grant) -> De
                 judge(&streams, &scope, sheet);
             }
             Judge::Exec(judge) => judge(&mut process, grant, sheet),
-            Judge::Create(_) | Judge::Resources(_) | Judge::Update(_) | Judge::Rootfs(_) | Judge::Reading => {}
+            Judge::Create(_)
+            | Judge::Resources(_)
+            | Judge::Update(_)
+            | Judge::Rootfs(_)
+            | Judge::Image(_)
+            | Judge::ImageConfig(_)
+            | Judge::Reading => {}
         }
     }
     process.terminal = request.terminal;
@@ -250,6 +314,8 @@ fn update_under(court: &Court<'_>, request: &UpdateRequest<'_>, grant: &Grant) -
             | Judge::Streams(_)
             | Judge::Exec(_)
             | Judge::Rootfs(_)
+            | Judge::Image(_)
+            | Judge::ImageConfig(_)
             | Judge::Reading => {}
         }
     }
@@ -329,6 +395,7 @@ fn conclude<T>(
         findings,
         exemptions,
         mitigations: if operation == Operation::Create { profile.mitigations() } else { Vec::new() },
+        image: None,
     };
     Decision { outcome, record }
 }

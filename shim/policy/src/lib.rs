@@ -41,6 +41,7 @@ mod grant;
 mod hardened;
 mod host;
 mod identity;
+mod image;
 mod json;
 mod judge;
 mod moved;
@@ -73,7 +74,11 @@ pub use host::{
     HookFact, HostFacts, KubeletVolume, MountBelow, NamespaceFact, NamespaceSharing, SourceFact, SourceKind,
 };
 pub use identity::{ContainerKind, Identity};
-pub use judge::{judge_create, judge_exec, judge_rootfs, judge_unreadable, judge_update};
+pub use image::{
+    ImageAnswer, ImageFacts, ImageKey, ImageMount, ImageRecord, ImageReference, ImageSettings, Looked, OnError,
+    ReferenceError, Severity, Signed, Verdict, VerdictError, VerdictOutcome, Vulnerability, Vulnerable, is_digest,
+};
+pub use judge::{judge_create, judge_exec, judge_pull, judge_rootfs, judge_unreadable, judge_update};
 pub use moved::{SECRETS_DIRECTORY, SecretFile};
 pub use patch::Patch;
 pub use policy::{CallWatch, Policy, RuntimeChoice};

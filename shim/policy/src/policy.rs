@@ -11,10 +11,13 @@ use crate::action::Action;
 use crate::audit::AuditSettings;
 use crate::exemption::{Exemption, ExemptionUse};
 use crate::grant::Grant;
+use crate::image::ImageSettings;
 use crate::node::NodePaths;
 use crate::policy_file::{self, PolicyError, PolicyFilesError};
 use crate::profile::{Builtin, Profile};
+use crate::scope::Candidate;
 use crate::select::Selector;
+use crate::spec::ParsedSpec;
 
 /// Time for one call of the runtime where the file says nothing. `create` of a large image's container takes under a second.
 const RUNTIME_DEADLINE: Duration = Duration::from_secs(60);
@@ -27,6 +30,7 @@ pub struct Policy {
     pub(crate) audit: AuditSettings,
     pub(crate) seccomp: SeccompSettings,
     pub(crate) node: NodePaths,
+    pub(crate) images: ImageSettings,
     /// The name in force for each container that no selector covers.
     pub(crate) selected: String,
     /// The built-in profiles, changed as the file says, and the file's own.
@@ -83,6 +87,7 @@ impl Policy {
             audit: AuditSettings::default(),
             seccomp: SeccompSettings::default(),
             node: NodePaths::default(),
+            images: ImageSettings::default(),
             selected: Builtin::Restricted.name().to_owned(),
             profiles: Builtin::ALL.into_iter().map(Profile::builtin).collect(),
             selectors: Vec::new(),
@@ -145,6 +150,21 @@ impl Policy {
     #[must_use]
     pub fn audit(&self) -> &AuditSettings {
         &self.audit
+    }
+
+    /// What is said of images as a whole.
+    #[must_use]
+    pub fn images(&self) -> &ImageSettings {
+        &self.images
+    }
+
+    /// Whether the image of a container has to be looked up: a rule of its profile asks for it, or the record does.
+    #[must_use]
+    pub fn asks_for_image(&self, spec: &ParsedSpec, id: &str) -> bool {
+        let identity = spec.identity();
+        let candidate = Candidate::new(&identity, id);
+        let (selection, _) = self.select_with(candidate, |name| spec.annotation(name));
+        self.images.record || selection.profile.judges_images()
     }
 
     /// What is wanted of the filter of a container that this grant was made for.

@@ -3,6 +3,7 @@
 mod audit;
 mod entries;
 mod error;
+mod images;
 mod inherit;
 mod limits;
 mod lists;
@@ -66,6 +67,7 @@ pub(crate) fn read(files: &[(&str, &str)], library: Library) -> Result<Policy, P
     }
     check_selectors(&policy, &parsed)?;
     audit::check(&policy, &parsed)?;
+    images::check(&policy, &parsed)?;
     Ok(policy)
 }
 
@@ -130,6 +132,7 @@ fn set_once(policy: &mut Policy, file: &File, set: &mut Vec<&'static str>, place
         policy.runtime_deadline = runtime_deadline(deadline, place)?;
     }
     audit::set(policy, file, &mut once, place)?;
+    images::set(policy, file, &mut once, place)?;
     if let Some(report) = &file.seccomp.report {
         once("seccomp.report", report.span())?;
         policy.seccomp.report = *report.get_ref();
@@ -278,6 +281,7 @@ fn set_values(
         set_ceiling(ceiling, unit, table, key, place)?;
     }
     limits::set(settings, rule, table, key, place)?;
+    images::set_rule(settings, rule, table, key, place)?;
     if let Some(allow) = &table.allow {
         set_allow(profile, rule, allow, key, place)?;
     }

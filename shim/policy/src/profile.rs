@@ -117,6 +117,11 @@ impl Profile {
         RULES.iter().zip(self.actions.iter().copied())
     }
 
+    /// Whether a rule about images looks.
+    pub(crate) fn judges_images(&self) -> bool {
+        self.actions().any(|(rule, action)| rule.is_about_images() && action != Action::Off)
+    }
+
     /// The mitigations that count in this profile: none where the rule that they belong to does not act.
     pub(crate) fn mitigations(&self) -> Vec<String> {
         let acts = |(rule, action): (&crate::rules::Rule, Action)| {

@@ -19,6 +19,14 @@ mod hooks;
 mod hostname;
 mod hugepages;
 mod identity;
+mod image;
+mod image_age;
+mod image_digest;
+mod image_labels;
+mod image_listed;
+mod image_registry;
+mod image_scan;
+mod image_signature;
 mod linux_extras;
 mod masked_paths;
 mod memory;
@@ -84,6 +92,8 @@ use crate::task::TaskFacts;
 
 pub(crate) use capabilities::CONTAINERD_DEFAULTS;
 pub(crate) use cgroups_path::own_cgroup;
+pub(crate) use image::{ImageCase, ImageRule, judge as judge_image};
+pub(crate) use image_scan::ScanSettings;
 pub(crate) use secret_env::SecretVariable;
 pub use table::RULES;
 pub(crate) use task_stdio::LOGGER;
@@ -186,6 +196,14 @@ pub enum Setting {
     Limits,
     /// `weight`: the highest share of disks.
     Weight,
+    /// `severity`: the lowest that is refused.
+    Severity,
+    /// `ignore`: vulnerabilities that are let pass.
+    Ignore,
+    /// `max_age`: days.
+    MaxAge,
+    /// `labels`: those that no image may have.
+    Labels,
 }
 
 impl Setting {
@@ -206,6 +224,10 @@ impl Setting {
             Self::Mems => "mems",
             Self::Limits => "limits",
             Self::Weight => "weight",
+            Self::Severity => "severity",
+            Self::Ignore => "ignore",
+            Self::MaxAge => "max_age",
+            Self::Labels => "labels",
         }
     }
 }
@@ -215,13 +237,19 @@ impl Rule {
     #[must_use]
     pub fn judged_at(&self) -> &'static str {
         match self.judge {
-            Judge::Create(_) | Judge::Rootfs(_) => "create",
+            Judge::Create(_) | Judge::Rootfs(_) | Judge::ImageConfig(_) => "create",
+            Judge::Image(_) => "create, pull",
             Judge::Process(_) | Judge::Streams(_) => "create, exec",
             Judge::Resources(_) => "create, update",
             Judge::Exec(_) => "exec",
             Judge::Update(_) => "update",
             Judge::Reading => "all",
         }
+    }
+
+    /// Whether it asks which image a container is made of.
+    pub(crate) fn is_about_images(&self) -> bool {
+        matches!(self.judge, Judge::Image(_) | Judge::ImageConfig(_))
     }
 
     pub(crate) fn action_in(&self, builtin: Builtin) -> Action {
@@ -257,6 +285,10 @@ pub(crate) enum Judge {
     Update(fn(&mut oci::LinuxResources, &UpdateScope<'_>, &mut Sheet)),
     /// The root filesystem of a create request, once it is there.
     Rootfs(fn(&[PlaceFact], &mut Sheet)),
+    /// The image of a create request, or of a pull.
+    Image(ImageRule),
+    /// What the image's configuration says, which nobody has before the image is fetched.
+    ImageConfig(ImageRule),
     /// Reading the request at all; done before any other rule.
     Reading,
 }

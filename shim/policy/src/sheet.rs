@@ -72,6 +72,12 @@ impl Sheet {
         self.write(found, kept, taken, allowed.into(), false);
     }
 
+    /// Writes down a finding that is let pass whatever the rule does.
+    pub(crate) fn watches(&mut self, found: Found, allowed: impl Into<String>) {
+        let kept = found.before.clone();
+        self.write(found, kept, Taken::Audited, allowed.into(), false);
+    }
+
     pub(crate) fn has_denial(&self) -> bool {
         self.findings.iter().any(|finding| finding.action == Taken::Denied)
     }

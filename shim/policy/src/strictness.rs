@@ -4,6 +4,7 @@ use palisade_seccomp::SeccompProfile;
 
 use crate::action::{Action, Mode};
 use crate::profile::{AllowedPath, Ceiling, NumberSet, Profile, Settings};
+use crate::rules::ScanSettings;
 
 impl Profile {
     /// The first thing in which this profile is looser than `other`, or cannot be compared with it. `None`: every
@@ -70,6 +71,11 @@ fn looser_settings(ours: &Settings, theirs: &Settings) -> Vec<(&'static [&'stati
         disks,
         disk_weight,
         tmpfs,
+        image_repositories,
+        image_labels,
+        image_signers,
+        image_scan,
+        image_age,
     } = ours;
     vec![
         // Another user is no stricter one: the two cannot be compared.
@@ -111,6 +117,19 @@ fn looser_settings(ours: &Settings, theirs: &Settings) -> Vec<(&'static [&'stati
             theirs.disk_weight.is_some_and(|most| disk_weight.is_none_or(|weight| weight > most)),
         ),
         (&["mount.size"], is_higher(*tmpfs, theirs.tmpfs)),
+        (
+            &["image.registry"],
+            beyond(image_repositories, &theirs.image_repositories, |one, other| other.covers_all_of(one)),
+        ),
+        // Here each entry takes something away.
+        (&["image.labels"], beyond(&theirs.image_labels, image_labels, PartialEq::eq)),
+        (
+            &["image.signature"],
+            !theirs.image_signers.is_empty()
+                && (image_signers.is_empty() || beyond(image_signers, &theirs.image_signers, PartialEq::eq)),
+        ),
+        (&["image.scan"], is_laxer(image_scan, &theirs.image_scan)),
+        (&["image.age"], is_older(*image_age, theirs.image_age)),
     ]
 }
 
@@ -136,6 +155,17 @@ fn is_named_by(one: &String, other: &String) -> bool {
 /// Without a set of their own, all CPUs or nodes are theirs.
 fn is_wider(ours: Option<&NumberSet>, theirs: Option<&NumberSet>) -> bool {
     theirs.is_some_and(|theirs| ours.is_none_or(|ours| !ours.is_within(theirs)))
+}
+
+fn is_laxer(ours: &ScanSettings, theirs: &ScanSettings) -> bool {
+    ours.severity > theirs.severity
+        || beyond(&ours.ignore, &theirs.ignore, PartialEq::eq)
+        || is_older(ours.max_age, theirs.max_age)
+}
+
+/// Without a number of days, any age will do.
+fn is_older(ours: Option<u32>, theirs: Option<u32>) -> bool {
+    theirs.is_some_and(|most| ours.is_none_or(|days| days > most))
 }
 
 fn is_higher(ours: Ceiling, theirs: Ceiling) -> bool {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::day::Day;
 use crate::host::HostFacts;
 use crate::identity::Identity;
+use crate::image::ImageAnswer;
 use crate::spec::ParsedSpec;
 
 /// A create request, complete: specification, host facts, and the request's own fields.
@@ -22,6 +23,8 @@ pub struct CreateRequest<'a> {
     pub task: TaskFacts<'a>,
     /// The day it is, for exemptions that expire.
     pub today: Day,
+    /// What containerd says of the image.
+    pub image: ImageAnswer,
 }
 
 /// The fields of containerd's `CreateTaskRequest` that carry power.

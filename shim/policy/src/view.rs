@@ -136,6 +136,13 @@ fn setting(settings: &Settings, rule: &str, key: &str) -> Value {
         ("process.apparmor", "allow") => json!(settings.apparmor),
         ("process.selinux" | "linux.mount-label", "allow") => json!(settings.selinux),
         ("task.rootfs", "allow") => json!(settings.rootfs),
+        ("image.registry", "allow") => settings.image_repositories.iter().map(|one| json!(one.to_string())).collect(),
+        ("image.signature", "allow") => json!(settings.image_signers),
+        ("image.labels", _) => json!(settings.image_labels),
+        ("image.scan", "severity") => json!(settings.image_scan.severity.name()),
+        ("image.scan", "ignore") => json!(settings.image_scan.ignore),
+        ("image.scan", _) => json!(settings.image_scan.max_age),
+        ("image.age", _) => json!(settings.image_age),
         ("task.stdio", "allow") => settings
             .loggers
             .iter()
@@ -192,6 +199,15 @@ max = "2MiB"
 [profiles.restricted.rules."res.io"]
 limits = ["8:0 rbps=1MiB wiops=20", "* wbps=7"]
 weight = 500
+[profiles.restricted.rules."image.registry"]
+allow = ["docker.io/library/*", "registry.example:5000/app"]
+[profiles.restricted.rules."image.scan"]
+max_age = "30d"
+ignore = ["CVE-2026-1"]
+[profiles.restricted.rules."image.age"]
+max_age = 90
+[profiles.restricted.rules."image.labels"]
+labels = ["stage=test"]
 "#;
 
     #[test]

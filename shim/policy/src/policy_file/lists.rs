@@ -6,6 +6,7 @@ use palisade_seccomp::Architecture;
 use toml::Spanned;
 
 use super::error::{Place, PolicyError};
+use super::images::repository;
 use crate::capability::{CapabilityName, CapabilitySet};
 use crate::node::is_clean;
 use crate::profile::{AllowedDevice, AllowedPath, Profile};
@@ -28,6 +29,11 @@ pub(super) fn set_allow(
             let entries = allow.get_ref().iter().map(|entry| allowed_path(entry, &key, place));
             settings.host_paths = entries.collect::<Result<_, _>>()?;
         }
+        "image.registry" => {
+            let entries = allow.get_ref().iter().map(|entry| repository(entry, &key, place));
+            settings.image_repositories = entries.collect::<Result<_, _>>()?;
+        }
+        "image.signature" => settings.image_signers = words()?,
         "task.rootfs" => settings.rootfs = paths()?,
         "task.stdio" => (settings.loggers, settings.stdio) = loggers_and_directories(allow, &key, place)?,
         "linux.devices" => {
@@ -144,7 +150,7 @@ pub(super) fn device_numbers(text: &str) -> Option<(i64, i64)> {
     Some((major.parse::<u32>().ok()?.into(), minor.parse::<u32>().ok()?.into()))
 }
 
-fn plain_word(word: &Spanned<String>, key: &str, place: &Place) -> Result<String, PolicyError> {
+pub(super) fn plain_word(word: &Spanned<String>, key: &str, place: &Place) -> Result<String, PolicyError> {
     let text = word.get_ref();
     if text.is_empty() || text == "*" || text.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err(place.wrong(word.span(), key, "holds an empty or unbounded entry", "name what is to pass"));

@@ -8,6 +8,7 @@ use toml::Spanned;
 
 use crate::action::{Action, Mode};
 use crate::audit::AuditSink;
+use crate::image::{OnError, Severity};
 use crate::rules::Setting;
 
 type Words = Spanned<Vec<Spanned<String>>>;
@@ -24,6 +25,8 @@ pub(super) struct File {
     pub(super) audit: AuditTable,
     #[serde(default)]
     pub(super) seccomp: SeccompTable,
+    #[serde(default)]
+    pub(super) images: ImagesTable,
     #[serde(default)]
     pub(super) node: NodeTable,
     #[serde(default)]
@@ -96,6 +99,23 @@ pub(super) struct SeccompTable {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct ImagesTable {
+    pub(super) record: Option<Spanned<bool>>,
+    pub(super) resolver: Option<Spanned<String>>,
+    pub(super) deadline: Option<Spanned<Quantity>>,
+    pub(super) on_error: Option<Spanned<OnError>>,
+    pub(super) denied: Option<Spanned<String>>,
+    pub(super) allowed: Option<Spanned<String>>,
+    pub(super) verdicts: Option<Spanned<String>>,
+    pub(super) signatures: Option<Spanned<String>>,
+    pub(super) signed_repository: Option<Spanned<bool>>,
+    pub(super) verifier: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) keys: BTreeMap<Spanned<String>, Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct NodeTable {
     pub(super) containerd_roots: Option<Words>,
     pub(super) kubelet_roots: Option<Words>,
@@ -129,6 +149,10 @@ pub(super) struct RuleTable {
     pub(super) mems: Option<Spanned<String>>,
     pub(super) limits: Option<Words>,
     pub(super) weight: Option<Spanned<u16>>,
+    pub(super) severity: Option<Spanned<Severity>>,
+    pub(super) ignore: Option<Words>,
+    pub(super) max_age: Option<Spanned<Quantity>>,
+    pub(super) labels: Option<Words>,
 }
 
 /// A number, or one with a unit.
@@ -156,6 +180,10 @@ impl RuleTable {
             (Setting::Mems, self.mems.as_ref().map(Spanned::span)),
             (Setting::Limits, self.limits.as_ref().map(Spanned::span)),
             (Setting::Weight, self.weight.as_ref().map(Spanned::span)),
+            (Setting::Severity, self.severity.as_ref().map(Spanned::span)),
+            (Setting::Ignore, self.ignore.as_ref().map(Spanned::span)),
+            (Setting::MaxAge, self.max_age.as_ref().map(Spanned::span)),
+            (Setting::Labels, self.labels.as_ref().map(Spanned::span)),
         ];
         all.into_iter().filter_map(|(setting, span)| Some((setting, span?))).collect()
     }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use palisade_seccomp::{Architecture, BuiltinProfile, SeccompProfile};
 
 use crate::capability::{CapabilitySet, constant};
+use crate::image::RepositoryPattern;
 use crate::profile::{Builtin, DiskLimits, High, NumberSet};
+use crate::rules::ScanSettings;
 
 /// Values of one profile. The lists hold what the admin adds to what a rule knows by itself.
 #[derive(Debug, Clone)]
@@ -52,6 +54,15 @@ pub(crate) struct Settings {
     pub(crate) disk_weight: Option<u16>,
     /// Bytes of one tmpfs.
     pub(crate) tmpfs: Ceiling,
+    /// Where images may come from.
+    pub(crate) image_repositories: Vec<RepositoryPattern>,
+    /// Labels that no image may have, as `key` or `key=value`.
+    pub(crate) image_labels: Vec<String>,
+    /// Names of the keys of which one must have signed an image; empty for any of the policy's.
+    pub(crate) image_signers: Vec<String>,
+    pub(crate) image_scan: ScanSettings,
+    /// Days; `None` for any age.
+    pub(crate) image_age: Option<u32>,
 }
 
 /// The user and group that a root process is forced to.
@@ -135,6 +146,11 @@ impl Settings {
             disks: DiskLimits::default(),
             disk_weight: None,
             tmpfs: Ceiling { default: GIB / 2, max: 4 * GIB },
+            image_repositories: Vec::new(),
+            image_labels: Vec::new(),
+            image_signers: Vec::new(),
+            image_scan: ScanSettings::default(),
+            image_age: None,
         }
     }
 }

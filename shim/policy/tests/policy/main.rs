@@ -18,6 +18,8 @@ mod generator;
 #[cfg(test)]
 mod handed_on;
 #[cfg(test)]
+mod images;
+#[cfg(test)]
 mod ledger;
 #[cfg(test)]
 mod limits;

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use palisade_policy::{
     CreateRequest, Day, Decision, ExecRequest, Grant, HardenedProcess, HardenedResources, HardenedSpec, HookFact,
-    HostFacts, Identity, NamespaceFact, NamespaceSharing, Outcome, ParsedSpec, Policy, Record, RootfsMount,
-    RuntimeOptions, SourceFact, SourceKind, Taken, TaskFacts, UpdateRequest, judge_create, judge_exec, judge_update,
+    HostFacts, Identity, ImageAnswer, NamespaceFact, NamespaceSharing, Outcome, ParsedSpec, Policy, Record,
+    RootfsMount, RuntimeOptions, SourceFact, SourceKind, Taken, TaskFacts, UpdateRequest, judge_create, judge_exec,
+    judge_update,
 };
 use serde_json::Value;
 
@@ -77,6 +78,8 @@ pub(crate) struct Task {
     pub(crate) options: RuntimeOptions,
     /// The sandboxes of the shim; `None`: the container's own.
     pub(crate) sandboxes: Option<Vec<Identity>>,
+    /// What containerd says of the image.
+    pub(crate) image: ImageAnswer,
 }
 
 pub(crate) const BUNDLE: &str = "/run/containerd/io.containerd.runtime.v2.task/default";
@@ -100,6 +103,7 @@ impl Task {
             rootfs: vec![("overlay".to_owned(), "overlay".to_owned(), options)],
             options: RuntimeOptions::default(),
             sandboxes: None,
+            image: ImageAnswer::Offline,
         }
     }
 }
@@ -126,6 +130,7 @@ pub(crate) fn create_with(
     let rootfs: Vec<RootfsMount<'_>> =
         task.rootfs.iter().map(|(kind, source, options)| RootfsMount { kind, source, options }).collect();
     let sandboxes = task.sandboxes.clone().unwrap_or_else(|| vec![parsed.identity()]);
+    let image = task.image.clone();
     let task = TaskFacts {
         id: &task.id,
         namespace: "default",
@@ -140,7 +145,7 @@ pub(crate) fn create_with(
         options: task.options.clone(),
         sandboxes: &sandboxes,
     };
-    judge_create(CreateRequest { spec: parsed, host, task, today: today() }, policy)
+    judge_create(CreateRequest { spec: parsed, host, task, today: today(), image }, policy)
 }
 
 pub(crate) fn exec(process: &Value, grant: &Grant, policy: &Policy) -> Decision<HardenedProcess> {
