@@ -1,6 +1,5 @@
 //! What a piece of work takes of the kernel and the processor, counted: a guard that needs no clock.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -21,34 +20,26 @@ pub struct Work {
 }
 
 impl Work {
-    /// Counts the calls in the output of `strace --follow-forks`, each process's lines beginning with its id.
+    /// Counts the calls in what strace wrote of each process or thread, a text each.
     ///
     /// # Errors
-    /// A process has not ended, which is told with its id; there may be more to come.
-    pub fn count(trace: &str) -> Result<Self, String> {
-        let mut work = Self { system_calls: 0, programs: 0, processes: 0 };
-        let (mut seen, mut ended) = (BTreeSet::new(), BTreeSet::new());
-        for line in trace.lines() {
-            // A line that is no process's goes on with the one before it.
-            let Some((process, rest)) = line.split_once(' ').filter(|(process, _)| process.parse::<u32>().is_ok())
-            else {
-                continue;
-            };
-            let rest = rest.trim_start();
-            seen.insert(process);
-            if rest.starts_with("+++ ") {
-                ended.insert(process);
-            } else if !rest.starts_with("---") && !rest.starts_with("<...") {
-                work.add(rest);
-            }
-        }
-        if seen.is_empty() {
+    /// One of them has not ended; there may be more to come. Or there is none.
+    pub fn count(traces: &[String]) -> Result<Self, String> {
+        if traces.is_empty() {
             return Err("nothing was traced".to_owned());
         }
-        match seen.difference(&ended).next() {
-            None => Ok(work),
-            Some(process) => Err(format!("process {process} has not ended")),
+        let mut work = Self { system_calls: 0, programs: 0, processes: 0 };
+        for trace in traces {
+            let last = trace.lines().next_back().unwrap_or_default();
+            if !last.starts_with("+++ ") {
+                return Err(format!("it has not ended: {last}"));
+            }
+            trace
+                .lines()
+                .filter(|line| !line.starts_with("+++") && !line.starts_with("---"))
+                .for_each(|call| work.add(call));
         }
+        Ok(work)
     }
 
     fn add(&mut self, call: &str) {
@@ -92,20 +83,21 @@ fn collected(said: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    const TRACE: &str = "7 execve(\"/bin/shim\", [\"shim\"], 0x7ffd) = 0\n7 clone3({flags=CLONE_VM}, 88 <unfinished ...>\n\
-        8 read(0,  <unfinished ...>\n7 <... clone3 resumed>) = 8\n8 <... read resumed>\"\", 1) = 0\n\
-        8 execve(\"/bin/runtime\", [], []) = 0\n8 +++ exited with 0 +++\n7 --- SIGCHLD {si_signo=SIGCHLD} ---\n7 exit_group(0) = ?\n";
+    const SHIM: &str = "execve(\"/bin/shim\", [\"shim\"], 0x7ffd) = 0\nclone3({flags=CLONE_VM}, 88) = 8\n\
+        --- SIGCHLD {si_signo=SIGCHLD} ---\nexit_group(0) = ?\n+++ exited with 0 +++\n";
+    const RUNTIME: &str = "execve(\"/bin/runtime\", [], []) = 0\nread(0, \"\", 1) = 0\n";
 
     #[test]
-    fn calls_are_counted_once() {
-        let work = Work::count(&format!("{TRACE}7 +++ killed by SIGKILL +++\n"));
-        assert_eq!(work, Ok(Work { system_calls: 5, programs: 2, processes: 1 }));
+    fn calls_are_counted_in_each() {
+        let runtime = format!("{RUNTIME}+++ killed by SIGKILL +++\n");
+        assert_eq!(Work::count(&[SHIM.to_owned(), runtime]), Ok(Work { system_calls: 5, programs: 2, processes: 1 }));
     }
 
     #[test]
     fn what_goes_on_is_not_counted() {
-        assert_eq!(Work::count(TRACE), Err("process 7 has not ended".to_owned()));
-        assert_eq!(Work::count(""), Err("nothing was traced".to_owned()));
+        let going_on = Work::count(&[SHIM.to_owned(), RUNTIME.to_owned()]);
+        assert_eq!(going_on, Err("it has not ended: read(0, \"\", 1) = 0".to_owned()));
+        assert!(Work::count(&[]).is_err() && Work::count(&[String::new()]).is_err());
     }
 
     #[test]

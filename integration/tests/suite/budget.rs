@@ -1,8 +1,8 @@
 //! What a container's life takes, counted and held against `integration/budget.toml`: a slow change is noticed on a machine of any speed.
 
-use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use libtest_mimic::Trial;
 use palisade_integration::containerd::Runtime;
@@ -85,20 +85,21 @@ fn start_and_judgement(world: &World) -> Check {
 struct Traced {
     place: PathBuf,
     kept: PathBuf,
-    trace: PathBuf,
+    /// A folder with a file for each process or thread.
+    traces: PathBuf,
 }
 
 impl Traced {
     fn put_in_place(world: &World) -> Result<Self, libtest_mimic::Failed> {
         let place = world.containerd.layout().shim();
-        let (kept, trace) = (place.with_extension("traced"), place.with_extension("trace"));
+        let (kept, traces) = (place.with_extension("traced"), place.with_extension("traces"));
         fs::rename(&place, &kept)?;
-        let traced = Self { place, kept, trace };
+        let traced = Self { place, kept, traces };
         // The tracer is no parent of the shim's, and holds none of its streams: what `start` answers ends with `start`.
         let script = format!(
-            "#!/bin/sh\nexec strace --daemonize=session --follow-forks --quiet=attach,personality,thread-execve --output-append-mode \
-             --string-limit=0 --output={} {} \"$@\" 2>/dev/null\n",
-            traced.trace.display(),
+            "#!/bin/sh\nexec strace --daemonize=session --follow-forks --output-separately --quiet=attach,personality,thread-execve \
+             --string-limit=0 --output={}/trace {} \"$@\" 2>/dev/null\n",
+            traced.traces.display(),
             traced.kept.display()
         );
         fs::write(&traced.place, script)?;
@@ -108,21 +109,32 @@ impl Traced {
 
     /// Create, start, exec, end and delete of one container, from `shim start` to the end of the shim and of `shim delete`.
     fn live(&self, world: &World) -> Result<Work, libtest_mimic::Failed> {
-        fs::write(&self.trace, "")?;
+        self.forget()?;
+        fs::create_dir(&self.traces)?;
         let container = world.containerd.detach(&Run::new(Runtime::Palisade, &["/probe", "sleep"]))?;
         container.exec(&[], &["true"])?.success()?;
         container.remove()?;
         Ok(eventually("the shim's end under strace", 30, || {
-            Work::count(&fs::read_to_string(&self.trace).map_err(|error| error.to_string())?)
+            Work::count(&self.read().map_err(|error| error.to_string())?)
         })?)
+    }
+
+    fn read(&self) -> io::Result<Vec<String>> {
+        fs::read_dir(&self.traces)?.map(|entry| fs::read_to_string(entry?.path())).collect()
+    }
+
+    fn forget(&self) -> io::Result<()> {
+        match fs::remove_dir_all(&self.traces) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
     }
 }
 
 impl Drop for Traced {
     fn drop(&mut self) {
-        if let Err(error) = fs::rename(&self.kept, &self.place) {
+        if let Err(error) = fs::rename(&self.kept, &self.place).and_then(|()| self.forget()) {
             println!("the shim is not back in its place: {error}");
         }
-        drop(fs::remove_file(&self.trace));
     }
 }
