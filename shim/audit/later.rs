@@ -23,7 +23,6 @@ pub(super) type Put = fn(&AuditSettings, &'static str, Vec<u8>) -> Result<(), Au
 /// A record that waits.
 #[derive(Debug)]
 struct Record {
-    settings: AuditSettings,
     event: &'static str,
     line: Vec<u8>,
 }
@@ -40,6 +39,8 @@ pub(super) struct Later {
 #[derive(Debug)]
 struct Held {
     records: VecDeque<Arc<Record>>,
+    /// Where they go: as the newest one says, since a place that an admin has given up may never be written to again.
+    settings: Option<AuditSettings>,
     bytes: usize,
     /// Records for which there was no room, since the last one that says so.
     lost: u64,
@@ -49,7 +50,7 @@ struct Held {
 
 impl Later {
     pub(super) const fn new(put: Put) -> Self {
-        let held = Held { records: VecDeque::new(), bytes: 0, lost: 0, is_tried: false };
+        let held = Held { records: VecDeque::new(), settings: None, bytes: 0, lost: 0, is_tried: false };
         Self { held: Mutex::new(held), writing: Mutex::new(()), put }
     }
 
@@ -59,18 +60,18 @@ impl Later {
 
     /// Writes a record now, or keeps it where that can't be done or others wait already.
     pub(super) fn tell(&'static self, settings: AuditSettings, event: &'static str, line: Vec<u8>) {
-        let record = Record { settings, event, line };
+        let record = Record { event, line };
         if self.held().is_empty() {
-            match (self.put)(&record.settings, event, record.line.clone()) {
+            match (self.put)(&settings, event, record.line.clone()) {
                 // The file has it already.
-                Err(error @ AuditError::Journal { .. }) if record.settings.sink().has_file() => {
+                Err(error @ AuditError::Journal { .. }) if settings.sink().has_file() => {
                     return crate::warn!("{}", crate::log::chain(&error));
                 }
                 Err(error) => crate::warn!("a record waits: {}", crate::log::chain(&error)),
                 Ok(()) => return,
             }
         }
-        if self.held().keep(record) {
+        if self.held().keep(settings, record) {
             self.go_on();
         }
     }
@@ -99,10 +100,10 @@ impl Later {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             // The lock is not held while the log's is waited for.
-            let Some((record, lost)) = self.held().first() else { return true };
+            let Some((settings, record, lost)) = self.held().first() else { return true };
             let line = with_lost(&record.line, lost);
-            match (self.put)(&record.settings, record.event, line) {
-                Err(AuditError::Journal { .. }) if record.settings.sink().has_file() => {}
+            match (self.put)(&settings, record.event, line) {
+                Err(AuditError::Journal { .. }) if settings.sink().has_file() => {}
                 Err(_) => return false,
                 Ok(()) => {}
             }
@@ -123,7 +124,8 @@ impl Held {
     }
 
     /// Keeps a record, if there is room; whether somebody has to try from now on.
-    fn keep(&mut self, record: Record) -> bool {
+    fn keep(&mut self, settings: AuditSettings, record: Record) -> bool {
+        self.settings = Some(settings);
         let bytes = self.bytes.saturating_add(record.line.len());
         if self.records.len() < MOST.0 && bytes <= MOST.1 {
             self.bytes = bytes;
@@ -135,8 +137,12 @@ impl Held {
     }
 
     /// The oldest one, and how many are lost; `None` if none waits, and then nobody tries any more.
-    fn first(&mut self) -> Option<(Arc<Record>, u64)> {
-        let first = self.records.front().map(|record| (Arc::clone(record), self.lost));
+    fn first(&mut self) -> Option<(AuditSettings, Arc<Record>, u64)> {
+        let first = self
+            .settings
+            .clone()
+            .zip(self.records.front())
+            .map(|(settings, record)| (settings, Arc::clone(record), self.lost));
         self.is_tried = first.is_some();
         first
     }
@@ -196,6 +202,20 @@ mod tests {
         assert_eq!(LATER.untold(), 0);
     }
 
+    /// The old place may be a disk that is broken for good.
+    #[test]
+    fn what_waits_goes_where_the_policy_says_by_then() {
+        static LATER: Later = Later::new(put);
+        let (old, new) = (Scratch::new("later-old"), Scratch::new("later-new"));
+        let holder = fs::File::create(old.path("audit.jsonl")).unwrap();
+        flock(&holder, FlockOperation::LockExclusive).unwrap();
+        LATER.tell(settings(&old), "oom", b"{\"v\":1}\n".to_vec());
+        LATER.tell(settings(&new), "oom", b"{\"v\":2}\n".to_vec());
+        assert!(LATER.write());
+        assert_eq!(fs::read_to_string(new.path("audit.jsonl")).unwrap(), "{\"v\":1}\n{\"v\":2}\n");
+        assert_eq!(fs::read_to_string(old.path("audit.jsonl")).unwrap(), "");
+    }
+
     #[test]
     fn a_thread_writes_them_without_another_record() {
         static TOLD: Mutex<Option<mpsc::Sender<Vec<u8>>>> = Mutex::new(None);
@@ -218,21 +238,18 @@ mod tests {
     #[test]
     fn beyond_the_bound_they_are_counted_and_the_next_one_says_so() {
         let mut held = Later::new(put).held.into_inner().unwrap();
-        let record = |number: usize| Record {
-            settings: AuditSettings::default(),
-            event: "oom",
-            line: format!("{{\"v\":{number}}}\n").into_bytes(),
-        };
-        let tries = (0..MOST.0 + 5).filter(|number| held.keep(record(*number))).count();
+        let settings = AuditSettings::default;
+        let record = |number: usize| Record { event: "oom", line: format!("{{\"v\":{number}}}\n").into_bytes() };
+        let tries = (0..MOST.0 + 5).filter(|number| held.keep(settings(), record(*number))).count();
         assert_eq!((held.records.len(), held.lost, tries), (MOST.0, 5, 1));
-        let (first, lost) = held.first().unwrap();
+        let (_, first, lost) = held.first().unwrap();
         assert_eq!(with_lost(&first.line, lost), b"{\"lost\":5,\"v\":0}\n");
-        held.keep(record(1000));
+        held.keep(settings(), record(1000));
         held.written(lost);
-        let (second, lost) = held.first().unwrap();
+        let (_, second, lost) = held.first().unwrap();
         assert_eq!((second.line.as_slice(), lost), (b"{\"v\":1}\n".as_slice(), 1), "one was lost since");
         let big = Record { line: vec![b' '; MOST.1], ..record(0) };
-        held.keep(big);
+        held.keep(settings(), big);
         assert_eq!(held.lost, 2, "not by number alone");
     }
 }

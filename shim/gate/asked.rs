@@ -9,6 +9,8 @@ use crate::audit::Asked;
 const MOST: usize = 32;
 /// Characters of each.
 const LONGEST: usize = 256;
+/// Bytes of each that are looked at for secrets: what is further on is not told anyway.
+const LOOKED_AT: usize = 16 * LONGEST;
 /// Bytes of all of them as JSON: a record is for what was run, not for what was said, and the log's room is everybody's.
 const ALL: usize = 2 << 10;
 
@@ -21,7 +23,7 @@ struct Process {
 /// As far as it can be read; the judgement says what is wrong with a request that can't.
 pub(super) fn asked_of(request: &ExecRequest<'_>) -> Asked {
     let process = serde_json::from_slice(request.process).unwrap_or(Process { args: Vec::new() });
-    let args = redact_arguments(process.args.iter().take(MOST).map(String::as_str));
+    let args = redact_arguments(process.args.iter().take(MOST).map(|argument| beginning(argument)));
     let cut = |argument: String| argument.chars().take(LONGEST).collect::<String>();
     let mut room = ALL;
     let fits = |argument: &String| match room.checked_sub(encoded(argument)) {
@@ -32,6 +34,10 @@ pub(super) fn asked_of(request: &ExecRequest<'_>) -> Asked {
         None => false,
     };
     Asked { args: args.into_iter().map(cut).take_while(fits).collect(), terminal: request.terminal }
+}
+
+fn beginning(argument: &str) -> &str {
+    argument.get(..argument.floor_char_boundary(LOOKED_AT)).unwrap_or_default()
 }
 
 /// Bytes of a text in a JSON document: a control character takes six.
@@ -65,6 +71,8 @@ mod tests {
             assert_eq!(told.args.len(), whole, "{character:?}");
             assert!(serde_json::to_string(&told.args).unwrap().len() < ALL + 100);
         }
+        let deep = serde_json::json!({ "args": ["a=".repeat(1 << 20), format!("{}password=x", "é".repeat(4000))] });
+        assert!(asked(&deep.to_string()).args.iter().all(|argument| !argument.contains("=x")));
         assert!(asked("[").args.is_empty());
     }
 }

@@ -26,7 +26,7 @@ fn look(root: &File, path: &Path, depth: usize, left: &mut usize) -> io::Result<
     match FileType::from_raw_mode(fstat(&opened)?.st_mode) {
         FileType::Directory => {
             let deeper = depth.checked_sub(1).ok_or(io::ErrorKind::QuotaExceeded)?;
-            for name in names_in(&opened)? {
+            for name in names_in(&opened, path == Path::new("."))? {
                 if look(root, &path.join(name), deeper, left)? {
                     return Ok(true);
                 }
@@ -49,14 +49,21 @@ fn open(root: &File, path: &Path) -> io::Result<OwnedFd> {
     Ok(openat2(root, path, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS)?)
 }
 
-/// The kubelet's own names lead to the same files a second time: `..data` and the directory of a moment.
-fn names_in(directory: &OwnedFd) -> io::Result<Vec<PathBuf>> {
+/// The names in a directory. At the top the kubelet's own lead to the same files a second time: `..data` and the directory of a moment. Further down
+/// a name that begins so is the author's.
+///
+/// A directory with more than is looked at is not looked at in part.
+fn names_in(directory: &OwnedFd, is_top: bool) -> io::Result<Vec<PathBuf>> {
     let mut names = Vec::new();
-    for entry in Dir::read_from(directory)?.take(MOST) {
+    for entry in Dir::read_from(directory)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        if !name.starts_with("..") && name != "." {
-            names.push(name.into());
+        if name == "." || name == ".." || (is_top && name.starts_with("..")) {
+            continue;
         }
+        if names.len() == MOST {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
+        names.push(name.into());
     }
     Ok(names)
 }
@@ -101,6 +108,8 @@ mod tests {
         for (name, file, content, found) in [
             ("plain", "token", token(), true),
             ("deep", "a/b/notes.txt", token(), true),
+            ("hidden", "a/..token", token(), true),
+            ("deeper", "a/..b/..c", token(), true),
             ("other", "token", "no token at all".to_owned(), false),
             ("foreign", "jwt", token().replace("eyJrdWJlcm5ldGVzLmlvIjp7fX0", "eyJzdWIiOiJ4In0"), false),
         ] {
@@ -109,6 +118,17 @@ mod tests {
             assert_eq!(holds(&root.join(file)), found, "{name}, the file alone");
             fs::remove_dir_all(root).unwrap();
         }
+    }
+
+    /// A cut listing is not one without a token.
+    #[test]
+    fn among_thousands_of_files_one_counts_as_found() {
+        let root = volume("many", "x", "");
+        for number in 0..=MOST {
+            fs::write(root.join(number.to_string()), "").unwrap();
+        }
+        assert!(holds(&root));
+        fs::remove_dir_all(root).unwrap();
     }
 
     #[test]

@@ -44,6 +44,9 @@ const TOKEN: usize = 16;
 /// Shortest word that is taken for a key because it is of upper case, lower case and digits.
 const RANDOM: usize = 32;
 
+/// How many assignments are looked into, one in the value of the other; what is deeper is not shown.
+const NESTED: usize = 16;
+
 /// What the word after another one is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Next {
@@ -170,6 +173,10 @@ fn is_scheme(word: &str) -> bool {
 
 /// What is shown in place of a word, if it is not the word itself, and what the next one is.
 fn redact_word(word: &str) -> (Option<String>, Next) {
+    redact_nested(word, NESTED)
+}
+
+fn redact_nested(word: &str, deeper: usize) -> (Option<String>, Next) {
     if let Some(shown) = without_password(word) {
         return (Some(shown), Next::Anything);
     }
@@ -187,8 +194,9 @@ fn redact_word(word: &str) -> (Option<String>, Next) {
         if let Some(shown) = login_in_option(name, sign, value) {
             return (Some(shown), Next::Anything);
         }
+        let Some(deeper) = deeper.checked_sub(1) else { return (Some(REDACTED.to_owned()), Next::Anything) };
         // `--set=db.password=x` names it only in its value.
-        if let (Some(shown), next) = redact_word(value) {
+        if let (Some(shown), next) = redact_nested(value, deeper) {
             return (Some(format!("{name}{sign}{shown}")), next);
         }
     }
@@ -322,6 +330,17 @@ mod redaction {
         ] {
             assert_eq!(redact_text(text), shown);
         }
+    }
+
+    /// Anybody who may run a command in a container chooses its words.
+    #[test]
+    fn a_word_of_a_million_assignments_is_cut_off() {
+        for piece in ["a=", "a:", "-ua:", "x=SG."] {
+            let shown = redact_text(&piece.repeat(500_000));
+            assert!(shown.ends_with(REDACTED) && shown.len() < 1000, "{piece} {}", shown.len());
+        }
+        let deep = format!("{}password=hunter2", "a=".repeat(NESTED - 1));
+        assert!(redact_text(&deep).ends_with("password=<redacted>"));
     }
 
     #[test]

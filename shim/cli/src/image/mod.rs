@@ -1,5 +1,6 @@
 //! `palisade image`: which image a container is made of, for the shim to judge, and containerd's image verifier.
 
+mod asked;
 mod blob;
 mod bundle;
 mod containerd;

@@ -11,12 +11,14 @@ use super::containerd::Containerd;
 use super::error::ImageError;
 use super::manifest::{Config, Document, Pointer, is_index, is_manifest};
 use super::messages::{Container, Descriptor, Mount};
-use super::{blob, lists, remap, signatures, verdicts};
+use super::{asked, blob, lists, remap, signatures, verdicts};
 
 /// Most manifests of an index that are looked at.
 const MAX_MANIFESTS: usize = 32;
 /// Most labels, and their bytes together, that are handed on.
 const MAX_LABELS: (usize, usize) = (256, 64 << 10);
+/// Bytes of the longest date: RFC 3339 with nanoseconds and a zone has 35.
+const MAX_CREATED: usize = 64;
 
 pub(super) async fn facts_of(
     containerd: &Containerd,
@@ -31,19 +33,15 @@ pub(super) async fn facts_of(
         return Err(ImageError::NoSnapshot);
     }
     let (snapshotter, key) = (container.snapshotter.as_str(), container.snapshot_key.as_str());
-    let (target, snapshot, mounts) = tokio::try_join!(
-        containerd.image(&container.image),
-        containerd.snapshot(snapshotter, key),
-        containerd.mounts(snapshotter, key)
-    )?;
-    let target = target.ok_or(ImageError::NoImage)?;
-    let found = of_layers(containerd, &container, &target, &snapshot.parent).await?;
+    let (snapshot, mounts) =
+        tokio::try_join!(containerd.snapshot(snapshotter, key), containerd.mounts(snapshotter, key))?;
+    let Named { name, target, found } = named(containerd, &container, &snapshot.parent).await?;
     let mut facts = ImageFacts {
-        name: container.image.clone(),
+        name,
         digest: target.digest,
         manifest: found.manifest,
         config: found.digest,
-        created: Looked::Seen(found.config.created.clone().unwrap_or_default()),
+        created: Looked::Seen(created(&found.config)),
         labels: labels(found.config),
         mounts: Looked::Seen(mounts.into_iter().map(mount).collect()),
         ..ImageFacts::default()
@@ -52,6 +50,28 @@ pub(super) async fn facts_of(
     verdicts::look(&mut facts, settings);
     signatures::look(&mut facts, settings, Some(containerd)).await;
     Ok(facts)
+}
+
+/// The name that counts, what it leads to, and the proof.
+struct Named {
+    name: String,
+    target: Descriptor,
+    found: Found,
+}
+
+/// The name by which the image was asked for, if it leads to what the snapshot stands on; else the one that containerd keeps with the container.
+async fn named(containerd: &Containerd, container: &Container, parent: &str) -> Result<Named, ImageError> {
+    let spec = container.spec.as_ref().map_or(&[][..], |spec| &spec.value);
+    for name in asked::names(spec) {
+        let Ok(Some(target)) = containerd.image(&name).await else { continue };
+        if let Ok(found) = of_layers(containerd, container, &target, parent).await {
+            return Ok(Named { name, target, found });
+        }
+    }
+    let name = container.image.clone();
+    let target = containerd.image(&name).await?.ok_or(ImageError::NoImage)?;
+    let found = of_layers(containerd, container, &target, parent).await?;
+    Ok(Named { name, target, found })
 }
 
 /// The manifest whose layers the snapshot stands on.
@@ -133,6 +153,11 @@ async fn is_remapped(
         return Ok(false);
     }
     Ok(containerd.snapshot(&container.snapshotter, parent).await?.parent == chain)
+}
+
+/// When it was made, as it says; what is no date is handed on as none, so that its length makes nothing unknown.
+fn created(config: &Config) -> String {
+    config.created.clone().filter(|created| created.len() <= MAX_CREATED).unwrap_or_default()
 }
 
 fn labels(config: Config) -> Looked<BTreeMap<String, String>> {

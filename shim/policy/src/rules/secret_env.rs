@@ -84,7 +84,8 @@ pub(super) fn judge(process: &mut ProcessDraft, scope: &ProcessScope<'_>, sheet:
         SecretPlace::Given(names) => names.iter().map(String::as_str).collect(),
         SecretPlace::Free | SecretPlace::Taken(_) => BTreeSet::new(),
     };
-    let names: BTreeSet<&str> = process.env.iter().map(|entry| parts(entry).0).collect();
+    // Of several values of a name the last one counts, as it does for runtimes.
+    let names: BTreeMap<&str, &str> = process.env.iter().map(|entry| parts(entry)).collect();
     let mut changes = Changes::default();
     let mut found = 0_usize;
     for (i, (entry, secret)) in process.env.iter().zip(secrets).enumerate() {
@@ -110,8 +111,8 @@ pub(super) fn judge(process: &mut ProcessDraft, scope: &ProcessScope<'_>, sheet:
             }
             (None, _) => {
                 if sheet.mends(found, file_variable(name)) {
-                    // Of several values of a name the last one counts, as it does for runtimes.
-                    changes.moved.insert(secret.name.clone(), secret);
+                    let value = names.get(name).copied().unwrap_or(value);
+                    changes.moved.insert(name.to_owned(), SecretVariable::new(name, value, secret.what));
                 }
             }
         }
@@ -123,13 +124,13 @@ pub(super) fn judge(process: &mut ProcessDraft, scope: &ProcessScope<'_>, sheet:
 }
 
 /// Why a variable of a new container cannot become a file.
-fn obstacle(name: &str, names: &BTreeSet<&str>, scope: &ProcessScope<'_>) -> Option<String> {
+fn obstacle(name: &str, names: &BTreeMap<&str, &str>, scope: &ProcessScope<'_>) -> Option<String> {
     match scope.secrets {
         // What was decided at create is applied again.
         SecretPlace::Given(_) => None,
         SecretPlace::Taken(at) => Some(format!("something is mounted at {:?}", at.to_string_lossy())),
         SecretPlace::Free if !can_be_file(name) => Some("its name is no file's".to_owned()),
-        SecretPlace::Free if names.contains(file_variable(name).as_str()) => {
+        SecretPlace::Free if names.contains_key(file_variable(name).as_str()) => {
             Some(format!("{} is set as well", file_variable(name)))
         }
         SecretPlace::Free => None,

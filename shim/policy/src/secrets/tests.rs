@@ -554,6 +554,9 @@ fn the_time_is_linear() {
         ":AA",
         "password=",
         "glpat-aaaa.",
+        "SG.",
+        "xoxb-.",
+        "x=SG.",
         "AKIA",
     ] {
         let cost = |times: usize| {

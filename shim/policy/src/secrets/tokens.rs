@@ -22,6 +22,8 @@ struct Format {
 const SHORTEST: usize = 20;
 /// Longer runs are no token but data.
 const LONGEST: usize = 4096;
+/// Dots at the end of a sentence that are looked at with a token, and one more than belongs to it.
+const DOTS: usize = 4;
 
 fn alnum(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
@@ -207,7 +209,8 @@ impl Format {
     fn matches(&self, rest: &[u8]) -> bool {
         self.prefixes.iter().any(|prefix| {
             let Some(rest) = rest.strip_prefix(prefix.as_bytes()) else { return false };
-            let body = run(rest, self.body);
+            // No further than tells that it is too long: a text can begin a token at every third byte.
+            let body = run(rest, self.body, self.lengths.end() + DOTS);
             // A sentence or a host name goes on with a dot.
             let body = body.trim_end_matches('.');
             // What goes on after it is another, longer word.
@@ -217,9 +220,9 @@ impl Format {
     }
 }
 
-/// The characters of a kind at the beginning, up to one more than any token has.
-fn run(bytes: &[u8], kind: fn(u8) -> bool) -> &str {
-    let length = bytes.iter().take(LONGEST + 1).take_while(|byte| kind(**byte)).count();
+/// The characters of a kind at the beginning, `most` of them at most.
+fn run(bytes: &[u8], kind: fn(u8) -> bool, most: usize) -> &str {
+    let length = bytes.iter().take(most).take_while(|byte| kind(**byte)).count();
     bytes.get(..length).and_then(|run| std::str::from_utf8(run).ok()).unwrap_or_default()
 }
 
@@ -228,10 +231,10 @@ fn jwt(bytes: &[u8]) -> Option<&'static str> {
     if !bytes.starts_with(b"eyJ") {
         return None;
     }
-    let header = run(bytes, word);
+    let header = run(bytes, word, LONGEST + 1);
     let rest = bytes.get(header.len()..)?.strip_prefix(b".eyJ")?;
-    let claims = run(rest, word);
-    let signature = run(rest.get(claims.len()..)?.strip_prefix(b".")?, word);
+    let claims = run(rest, word, LONGEST + 1);
+    let signature = run(rest.get(claims.len()..)?.strip_prefix(b".")?, word, LONGEST + 1);
     let decoded = base64::decode(header);
     let has_alg = decoded.windows(5).any(|window| window == b"\"alg\"");
     (has_alg && signature.len() >= 16).then_some("a JSON Web Token")

@@ -158,6 +158,14 @@ fn several_values_of_one_name_go_together() {
     let (hardened, _) = support::admitted(support::create(&spec, &moving()));
     let env = env_of(&support::json(hardened.as_bytes()));
     assert_eq!(env.iter().filter(|entry| entry.starts_with("TOKEN")).count(), 1, "{env:?}");
+    // As runtimes have it: the last one counts, a secret or not.
+    for (values, last) in [([token(), "none".to_owned()], "none".to_owned()), (["none".to_owned(), token()], token())] {
+        let spec = with(&values.map(|value| format!("TOKEN={value}")));
+        let (hardened, _) = support::admitted(support::create(&spec, &moving()));
+        let (_, files) = hardened.secrets().unwrap();
+        let contents: Vec<&[u8]> = files.iter().map(|file| file.content()).collect();
+        assert_eq!(contents, [last.as_bytes()]);
+    }
 }
 
 /// What cannot be moved is refused: it would stay in the environment.
