@@ -90,6 +90,7 @@ impl Containerd {
         match read.await {
             Ok(()) => Ok(Some(bytes)),
             Err(status) if status.code() == Code::NotFound => Ok(None),
+            Err(_) if bytes.len() > most => Err(ImageError::TooLong { digest: digest.to_owned(), most }),
             Err(status) => Err(failed(CONTENT, &status)),
         }
     }

@@ -38,6 +38,8 @@ pub(super) enum ImageError {
     Digest(String),
     #[error("the content of {0} is another than its digest says")]
     OtherContent(String),
+    #[error("the content of {digest} is longer than {most} bytes")]
+    TooLong { digest: String, most: usize },
     #[error("{digest} is not understood")]
     Json {
         digest: String,

@@ -95,18 +95,23 @@ async fn in_store(
         let all = index.manifests.unwrap_or_default().into_iter();
         manifests = all.take(MAX_SIGNATURES).map(|pointer| pointer.digest).collect();
     }
-    let mut signed = Vec::new();
+    let mut layers = Vec::new();
     for manifest in manifests {
         let Some(document) = document(containerd, &manifest).await? else { continue };
-        for layer in document.layers.unwrap_or_default().iter().take(MAX_SIGNATURES) {
-            signed.extend(in_layer(containerd, layer, digests, keys).await?);
+        layers.extend(document.layers.unwrap_or_default());
+        if layers.len() >= MAX_SIGNATURES {
+            break;
         }
+    }
+    let mut signed = Vec::new();
+    for layer in layers.iter().take(MAX_SIGNATURES) {
+        signed.extend(in_layer(containerd, layer, digests, keys).await?);
     }
     Ok(signed)
 }
 
 async fn document(containerd: &Containerd, digest: &str) -> Result<Option<Document>, ImageError> {
-    let bytes = blob::read(containerd, digest).await?;
+    let bytes = blob::read_part(containerd, digest).await?;
     Ok(bytes.and_then(|bytes| blob::parse(digest, &bytes).ok()))
 }
 
@@ -120,7 +125,7 @@ async fn in_layer(
     if !is_bundle && layer.media_type != simple_signing::LAYER {
         return Ok(Vec::new());
     }
-    let Some(bytes) = blob::read(containerd, &layer.digest).await? else { return Ok(Vec::new()) };
+    let Some(bytes) = blob::read_part(containerd, &layer.digest).await? else { return Ok(Vec::new()) };
     if is_bundle {
         return Ok(bundle::signed_by(&bytes, digests, keys));
     }
