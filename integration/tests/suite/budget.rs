@@ -7,6 +7,7 @@ use std::{fs, io};
 use libtest_mimic::Trial;
 use palisade_integration::containerd::Runtime;
 use palisade_integration::ctr::Run;
+use palisade_integration::footprint::Footprint;
 use palisade_integration::poll::eventually;
 use palisade_integration::work::{Work, instructions};
 use serde::Deserialize;
@@ -40,6 +41,7 @@ pub(crate) fn trials(world: &'static World) -> Vec<Trial> {
     vec![
         trial(world, "budget: system calls, programs and processes of a life", life),
         trial(world, "budget: instructions of a start and of a judgement", start_and_judgement),
+        trial(world, "budget: a shim with nothing to do holds a third, and works on", at_rest),
     ]
 }
 
@@ -79,6 +81,20 @@ fn start_and_judgement(world: &World) -> Check {
     let spec = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/ctr-default/config.json");
     let spec = spec.to_str().ok_or("a path without UTF-8")?;
     expect_within("instructions of a judgement", instructions(&program, &["check", spec])?, budget.judge)
+}
+
+fn at_rest(world: &World) -> Check {
+    let container = world.containerd.detach(&Run::new(Runtime::Palisade, &["/probe", "sleep"]))?;
+    let shim = Footprint::shim_of(container.pid()?)?;
+    let begun = Footprint::of(shim)?.rss;
+    let rests = eventually("a shim at rest", 15, || match Footprint::of(shim).map(|now| now.rss) {
+        Ok(now) if now * 3 <= begun => Ok(now),
+        Ok(now) => Err(format!("{now} KiB of {begun}")),
+        Err(error) => Err(error.to_string()),
+    })?;
+    println!("resident: {begun} KiB, at rest {rests}");
+    container.exec(&[], &["true"])?.success()?;
+    Ok(container.remove()?)
 }
 
 /// The shim under strace, in its own place until this is dropped.
