@@ -51,12 +51,26 @@ impl SecretVariable {
 /// What of an environment is secret, entry by entry.
 pub(super) fn secrets_of(env: &[String], settings: &Settings) -> Vec<Option<SecretVariable>> {
     let mut found: Vec<Option<SecretVariable>> = env.iter().map(|entry| secret_of(entry, settings)).collect();
-    let known: Vec<SecretVariable> = found.iter().flatten().take(MOST).cloned().collect();
-    // The same secret as a part of another variable.
-    for (entry, slot) in env.iter().zip(&mut found).filter(|(_, slot)| slot.is_none()) {
-        let (name, value) = parts(entry);
-        if !settings.lets_be_secret(name) && known.iter().any(|secret| secret.is_in(value)) {
-            *slot = Some(SecretVariable::new(name, value, "another one's secret"));
+    // Of several values of a name the last one counts: it is what a file holds, whatever it looks like.
+    let last: BTreeMap<&str, &str> = env.iter().map(|entry| parts(entry)).collect();
+    let held = |secret: &SecretVariable| {
+        let value = last.get(secret.name()).copied().unwrap_or(&secret.value);
+        [secret.clone(), SecretVariable::new(&secret.name, value, secret.what)]
+    };
+    let mut known: Vec<SecretVariable> = found.iter().flatten().take(MOST).flat_map(held).collect();
+    // The same secret as a part of another variable, whose last value becomes one with it.
+    let mut next = 0;
+    while let Some(secret) = known.get(next).cloned() {
+        next += 1;
+        for (entry, slot) in env.iter().zip(&mut found).filter(|(_, slot)| slot.is_none()) {
+            let (name, value) = parts(entry);
+            if !settings.lets_be_secret(name) && secret.is_in(value) {
+                let other = SecretVariable::new(name, value, "another one's secret");
+                if known.len() < 2 * MOST {
+                    known.extend(held(&other));
+                }
+                *slot = Some(other);
+            }
         }
     }
     found

@@ -168,6 +168,23 @@ fn several_values_of_one_name_go_together() {
     }
 }
 
+/// What a file holds stays nowhere, though nothing else would tell that it is a secret.
+#[test]
+fn the_last_value_of_a_secret_is_looked_for_as_well() {
+    let (last, other) = ("kX7vQ2mZpL9w", "rT4nB8sJcW2h");
+    let spec = with(&[
+        "X=postgres://a:aAa0a0@db/x".to_owned(),
+        format!("Y=a {last} b"),
+        format!("X={last}"),
+        format!("Y={other}"),
+        format!("Z=a {other} b"),
+    ]);
+    let (hardened, _) = support::admitted(support::create(&spec, &moving()));
+    let env = env_of(&support::json(hardened.as_bytes()));
+    assert!(!env.iter().any(|entry| entry.contains(last) || entry.contains(other)), "{env:?}");
+    assert!(env.iter().any(|entry| entry.starts_with("Z_FILE=")), "{env:?}");
+}
+
 /// What cannot be moved is refused: it would stay in the environment.
 #[test]
 fn what_cannot_be_moved_is_refused() {
