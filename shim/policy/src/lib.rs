@@ -44,6 +44,7 @@ mod identity;
 mod image;
 mod json;
 mod judge;
+mod loosening;
 mod moved;
 mod node;
 mod patch;
@@ -79,6 +80,7 @@ pub use image::{
     ReferenceError, Severity, Signed, Verdict, VerdictError, VerdictOutcome, Vulnerability, Vulnerable, is_digest,
 };
 pub use judge::{judge_create, judge_exec, judge_pull, judge_rootfs, judge_unreadable, judge_update};
+pub use loosening::PolicyDifference;
 pub use moved::{SECRETS_DIRECTORY, SecretFile};
 pub use patch::Patch;
 pub use policy::{CallWatch, Policy, RuntimeChoice};
