@@ -156,7 +156,8 @@ impl Node {
         let text = if endless { format!("timeout -s INT 2 {text}") } else { text };
         let done = self.shell(&text)?;
         let code = done.code();
-        if !command.codes.contains(&code) && !(endless && [124, 130].contains(&code)) {
+        let is_stopped = endless && [124, 130].contains(&code);
+        if !command.codes.contains(&code) && !is_stopped {
             return Err(format!("ended with {code}, not {:?}: {}{}", command.codes, done.stdout, done.stderr).into());
         }
         let printed = format!("{}{}", done.stdout, done.stderr);
@@ -247,9 +248,8 @@ fn work() -> Result<(), Failure> {
     }
     let golden = root().join("tests/golden/ctr-default/config.json");
     fs::copy(&golden, format!("{WORK}/config.json")).map_err(Failure::io("copy", &golden))?;
-    for (to, name) in [("/run/containerd/io.containerd.runtime.v2.task/k8s.io", "bundles")] {
-        symlink(to, Path::new(WORK).join(name)).map_err(Failure::io("link", Path::new(to)))?;
-    }
+    let bundles = Path::new("/run/containerd/io.containerd.runtime.v2.task/k8s.io");
+    symlink(bundles, Path::new(WORK).join("bundles")).map_err(Failure::io("link", bundles))?;
     for folder in ["/var/lib/host", "/var/lib/prometheus/node-exporter"] {
         fs::create_dir_all(folder).map_err(Failure::io("make", Path::new(folder)))?;
     }
