@@ -4,7 +4,7 @@
 //! file of its own, of functions over the [`node`] that read nothing themselves.
 
 mod check;
-mod config;
+pub(crate) mod config;
 mod containerd;
 mod engines;
 mod fix;
@@ -17,8 +17,8 @@ mod policy_sanity;
 mod print;
 mod read;
 mod runtimes;
-mod tree;
-mod version;
+pub(crate) mod tree;
+pub(crate) mod version;
 mod yaml;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Whose the files are that palisade and containerd trust.
 
 use super::check::Severity::{Critical, High, Medium};
-use super::check::{Check, Fix, Found, Look};
+use super::check::{Check, Fix, Found, Look, check as row};
 use super::config::Config;
 use super::containerd;
 use super::kubelet;
@@ -22,7 +22,7 @@ const fn check(
     reference: &'static str,
     look: fn(&Node) -> Found,
 ) -> Check {
-    Check { id, severity, demand, why: WHY, reference, mend: MEND, look: Look::At(look) }
+    row(id, severity, demand, WHY, reference, MEND, look)
 }
 
 pub(super) const CHECKS: &[Check] = &[
