@@ -108,7 +108,7 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 /// What is wrong on the way to something, if anything is. In a sticky directory of root's what is root's stays so.
-pub(super) fn first_fault(steps: &[Step]) -> Option<String> {
+pub(crate) fn first_fault(steps: &[Step]) -> Option<String> {
     let last = steps.len().saturating_sub(1);
     let fault = |(number, step): (usize, &Step)| {
         let sticky = number != last && step.uid == 0 && step.mode & 0o1000 != 0;

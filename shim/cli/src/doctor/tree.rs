@@ -95,6 +95,16 @@ impl Tree {
         String::from_utf8(bytes).map(Some).map_err(|_| format!("{} is no text", path.display()))
     }
 
+    /// A directory, to change what is in it.
+    pub(crate) fn open_directory(&self, path: &Path) -> io::Result<OwnedFd> {
+        Ok(self.at(path, OFlags::RDONLY | OFlags::DIRECTORY)?)
+    }
+
+    /// Anything, as a place that a path in /proc leads to.
+    pub(crate) fn open_path(&self, path: &Path) -> io::Result<OwnedFd> {
+        Ok(self.at(path, OFlags::PATH)?)
+    }
+
     /// The names in a directory, sorted.
     pub(crate) fn list(&self, path: impl AsRef<Path>) -> Fact<Option<Vec<String>>> {
         let path = path.as_ref();
