@@ -92,6 +92,8 @@ pub(crate) enum CliError {
         #[source]
         source: io::Error,
     },
+    #[error(transparent)]
+    Install(#[from] crate::install::InstallError),
     #[error("write the result")]
     Write(#[from] io::Error),
     #[error("encode the result")]

@@ -52,6 +52,17 @@ pub(super) fn text(results: &[Result], everything: bool, out: &mut Vec<u8>) -> s
     Ok(())
 }
 
+/// The faults that count, a line each, and how many there are of everything.
+pub(super) fn in_short(results: &[Result], fail_on: Severity) -> Vec<String> {
+    let faults = results.iter().filter(|result| result.counts(fail_on)).map(|result| {
+        let (word, severity) = (result.outcome().word(), result.check.severity.word());
+        format!("doctor: {word} {severity} {}: {}", result.check.id, result.found.seen)
+    });
+    let counts: Vec<String> =
+        OUTCOMES.iter().map(|outcome| format!("{} {}", number(results, *outcome), outcome.word())).collect();
+    faults.chain([format!("doctor: {} checks: {}", results.len(), counts.join(", "))]).collect()
+}
+
 pub(super) fn json(results: &[Result], root: &Path, out: &mut Vec<u8>) -> std::result::Result<(), CliError> {
     let checks: Vec<Value> = results
         .iter()
