@@ -10,6 +10,7 @@ mod error;
 mod events;
 mod explain;
 mod image;
+mod kubernetes;
 mod learn;
 mod log;
 mod monitor;
@@ -22,6 +23,7 @@ mod report;
 mod schema;
 mod seccomp;
 mod verify;
+mod yaml;
 
 use std::env;
 use std::io::{self, Write as _};
