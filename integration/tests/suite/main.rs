@@ -34,6 +34,7 @@ mod lifecycle;
 mod limits;
 mod logger;
 mod metrics;
+mod modelled;
 mod monitored;
 mod mutations;
 mod per_rule;

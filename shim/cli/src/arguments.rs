@@ -109,6 +109,40 @@ pub(crate) struct CheckArguments {
     /// How to print the result.
     #[arg(long, value_enum, default_value_t = CheckFormat::Text)]
     pub(crate) format: CheckFormat,
+    #[command(flatten)]
+    pub(crate) kubernetes: KubernetesArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KubernetesArguments {
+    /// The paths are manifests of Kubernetes (YAML or JSON, directories of them, - for standard input): judge the pods that they make.
+    #[arg(long)]
+    pub(crate) kubernetes: bool,
+    /// The RuntimeClass that stands for palisade: pods that select another one are told, and not judged.
+    #[arg(long, value_name = "NAME", default_value = "palisade", requires = "kubernetes")]
+    pub(crate) runtime_class: String,
+    /// Judge pods of every RuntimeClass, and of none, as if they selected palisade's.
+    #[arg(long, requires = "kubernetes")]
+    pub(crate) assume: bool,
+    /// The namespace of objects that name none.
+    #[arg(long, value_name = "NAME", default_value = "default", requires = "kubernetes")]
+    pub(crate) namespace: String,
+    /// The configuration (OCI image-spec) of an image that manifests name.
+    #[arg(long, value_name = "REFERENCE=FILE", requires = "kubernetes")]
+    pub(crate) image_config: Vec<String>,
+    /// What the device plugin of a resource adds: a CDI specification.
+    #[arg(long, value_name = "RESOURCE=FILE", requires = "kubernetes")]
+    pub(crate) cdi: Vec<String>,
+    /// A fact of the nodes that is not as usual: memory=64Gi, cgroup=v1, driver=cgroupfs, apparmor=no, selinux=yes, containerd=1.7 and others
+    /// (docs/kubernetes-check.md).
+    #[arg(long, value_name = "FACT=VALUE", requires = "kubernetes")]
+    pub(crate) node: Vec<String>,
+    /// Print the smallest changes that pass as JSON patches (RFC 6902), one for each object.
+    #[arg(long, requires = "kubernetes")]
+    pub(crate) suggest: bool,
+    /// Print the specifications that containerd would hand to the shim, in place of the findings.
+    #[arg(long, requires = "kubernetes", conflicts_with = "suggest")]
+    pub(crate) specs: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

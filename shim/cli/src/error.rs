@@ -34,6 +34,8 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Policy(#[from] PolicyFileError),
     #[error(transparent)]
+    Kubernetes(#[from] crate::kubernetes::KubernetesError),
+    #[error(transparent)]
     Cgroups(#[from] palisade::cgroup::CgroupError),
     #[error("the policy has no profile {name:?}; it has {known}")]
     NoProfile { name: String, known: String },

@@ -11,6 +11,7 @@ mod events;
 mod explain;
 mod image;
 mod install;
+mod kubernetes;
 mod learn;
 mod log;
 mod monitor;
@@ -23,6 +24,7 @@ mod report;
 mod schema;
 mod seccomp;
 mod verify;
+mod yaml;
 
 use std::env;
 use std::io::{self, Write as _};

@@ -9,7 +9,7 @@ use crate::check::Checked;
 use crate::error::CliError;
 
 /// What a finding comes to.
-fn word(taken: Taken) -> &'static str {
+pub(crate) fn word(taken: Taken) -> &'static str {
     match taken {
         Taken::Denied => "denied",
         Taken::Mutated => "changed",
