@@ -21,6 +21,7 @@ mod replay;
 mod report;
 mod schema;
 mod seccomp;
+mod sync;
 mod verify;
 
 use std::env;
