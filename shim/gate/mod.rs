@@ -6,6 +6,7 @@
 
 mod admin_file;
 mod asked;
+mod cluster;
 mod decide;
 mod host;
 mod loads;
@@ -16,7 +17,10 @@ mod source;
 mod tokens;
 
 pub use admin_file::{admins_file, admins_files, open_program};
+pub use cluster::{CLUSTER, CURRENT};
 pub use decide::{Attestation, CreateTask, ExecTask, Gate, GateError, Reading, UpdateTask, record_pull, today};
 pub use host::{PodFacts, facts_of, is_roots_program};
 pub use pins::Pins;
-pub use source::{CONFIG_VARIABLE, LoadedPolicy, PolicyFileError, PolicySource};
+pub use source::{
+    CONFIG_VARIABLE, DROP_INS, LoadedPolicy, MITIGATIONS, POLICY, PROFILES, PolicyFileError, PolicySource,
+};

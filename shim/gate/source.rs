@@ -14,15 +14,23 @@ use thiserror::Error;
 use super::admin_file::{
     FileIdentity, MAX_DROP_INS, OpenFile, ReadFile, files_of, is_roots_alone, open_file, read_file,
 };
+use super::cluster::{self, CLUSTER};
 
 /// Where the policy is, unless containerd's environment names another file.
 const DEFAULT_PATH: &str = "/etc/palisade/policy.toml";
+/// The policy file of a set of the cluster's, and the directory of its drop-ins.
+pub const POLICY: &str = "policy.toml";
+/// See [`POLICY`].
+pub const DROP_INS: &str = "policy.d";
 /// Directory beside the policy file with the admin's own system call profiles.
-const PROFILES: &str = "seccomp.d";
+pub const PROFILES: &str = "seccomp.d";
 /// Directory beside the policy file with the admin's own mitigations.
-const MITIGATIONS: &str = "mitigations.d";
+pub const MITIGATIONS: &str = "mitigations.d";
 /// Variable of containerd's environment, which only the node's admin can set.
 pub const CONFIG_VARIABLE: &str = "PALISADE_CONFIG";
+
+/// How often a set that was replaced while it was read is read anew. Sets come a minute apart.
+const ATTEMPTS: usize = 8;
 
 /// Why there is no policy, and so no container.
 #[derive(Debug, Error)]
@@ -82,6 +90,14 @@ pub enum PolicyFileError {
         /// The file.
         path: PathBuf,
     },
+    /// What the cluster hands to this node changed whenever it was read.
+    #[error(
+        "palisade: the files in {dir:?} were replaced {ATTEMPTS} times while they were read, so nothing is created"
+    )]
+    Replaced {
+        /// The directory of the sets.
+        dir: PathBuf,
+    },
 }
 
 /// A policy, and the digest of the file that it came from.
@@ -112,7 +128,20 @@ pub struct PolicySource {
     path: PathBuf,
     /// Whether the admin named the file, so that it must be there.
     named: bool,
+    /// Which of the cluster's sets counts.
+    set: Set,
+    /// Where the node's tree is mounted, so where a runtime that the policy names is.
+    root: PathBuf,
     cached: Mutex<Option<(Vec<FileIdentity>, LoadedPolicy)>>,
+}
+
+/// One of the sets that the cluster hands to its nodes.
+#[derive(Debug)]
+enum Set {
+    /// The one in force.
+    InForce,
+    /// This one, in force or not.
+    Given(PathBuf),
 }
 
 impl PolicySource {
@@ -131,8 +160,20 @@ impl PolicySource {
         Self::new(path, true)
     }
 
+    /// What a node would go by whose tree is mounted at `root` and whose policy file is `path`, if the set in `set` were in force.
+    #[must_use]
+    pub fn of_node_with(path: PathBuf, root: PathBuf, set: PathBuf) -> Self {
+        Self { set: Set::Given(set), root, ..Self::new(path, false) }
+    }
+
+    /// What a node goes by whose tree is mounted at `root` and whose policy file is `path`.
+    #[must_use]
+    pub fn of_node(path: PathBuf, root: PathBuf) -> Self {
+        Self { root, ..Self::new(path, false) }
+    }
+
     fn new(path: PathBuf, named: bool) -> Self {
-        Self { path, named, cached: Mutex::new(None) }
+        Self { path, named, set: Set::InForce, root: PathBuf::from("/"), cached: Mutex::new(None) }
     }
 
     /// The file's path.
@@ -141,37 +182,40 @@ impl PolicySource {
         &self.path
     }
 
+    /// The directory of the sets that the cluster hands to this node.
+    fn cluster_dir(&self) -> PathBuf {
+        self.path.with_file_name(CLUSTER)
+    }
+
     /// The directory of the drop-ins: beside the file, named as it with `.d`.
     fn drop_in_dir(&self) -> PathBuf {
         self.path.with_extension("d")
     }
 
-    /// The directory of the admin's own system call profiles.
-    fn profile_dir(&self) -> PathBuf {
-        self.path.with_file_name(PROFILES)
-    }
-
-    /// The directory of the admin's own mitigations.
-    fn mitigation_dir(&self) -> PathBuf {
-        self.path.with_file_name(MITIGATIONS)
-    }
-
-    /// The policy as the file and its drop-ins are now, with the system call profiles and mitigations beside them. The default file
-    /// may be absent: then the built-in one is in force, with the drop-ins if there are any.
+    /// The policy as the file and its drop-ins are now, with the system call profiles and mitigations beside them and what the cluster
+    /// hands to this node. The default file may be absent: then the built-in one is in force, with the drop-ins if there are any.
     ///
     /// # Errors
     ///
     /// [`PolicyFileError`]; there is no fallback for a file that is wrong.
     pub fn load(&self) -> Result<LoadedPolicy, PolicyFileError> {
-        let all_of = |dir: &Path, extension| {
-            let paths = files_of(dir, extension)?;
-            let open = paths.iter().map(|path| open_file(path, true)).collect::<Result<Vec<_>, _>>()?;
-            Ok::<_, PolicyFileError>(open.into_iter().flatten())
-        };
-        let mut policy: Vec<OpenFile> = open_file(&self.path, self.named)?.into_iter().collect();
-        policy.extend(all_of(&self.drop_in_dir(), "toml")?);
-        let profiles: Vec<OpenFile> = all_of(&self.profile_dir(), "json")?.collect();
-        let mitigations: Vec<OpenFile> = all_of(&self.mitigation_dir(), "json")?.collect();
+        if let Set::Given(set) = &self.set {
+            return self.load_with(Some(set));
+        }
+        let dir = self.cluster_dir();
+        for _ in 0..ATTEMPTS {
+            let Some(set) = cluster::in_force(&dir)? else { return self.load_with(None) };
+            let loaded = self.load_with(Some(&set));
+            // One that was replaced may have been removed meanwhile, and a file that is gone is taken for none.
+            if cluster::in_force(&dir)?.as_ref() == Some(&set) {
+                return loaded;
+            }
+        }
+        Err(PolicyFileError::Replaced { dir })
+    }
+
+    fn load_with(&self, set: Option<&Path>) -> Result<LoadedPolicy, PolicyFileError> {
+        let [policy, profiles, mitigations] = self.open(set)?;
         let all = policy.iter().chain(&profiles).chain(&mitigations);
         let identity: Vec<FileIdentity> = all.map(|file| file.identity.clone()).collect();
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
@@ -180,45 +224,97 @@ impl PolicySource {
         {
             return Ok(policy.clone());
         }
-        let policy = self.parse(read_all(policy)?, &read_all(profiles)?, &read_all(mitigations)?)?;
+        let texts = Texts {
+            set,
+            policy: read_all(policy)?,
+            profiles: read_all(profiles)?,
+            mitigations: read_all(mitigations)?,
+        };
+        let policy = self.parse(&texts)?;
         *cached = Some((identity, policy.clone()));
         Ok(policy)
     }
 
-    fn parse(
-        &self,
-        files: Vec<ReadFile>,
-        profiles: &[ReadFile],
-        mitigations: &[ReadFile],
-    ) -> Result<LoadedPolicy, PolicyFileError> {
-        let library = self.library(profiles, mitigations)?;
+    /// The files of the policy, of system call profiles and of mitigations: the node's own, then those of the set.
+    fn open(&self, set: Option<&Path>) -> Result<[Vec<OpenFile>; 3], PolicyFileError> {
+        let mut policy: Vec<OpenFile> = open_file(&self.path, self.named)?.into_iter().collect();
+        policy.extend(all_of(&self.drop_in_dir(), "toml")?);
+        let mut profiles = all_of(&self.path.with_file_name(PROFILES), "json")?;
+        let mut mitigations = all_of(&self.path.with_file_name(MITIGATIONS), "json")?;
+        if let Some(set) = set {
+            policy.extend(open_file(&set.join(POLICY), false)?);
+            policy.extend(all_of(&set.join(DROP_INS), "toml")?);
+            profiles.extend(all_of(&set.join(PROFILES), "json")?);
+            mitigations.extend(all_of(&set.join(MITIGATIONS), "json")?);
+        }
+        Ok([policy, profiles, mitigations])
+    }
+
+    fn parse(&self, texts: &Texts<'_>) -> Result<LoadedPolicy, PolicyFileError> {
+        let library = self.library(texts)?;
         // Records call the entries of the policy file itself without a file name.
-        let name = |file: &ReadFile| if file.path == self.path { String::new() } else { file.name() };
-        let names: Vec<String> = files.iter().map(name).collect();
-        let texts: Vec<_> = names.iter().zip(&files).map(|(name, file)| (name.as_str(), file.text.as_str())).collect();
-        let policy = Policy::from_files_with(&texts, library).map_err(|error| PolicyFileError::Wrong {
-            path: files.get(error.index).map_or_else(|| self.path.clone(), |file| file.path.clone()),
+        let name = |file: &ReadFile| if file.path == self.path { String::new() } else { texts.name(file, None) };
+        let names: Vec<String> = texts.policy.iter().map(name).collect();
+        let named: Vec<_> =
+            names.iter().zip(&texts.policy).map(|(name, file)| (name.as_str(), file.text.as_str())).collect();
+        let policy = Policy::from_files_with(&named, library).map_err(|error| PolicyFileError::Wrong {
+            path: texts.policy.get(error.index).map_or_else(|| self.path.clone(), |file| file.path.clone()),
             source: error.source,
         })?;
-        check_runtime(policy.runtime())?;
-        let own = files.iter().map(|file| (file.name(), file.text.as_str()));
-        let within = |dir: &str, file: &ReadFile| format!("{dir}/{}", file.name());
-        let beside = profiles.iter().map(|file| (within(PROFILES, file), file.text.as_str()));
-        let taken = mitigations.iter().map(|file| (within(MITIGATIONS, file), file.text.as_str()));
-        let all: Vec<(String, &str)> = own.chain(beside).chain(taken).collect();
+        check_runtime(policy.runtime(), &self.root)?;
+        let all = texts.all();
         let sha256 = if all.is_empty() { "builtin".to_owned() } else { digest(&all) };
         Ok(LoadedPolicy { policy: Arc::new(policy), sha256: sha256.into() })
     }
 
     /// What the policy can name of system call profiles and mitigations.
-    fn library(&self, profiles: &[ReadFile], mitigations: &[ReadFile]) -> Result<Library, PolicyFileError> {
+    fn library(&self, texts: &Texts<'_>) -> Result<Library, PolicyFileError> {
         let release = rustix::system::uname();
         let kernel = release.release().to_str().ok().and_then(KernelVersion::of_release);
-        let wrong = |dir: PathBuf| move |source| PolicyFileError::Seccomp { dir, source };
-        let (profiles, mitigations) = (stems(profiles), stems(mitigations));
-        let library = Library::with_profiles(&pairs(&profiles), kernel).map_err(wrong(self.profile_dir()))?;
-        library.and_mitigations(&pairs(&mitigations)).map_err(wrong(self.mitigation_dir()))
+        let wrong = |dir: &str| {
+            let dir = self.path.with_file_name(dir);
+            move |source| PolicyFileError::Seccomp { dir, source }
+        };
+        let (profiles, mitigations) = (stems(&texts.profiles), stems(&texts.mitigations));
+        let library = Library::with_profiles(&pairs(&profiles), kernel).map_err(wrong(PROFILES))?;
+        library.and_mitigations(&pairs(&mitigations)).map_err(wrong(MITIGATIONS))
     }
+}
+
+/// What was read.
+struct Texts<'a> {
+    /// The set that some of the files are of.
+    set: Option<&'a Path>,
+    policy: Vec<ReadFile>,
+    profiles: Vec<ReadFile>,
+    mitigations: Vec<ReadFile>,
+}
+
+impl Texts<'_> {
+    /// What a file is called in digests and records: by its name, in the directory that it is in; one of the cluster's by its place in the set.
+    fn name(&self, file: &ReadFile, directory: Option<&str>) -> String {
+        match (self.set.and_then(|set| file.path.strip_prefix(set).ok()), directory) {
+            (Some(within), _) => format!("{CLUSTER}/{}", within.display()),
+            (None, Some(directory)) => format!("{directory}/{}", file.name()),
+            (None, None) => file.name(),
+        }
+    }
+
+    /// Every file's name and text.
+    fn all(&self) -> Vec<(String, &str)> {
+        let of = |files, directory| {
+            let named = move |file: &'_ ReadFile| self.name(file, directory);
+            let files: &Vec<ReadFile> = files;
+            files.iter().map(move |file| (named(file), file.text.as_str())).collect::<Vec<_>>()
+        };
+        [of(&self.policy, None), of(&self.profiles, Some(PROFILES)), of(&self.mitigations, Some(MITIGATIONS))].concat()
+    }
+}
+
+fn all_of(dir: &Path, extension: &str) -> Result<Vec<OpenFile>, PolicyFileError> {
+    let paths = files_of(dir, extension)?;
+    let open = paths.iter().map(|path| open_file(path, true)).collect::<Result<Vec<_>, _>>()?;
+    Ok(open.into_iter().flatten().collect())
 }
 
 fn read_all(files: Vec<OpenFile>) -> Result<Vec<ReadFile>, PolicyFileError> {
@@ -244,10 +340,11 @@ fn digest(files: &[(String, &str)]) -> String {
 }
 
 /// A runtime binary runs as root for every container, so it has to be as well guarded as the policy.
-fn check_runtime(choice: &RuntimeChoice) -> Result<(), PolicyFileError> {
+fn check_runtime(choice: &RuntimeChoice, root: &Path) -> Result<(), PolicyFileError> {
     let RuntimeChoice::Binary(path) = choice else { return Ok(()) };
+    let there = root.join(path.strip_prefix("/").unwrap_or(path));
     let stat =
-        rustix::fs::stat(path).map_err(|errno| PolicyFileError::Read { path: path.clone(), source: errno.into() })?;
+        rustix::fs::stat(&there).map_err(|errno| PolicyFileError::Read { path: path.clone(), source: errno.into() })?;
     let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
     if path.is_absolute() && regular && is_roots_alone(&stat) {
         Ok(())
@@ -428,5 +525,111 @@ mod tests {
         assert!(matches!(PolicySource::new(link, true).load(), Err(PolicyFileError::NotTheAdmins { .. })));
         fs::set_permissions(&scratch.0, fs::Permissions::from_mode(0o777)).unwrap();
         assert!(matches!(source.load(), Err(PolicyFileError::NotTheAdmins { .. })));
+    }
+
+    /// Lays a set of the cluster's and brings it into force.
+    fn hand_over(scratch: &Scratch, name: &str, files: &[(&str, &str)]) {
+        let cluster = scratch.0.join(CLUSTER);
+        for (place, text) in files {
+            let file = cluster.join(name).join(place);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
+        }
+        for dir in [cluster.clone(), cluster.join(name), cluster.join(name).join(DROP_INS)] {
+            drop(fs::set_permissions(dir, fs::Permissions::from_mode(0o755)));
+        }
+        std::os::unix::fs::symlink(name, cluster.join("next")).unwrap();
+        fs::rename(cluster.join("next"), cluster.join(cluster::CURRENT)).unwrap();
+    }
+
+    const TEAM: &str = "[profiles.team]\nextends = \"baseline@1\"\n";
+
+    #[test]
+    fn what_the_cluster_hands_over_adds_to_the_nodes_own_files() {
+        let scratch = Scratch::new("cluster");
+        let source = scratch.source("version = 1\n");
+        beside(
+            &scratch,
+            DROP_INS,
+            "10-node.toml",
+            "[[exempt]]\nrule = \"hooks\"\nnamespace = \"a\"\nreason = \"r\"\nexpires = \"2999-01-01\"\n",
+        );
+        let alone = source.load().unwrap();
+        let files = [(POLICY, "profile = \"team\"\n"), ("policy.d/20-team.toml", TEAM), ("seccomp.d/mine.json", OWN)];
+        hand_over(&scratch, "set-1-a", &files);
+        let both = source.load().unwrap();
+        assert_eq!((both.policy().profile(), both.policy().exemptions().len()), ("team", 1));
+        assert_eq!(both.policy().library().profiles().last().unwrap(), "mine");
+        assert_ne!(alone.sha256(), both.sha256());
+        // As sha256sum prints it, by the names that records have.
+        let own = [
+            ("policy.toml", "version = 1\n".to_owned()),
+            ("10-node.toml", fs::read_to_string(scratch.0.join("policy.d/10-node.toml")).unwrap()),
+        ];
+        let handed = files.map(|(place, text)| (place, text.to_owned()));
+        let lines = own.into_iter().map(|(name, text)| (name.to_owned(), text));
+        let lines = lines.chain(handed.into_iter().map(|(place, text)| (format!("cluster/{place}"), text)));
+        let lines: Vec<_> = lines.collect();
+        assert_eq!(
+            both.sha256(),
+            digest(&lines.iter().map(|(name, text)| (name.clone(), text.as_str())).collect::<Vec<_>>())
+        );
+        // Another set in its place counts at once, and a key that both have is a fault of the one that has it later.
+        hand_over(&scratch, "set-2-b", &[(POLICY, "profile = \"baseline\"\n")]);
+        assert_eq!(source.load().unwrap().policy().profile(), "baseline");
+        let _both = scratch.source("version = 1\nprofile = \"restricted\"\n");
+        assert!(
+            matches!(source.load(), Err(PolicyFileError::Wrong { path, .. }) if path.ends_with("set-2-b/policy.toml"))
+        );
+    }
+
+    #[test]
+    fn a_set_that_is_not_there_or_not_the_admins_is_no_empty_one() {
+        let scratch = Scratch::new("cluster-not");
+        let source = scratch.source("version = 1\n");
+        let cluster = scratch.0.join(CLUSTER);
+        hand_over(&scratch, "set-1-a", &[(POLICY, "profile = \"baseline\"\n")]);
+        source.load().unwrap();
+        let link = cluster.join(cluster::CURRENT);
+        let point_at = |name: &str| {
+            fs::remove_file(&link).unwrap();
+            std::os::unix::fs::symlink(name, &link).unwrap();
+        };
+        point_at("set-2-b");
+        assert!(matches!(source.load(), Err(PolicyFileError::Read { path, .. }) if path.ends_with("set-2-b")));
+        let elsewhere = scratch.0.join("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        for name in ["../elsewhere", elsewhere.to_str().unwrap(), ".", ".."] {
+            point_at(name);
+            assert!(matches!(source.load(), Err(PolicyFileError::NotTheAdmins { path }) if path == link), "{name}");
+        }
+        // A link in the place of the set leads nowhere either.
+        std::os::unix::fs::symlink(&elsewhere, cluster.join("set-3-c")).unwrap();
+        point_at("set-3-c");
+        assert!(matches!(source.load(), Err(PolicyFileError::NotTheAdmins { path }) if path.ends_with("set-3-c")));
+        point_at("set-1-a");
+        source.load().unwrap();
+        for open in [cluster.clone(), cluster.join("set-1-a"), cluster.join("set-1-a/policy.toml")] {
+            let mode = fs::metadata(&open).unwrap().permissions();
+            fs::set_permissions(&open, fs::Permissions::from_mode(0o1777)).unwrap();
+            assert!(matches!(source.load(), Err(PolicyFileError::NotTheAdmins { path }) if path == open), "{open:?}");
+            fs::set_permissions(&open, mode).unwrap();
+        }
+        fs::remove_file(&link).unwrap();
+        fs::write(&link, "set-1-a").unwrap();
+        assert!(matches!(source.load(), Err(PolicyFileError::NotTheAdmins { path }) if path == link));
+        fs::remove_file(&link).unwrap();
+        assert_eq!(source.load().unwrap().policy().profile(), "restricted", "nothing is in force yet");
+    }
+
+    #[test]
+    fn a_runtime_is_looked_for_where_the_nodes_tree_is_mounted() {
+        let scratch = Scratch::new("cluster-root");
+        let source = scratch.source("[runtime]\nbinary = \"/usr/sbin/runtime-of-the-node\"\n");
+        assert!(matches!(source.load(), Err(PolicyFileError::Read { .. })));
+        let there = scratch.0.join("usr/sbin/runtime-of-the-node");
+        fs::create_dir_all(there.parent().unwrap()).unwrap();
+        fs::write(&there, "").unwrap();
+        PolicySource::of_node(source.path().to_owned(), scratch.0.clone()).load().unwrap();
     }
 }

@@ -243,7 +243,38 @@ pub(crate) enum PolicyCommand {
         /// The policy as it would be.
         new: PathBuf,
     },
+    /// Bring what a mounted ConfigMap holds into force on this node, as a whole and if the shim would go by it. With --once or --check:
+    /// exit code 0 if what is wanted is in force, 1 if not.
+    Sync(SyncArguments),
 }
+
+#[derive(Debug, Args)]
+pub(crate) struct SyncArguments {
+    /// The directory that the ConfigMap is mounted at; keys are policy.toml, policy.NAME.toml, seccomp.NAME.json, mitigations.NAME.json.
+    #[arg(long, default_value = "/policy", value_name = "DIRECTORY")]
+    pub(crate) from: PathBuf,
+    /// The directory of the node's policy file. What is in force is kept in its directory cluster/, and nothing else is touched.
+    #[arg(long, default_value = "/etc/palisade", value_name = "DIRECTORY")]
+    pub(crate) to: PathBuf,
+    /// Where the node's tree is mounted: a runtime that the policy names has to be there.
+    #[arg(long, default_value = "/", value_name = "DIRECTORY")]
+    pub(crate) root: PathBuf,
+    /// What the last look came to, for --check and the monitor.
+    #[arg(long, default_value = STATUS, value_name = "FILE")]
+    pub(crate) status: PathBuf,
+    /// Seconds after which it looks although nothing has changed.
+    #[arg(long, default_value_t = 30)]
+    pub(crate) interval: u64,
+    /// Look once and end.
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Do nothing but print what the last look came to.
+    #[arg(long, conflicts_with = "once")]
+    pub(crate) check: bool,
+}
+
+/// Where `policy sync` says what it did. In a directory of its own, which is all that the monitor may read of it.
+const STATUS: &str = "/var/lib/palisade/sync/status.json";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SeccompCommand {
@@ -430,6 +461,15 @@ pub(crate) struct MonitorArguments {
     /// Where the counters are kept over a restart, in a directory of its own.
     #[arg(long, default_value = "/var/lib/palisade/monitor/counters.json", value_name = "FILE")]
     pub(crate) kept: PathBuf,
+    /// What `palisade policy sync` says of this node.
+    #[arg(long, default_value = STATUS, value_name = "FILE")]
+    pub(crate) sync: PathBuf,
+    /// Answer on an address that other machines reach. Whoever sees to that says who may ask: a NetworkPolicy, where it is a pod's.
+    #[arg(long)]
+    pub(crate) allow_remote: bool,
+    /// Tell nothing of the node itself, as `palisade doctor` finds it: in a container it would look at the container.
+    #[arg(long)]
+    pub(crate) no_doctor: bool,
     /// The user and group that it becomes when it is started as root; no other process should have it.
     #[arg(long, default_value_t = 64744)]
     pub(crate) uid: u32,

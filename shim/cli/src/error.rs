@@ -78,6 +78,12 @@ pub(crate) enum CliError {
         #[source]
         source: io::Error,
     },
+    #[error(
+        "{key:?} is no key of a policy: policy.toml, policy.NAME.toml, seccomp.NAME.json and mitigations.NAME.json are"
+    )]
+    SyncKey { key: String },
+    #[error("{path:?} is larger than any policy")]
+    SyncSize { path: PathBuf },
     #[error("listen at {at}")]
     Listen {
         at: String,
@@ -85,7 +91,7 @@ pub(crate) enum CliError {
         source: io::Error,
     },
     #[error(
-        "{address} is reached from other machines; metrics are given on a loopback address, to be passed on by what guards them"
+        "{address} is reached from other machines; metrics are given on a loopback address, to be passed on by what guards them, unless --allow-remote"
     )]
     NotLoopback { address: SocketAddr },
     #[error("{what}, so nothing is read")]

@@ -23,6 +23,7 @@ mod replay;
 mod report;
 mod schema;
 mod seccomp;
+mod sync;
 mod verify;
 mod yaml;
 

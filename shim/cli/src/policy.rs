@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::Verdict;
 use crate::arguments::{PolicyCommand, PolicyFile};
 use crate::error::CliError;
-use crate::{image, schema};
+use crate::{image, schema, sync};
 
 /// The policy that a command is about.
 pub(crate) fn load(file: &PolicyFile) -> Result<LoadedPolicy, CliError> {
@@ -41,6 +41,7 @@ pub(crate) fn run(command: PolicyCommand, out: &mut Vec<u8>) -> Result<Verdict, 
             let (old, new) = (load(&PolicyFile { file: Some(old) })?, load(&PolicyFile { file: Some(new) })?);
             diff(old.policy(), new.policy(), out)
         }
+        PolicyCommand::Sync(arguments) => sync::run(&arguments, out),
     }
 }
 
@@ -69,7 +70,8 @@ fn settings(settings: &Map<String, Value>) -> String {
     settings.iter().map(|(key, value)| format!(" {key}={value}")).collect()
 }
 
-fn diff(old: &Policy, new: &Policy, out: &mut Vec<u8>) -> Result<Verdict, CliError> {
+/// What two policies treat differently; objections if the new one is looser.
+pub(crate) fn diff(old: &Policy, new: &Policy, out: &mut Vec<u8>) -> Result<Verdict, CliError> {
     let (before, after) = (old.profiles(), new.profiles());
     let mut looser = false;
     for difference in new.differences_from(old) {

@@ -53,6 +53,7 @@ mod monitor {
             let mut command = Command::new(env!("CARGO_BIN_EXE_palisade"));
             command.arg("monitor").args(args).env("PALISADE_CONFIG", self.path("policy.toml"));
             command.arg("--kept").arg(self.path("kept/counters.json")).arg("--state").arg(self.path("state"));
+            command.arg("--sync").arg(self.path("sync/status.json"));
             command
         }
 
@@ -251,6 +252,33 @@ mod monitor {
     }
 
     #[test]
+    fn what_policy_sync_says_of_the_node_is_told() {
+        let scratch = Scratch::new("sync");
+        assert!(!scratch.once().contains("palisade_policy_sync"));
+        let write = |error: Option<&str>| {
+            let outcome = json!({"wanted": "ab", "in_force": "cd", "policy": null, "error": error});
+            let status = json!({"looked": 1700000060, "succeeded": 1700000000, "outcome": outcome});
+            fs::create_dir_all(scratch.path("sync")).unwrap();
+            fs::write(scratch.path("sync/status.json"), status.to_string()).unwrap();
+        };
+        for (error, current) in [(Some("wrong"), "0"), (None, "1")] {
+            write(error);
+            let text = scratch.once();
+            for line in [
+                "palisade_policy_sync_info{wanted=\"ab\",in_force=\"cd\"} 1",
+                &format!("palisade_policy_sync_current {current}"),
+                "palisade_policy_sync_timestamp_seconds 1700000060",
+                "palisade_policy_sync_success_timestamp_seconds 1700000000",
+            ] {
+                assert!(text.lines().any(|found| found == line), "{line}: {text}");
+            }
+        }
+        // What is no status, or none of ours, is not guessed at.
+        fs::write(scratch.path("sync/status.json"), "{}").unwrap();
+        assert!(!scratch.once().contains("palisade_policy_sync"));
+    }
+
+    #[test]
     fn connections_that_say_nothing_keep_nobody_from_the_metrics() {
         let scratch = Scratch::new("silent");
         let running = scratch.start(&["--listen", "127.0.0.1:0"]);
@@ -308,6 +336,10 @@ mod monitor {
         let output: Output = scratch.command(&["--listen", "0.0.0.0:0"]).output().unwrap();
         assert_eq!(output.status.code(), Some(2));
         assert!(String::from_utf8_lossy(&output.stderr).contains("reached from other machines"), "{output:?}");
+        // A pod's, where something else decides who may ask.
+        let running = scratch.start(&["--listen", "0.0.0.0:0", "--allow-remote", "--no-doctor"]);
+        assert!(running.said.contains("0.0.0.0"), "{}", running.said);
+        running.end();
     }
 
     #[test]

@@ -30,6 +30,10 @@ const fn family(name: &'static str, kind: Kind, labels: &'static [&'static str],
 pub(super) const BUILD: &str = "palisade_build";
 pub(super) const POLICY: &str = "palisade_policy";
 pub(super) const POLICY_VALID: &str = "palisade_policy_valid";
+pub(super) const SYNC: &str = "palisade_policy_sync";
+pub(super) const SYNC_CURRENT: &str = "palisade_policy_sync_current";
+pub(super) const SYNC_TIME: &str = "palisade_policy_sync_timestamp_seconds";
+pub(super) const SYNC_SUCCESS: &str = "palisade_policy_sync_success_timestamp_seconds";
 pub(super) const POLICY_LOADS: &str = "palisade_policy_loads";
 pub(super) const POLICY_LOAD_ERRORS: &str = "palisade_policy_load_errors";
 pub(super) const DECISIONS: &str = "palisade_decisions";
@@ -64,6 +68,15 @@ pub(super) const FAMILIES: &[Family] = &[
     family(BUILD, Kind::Info, &["version"], "Version of the monitor."),
     family(POLICY, Kind::Info, &["sha256", "profile"], "The policy in force: its digest and default profile."),
     family(POLICY_VALID, Kind::Gauge, &[], "1 if the policy file can be read, 0 if nothing is created because of it."),
+    family(
+        SYNC,
+        Kind::Info,
+        &["wanted", "in_force"],
+        "What the cluster wants on this node and what is in force of it, by their digests.",
+    ),
+    family(SYNC_CURRENT, Kind::Gauge, &[], "1 if what the cluster wants is in force, 0 if it was refused."),
+    family(SYNC_TIME, Kind::Gauge, &[], "When that was last looked at."),
+    family(SYNC_SUCCESS, Kind::Gauge, &[], "When what the cluster wants was last found in force."),
     family(POLICY_LOADS, Kind::Counter, &[], "Policies that shims have read."),
     family(POLICY_LOAD_ERRORS, Kind::Counter, &[], "Policies that shims could not read any more."),
     family(DECISIONS, Kind::Counter, &["operation", "decision", "mode", "profile"], "Requests that were judged."),

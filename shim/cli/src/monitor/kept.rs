@@ -67,7 +67,7 @@ fn read_own(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Whoever reads the file gets the one before or this one.
-pub(super) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CliError> {
+pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CliError> {
     let fresh = beside(path);
     let write = || {
         let mut file: File = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&fresh)?;

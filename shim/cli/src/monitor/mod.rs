@@ -28,10 +28,15 @@ use crate::arguments::MonitorArguments;
 use crate::doctor;
 use crate::error::CliError;
 use crate::log::{LogReader, path_of};
+use crate::sync::Status;
 use confine::{Places, directory_of};
 use exposition::Format;
-use families::{BUILD, DOCTOR, DOCTOR_TIME, EXEMPTION_END, MISSED, POLICY, POLICY_VALID};
-use kept::{Kept, replace};
+use families::{
+    BUILD, DOCTOR, DOCTOR_TIME, EXEMPTION_END, MISSED, POLICY, POLICY_VALID, SYNC, SYNC_CURRENT, SYNC_SUCCESS,
+    SYNC_TIME,
+};
+use kept::Kept;
+pub(crate) use kept::replace;
 use series::Series;
 use serve::Listeners;
 
@@ -44,7 +49,7 @@ const FRESH: Duration = Duration::from_secs(1);
 pub(crate) fn run(arguments: &MonitorArguments, out: &mut Vec<u8>) -> Result<Verdict, CliError> {
     let mut monitor = Monitor::new(arguments)?;
     // It looks at files that the confinement hides, and asks programs for their versions.
-    monitor.node = Checked::now(arguments);
+    monitor.node = if arguments.no_doctor { None } else { Checked::now(arguments) };
     if arguments.once {
         confine(arguments, &monitor)?;
         monitor.go_on()?;
@@ -77,9 +82,12 @@ fn confine(arguments: &MonitorArguments, monitor: &Monitor) -> Result<&'static s
     }
     // The first shim makes it where there was none; what is not there when the monitor begins it could never read.
     log_directory(&directory_of(monitor.reader.log()))?;
+    let sync = directory_of(&arguments.sync);
+    sync_directory(&sync);
     let read = vec![
         directory_of(monitor.reader.log()),
         directory_of(monitor.policy.path()),
+        sync,
         arguments.state.clone(),
         PathBuf::from("/proc"),
         PathBuf::from("/sys/fs/cgroup"),
@@ -97,6 +105,13 @@ fn log_directory(path: &Path) -> Result<(), CliError> {
     }
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|source| CliError::Replace { path: path.to_owned(), source })
+}
+
+/// As the first synchronisation would make it. Where it can't be made none will come.
+fn sync_directory(path: &Path) {
+    if rustix::process::geteuid().is_root() {
+        drop(DirBuilder::new().recursive(true).mode(0o755).create(path));
+    }
 }
 
 /// Made by root for the user that the monitor becomes; one that is there and another's is left as it is.
@@ -119,6 +134,7 @@ struct Monitor {
     reader: LogReader,
     policy: PolicySource,
     state: PathBuf,
+    sync: PathBuf,
     file: PathBuf,
     kept: Kept,
     gathered: Option<Instant>,
@@ -152,6 +168,15 @@ impl Checked {
     }
 }
 
+fn show_sync(status: &Status, series: &mut Series) {
+    let outcome = &status.outcome;
+    let name = |sha256: &Option<String>| sha256.clone().unwrap_or_else(|| "none".to_owned());
+    series.set(SYNC, &[&name(&outcome.wanted), &name(&outcome.in_force)], 1.0);
+    series.set(SYNC_CURRENT, &[], if outcome.error.is_none() { 1.0 } else { 0.0 });
+    series.set(SYNC_TIME, &[], tally::as_float(status.looked));
+    series.set(SYNC_SUCCESS, &[], tally::as_float(status.succeeded));
+}
+
 impl Monitor {
     fn new(arguments: &MonitorArguments) -> Result<Self, CliError> {
         let policy = match &arguments.log.policy.file {
@@ -160,8 +185,9 @@ impl Monitor {
         };
         let kept = Kept::default();
         let reader = LogReader::new(path_of(&arguments.log)?, None);
-        let (state, file) = (arguments.state.clone(), arguments.kept.clone());
-        Ok(Self { reader, policy, state, file, kept, gathered: None, kept_at: None, kept_digest: None, node: None })
+        let (state, file, sync) = (arguments.state.clone(), arguments.kept.clone(), arguments.sync.clone());
+        let (gathered, kept_at, kept_digest, node) = (None, None, None, None);
+        Ok(Self { reader, policy, state, sync, file, kept, gathered, kept_at, kept_digest, node })
     }
 
     /// Goes on where it ended the last time. What is read for that its own user can write, so nothing is read before root was given up.
@@ -194,11 +220,14 @@ impl Monitor {
             tally.forget(&present);
         }
         tally.series.set(BUILD, &[env!("CARGO_PKG_VERSION")], 1.0);
-        for family in [POLICY, EXEMPTION_END, DOCTOR, DOCTOR_TIME] {
+        for family in [POLICY, SYNC, SYNC_CURRENT, SYNC_TIME, SYNC_SUCCESS, EXEMPTION_END, DOCTOR, DOCTOR_TIME] {
             tally.series.0.remove(family);
         }
         if let Some(node) = &self.node {
             node.show(&mut tally.series);
+        }
+        if let Some(status) = Status::written(&self.sync) {
+            show_sync(&status, &mut tally.series);
         }
         let policy = self.policy.load();
         tally.series.set(POLICY_VALID, &[], if policy.is_ok() { 1.0 } else { 0.0 });

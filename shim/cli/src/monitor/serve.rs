@@ -73,7 +73,7 @@ impl Listeners {
             (Some(file), _) => Listener::Textfile(file.clone()),
             (None, Some(path)) => Listener::Unix(bind(path)?, path.clone()),
             (None, None) => {
-                if !arguments.listen.ip().is_loopback() {
+                if !arguments.listen.ip().is_loopback() && !arguments.allow_remote {
                     return Err(CliError::NotLoopback { address: arguments.listen });
                 }
                 let failed = |source| CliError::Listen { at: arguments.listen.to_string(), source };
