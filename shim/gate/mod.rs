@@ -14,6 +14,7 @@ mod pins;
 mod rootfs;
 mod source;
 mod tokens;
+mod users;
 
 pub use admin_file::{admins_file, admins_files, open_program};
 pub use decide::{Attestation, CreateTask, ExecTask, Gate, GateError, Reading, UpdateTask, record_pull, today};
