@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use palisade_policy::{IdMaps, IdRange};
@@ -40,13 +40,15 @@ impl UserNamespace {
     }
 }
 
-/// The mappings that the kernel has of a user namespace, as seen from this process's.
+/// The mappings that the kernel has of a user namespace, as seen from this process's. The descriptor may be one with `O_PATH`.
 ///
 /// # Errors
 ///
 /// The kernel's.
 pub(crate) fn maps_of(namespace: BorrowedFd<'_>) -> io::Result<IdMaps> {
-    let member = Member::start(Some(namespace))?;
+    // Those are not for setns(2).
+    let opened = File::open(format!("/proc/self/fd/{}", namespace.as_raw_fd()))?;
+    let member = Member::start(Some(opened.as_fd()))?;
     let read = |name: &str| parse(&fs::read_to_string(member.file(name))?);
     Ok(IdMaps { uids: read("uid_map")?, gids: read("gid_map")? })
 }
@@ -153,6 +155,10 @@ mod tests {
         let given = maps(&[(0, 200_000, 10), (10, 300_000, 5)], &[(0, 400_000, 1)]);
         let namespace = UserNamespace::with(&given).unwrap();
         assert_eq!(maps_of(namespace.0.as_fd()).unwrap(), given);
+        // As a judged namespace is held.
+        let path = format!("/proc/self/fd/{}", namespace.0.as_raw_fd());
+        let held = rustix::fs::open(path, rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
+        assert_eq!(maps_of(held.as_fd()).unwrap(), given);
     }
 
     #[test]

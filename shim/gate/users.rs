@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -17,6 +17,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use oci_spec::runtime::LinuxNamespaceType;
 use palisade_policy::{ContainerKind, IdMaps, IdRange, ParsedSpec, TakenIds};
+use rustix::fs::fstat;
 
 use super::pins::Pins;
 use crate::user_namespace::{maps_of, parse};
@@ -80,7 +81,7 @@ impl UserIds {
         if joined.is_some() && spec.identity().kind == ContainerKind::Standalone {
             return Ok(None);
         }
-        let joined = joined.map(|(_, namespace)| fs::read_link(fd_name(namespace))).transpose()?;
+        let joined = joined.map(|(_, namespace)| name_of(namespace)).transpose()?;
         self.take_maps(maps, joined.as_deref())
     }
 
@@ -111,8 +112,9 @@ impl UserIds {
     }
 }
 
-fn fd_name(file: &impl std::os::fd::AsRawFd) -> String {
-    format!("/proc/self/fd/{}", file.as_raw_fd())
+/// As links below `/proc/<pid>/ns` name it; that of a descriptor says where it is mounted. Source: namespaces(7).
+fn name_of(namespace: &OwnedFd) -> io::Result<PathBuf> {
+    Ok(format!("user:[{}]", fstat(namespace)?.st_ino).into())
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -185,6 +187,8 @@ fn meeting(wanted: &[IdRange], there: &[IdRange]) -> Option<IdRange> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::{Mode, OFlags};
+
     use super::*;
     use crate::user_namespace::Member;
 
@@ -246,7 +250,9 @@ mod tests {
         let shim = locks.shim();
         let taken = shim.take_maps(maps(29_995, 10), None).unwrap().unwrap();
         assert_eq!((taken.first, taken.last), (u32::MAX - 30_000, u32::MAX - 29_991), "{taken:?}");
-        let namespace = fs::read_link(process.file("ns/user")).unwrap();
+        let held = rustix::fs::open(process.file("ns/user"), OFlags::PATH, Mode::empty()).unwrap();
+        let namespace = name_of(&held).unwrap();
+        assert_eq!(fs::read_link(process.file("ns/user")).unwrap(), namespace);
         assert_eq!(shim.take_maps(maps(29_995, 10), Some(&namespace)).unwrap(), None, "the one that is joined");
         shim.release();
         drop(process);
