@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::mount_table::MountTable;
 use super::pins::Pins;
 use super::tokens::holds_token;
+use super::users;
 use crate::cgroup::{CgroupError, cpu_ceiling_millis, has_swap_file, huge_page_sizes, is_unified};
 use oci_spec::runtime::LinuxNamespaceType;
 use palisade_policy::{
@@ -16,9 +17,6 @@ use palisade_policy::{
 };
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstatfs, open, openat2};
 use std::os::fd::AsRawFd as _;
-
-/// First host id that Kubernetes gives to a pod's user namespace (KEP-127).
-const FIRST_REMAPPED_ID: u64 = 65_536;
 
 /// TMPFS_MAGIC and RAMFS_MAGIC (linux/magic.h).
 const TMPFS: i64 = 0x0102_1994;
@@ -76,7 +74,8 @@ pub(super) fn look_at(
         swap_by_name: spec.cgroups_path().to_string_lossy().contains(':') && has_swap_file()?,
         cgroup_v2: is_unified()?,
         huge_page_sizes: huge_page_sizes().to_vec(),
-        joined_users_are_remapped: joined_users_are_remapped(spec),
+        joined_users_are_remapped: users::joined_are_remapped(spec, &pins),
+        users_of_others: None,
         namespaces,
         sources,
     };
@@ -205,24 +204,6 @@ fn resolve(path: &Path, table: &MountTable) -> io::Result<Resolved> {
     Ok(Resolved { seen: file.metadata()?, file, real_path, locations })
 }
 
-/// Whether the user namespace that the spec joins maps nobody to the host's reserved ids, by the maps of the
-/// process that the path names (`/proc/<pid>/ns/user`, as CRI writes it). Any other path can't be looked at.
-fn joined_users_are_remapped(spec: &ParsedSpec) -> bool {
-    let paths = spec.namespace_paths();
-    let Some((_, path)) = paths.iter().find(|(kind, _)| *kind == LinuxNamespaceType::User) else { return false };
-    let pid = path.to_str().and_then(|path| path.strip_prefix("/proc/")?.strip_suffix("/ns/user"));
-    let Some(pid) = pid.filter(|pid| pid.bytes().all(|byte| byte.is_ascii_digit())) else { return false };
-    ["uid_map", "gid_map"]
-        .iter()
-        .all(|map| fs::read_to_string(format!("/proc/{pid}/{map}")).is_ok_and(|map| is_outside_host(&map)))
-}
-
-/// Lines of first id inside, first id outside, count. Source: user_namespaces(7).
-fn is_outside_host(map: &str) -> bool {
-    let outside = |line: &str| line.split_whitespace().nth(1)?.parse::<u64>().ok();
-    !map.trim().is_empty() && map.lines().all(|line| outside(line).is_some_and(|first| first >= FIRST_REMAPPED_ID))
-}
-
 fn kind(seen: &fs::Metadata) -> SourceKind {
     let kind = seen.file_type();
     if kind.is_dir() {
@@ -292,14 +273,6 @@ mod tests {
         assert!(hook("/hooks/prestart/0".into(), Path::new("/bin/sh")).trusted);
         assert!(!hook("/hooks/prestart/0".into(), Path::new("/tmp")).trusted, "/tmp is writable by all");
         assert!(!hook("/hooks/prestart/0".into(), Path::new("/nonexistent/hook")).trusted);
-    }
-
-    #[test]
-    fn a_map_to_the_hosts_ids_is_no_remapping() {
-        assert!(is_outside_host("         0     100000      65536\n"));
-        assert!(!is_outside_host("         0          0 4294967295\n"));
-        assert!(!is_outside_host("0 100000 1000\n1000 0 1\n"));
-        assert!(!is_outside_host(""));
     }
 
     #[test]

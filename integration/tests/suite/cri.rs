@@ -135,8 +135,8 @@ fn scenarios() -> impl Iterator<Item = &'static Scenario> {
 
 /// Fails unless plain runc shows what the table says, and palisade the same and all else that runc shows.
 fn is_alike(world: &World, scenario: &Scenario) -> Check {
-    let runc = observe(world, Runtime::Runc, scenario)?;
-    shows(&runc, scenario.shows).map_err(|failed| under(Runtime::Runc, &failed))?;
+    let runc = observe(world, scenario.control, scenario)?;
+    shows(&runc, scenario.shows).map_err(|failed| under(scenario.control, &failed))?;
     for &runtime in scenario.handlers() {
         let palisade = observe(world, runtime, scenario)?;
         scenario.compare(&runc, &palisade).map_err(|failed| under(runtime, &failed))?;

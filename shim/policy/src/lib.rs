@@ -40,6 +40,7 @@ mod exemption;
 mod grant;
 mod hardened;
 mod host;
+mod id_map;
 mod identity;
 mod image;
 mod json;
@@ -72,8 +73,9 @@ pub use exemption::ExemptionUse;
 pub use grant::Grant;
 pub use hardened::{HardenedProcess, HardenedResources, HardenedSpec, ProfilePlace};
 pub use host::{
-    HookFact, HostFacts, KubeletVolume, MountBelow, NamespaceFact, NamespaceSharing, SourceFact, SourceKind,
+    HookFact, HostFacts, KubeletVolume, MountBelow, NamespaceFact, NamespaceSharing, SourceFact, SourceKind, TakenIds,
 };
+pub use id_map::{FIRST_REMAPPED_ID, IdMaps, IdRange, IdmappedMount, ambiguous, idmapped_mounts};
 pub use identity::{ContainerKind, Identity};
 pub use image::{
     ImageAnswer, ImageFacts, ImageKey, ImageMount, ImageRecord, ImageReference, ImageSettings, Looked, OnError,
