@@ -34,6 +34,7 @@ pub(super) fn of(
         huge_page_sizes: node.huge_pages.clone(),
         pod_cgroup: container.map(|_| pod_cgroup.to_owned()),
         joined_users_are_remapped: true,
+        users_of_others: None,
     }
 }
 

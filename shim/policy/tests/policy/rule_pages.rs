@@ -52,6 +52,7 @@ const EXAMPLES: &[(&str, Example)] = &[
     ("priv.heuristic", Spec(|s| { every_set(s, &["CAP_SYS_ADMIN", "CAP_SYS_MODULE", "CAP_SYS_RAWIO"]); s["linux"]["maskedPaths"] = json!([]); s["linux"]["readonlyPaths"] = json!([]); push(&mut s["linux"]["resources"]["devices"], json!({"allow": true, "access": "rwm"})) })),
     ("linux.ns", Spec(|s| s["linux"]["namespaces"].as_array_mut().unwrap().retain(|one| one["type"] != "network"))),
     ("linux.userns", Spec(|s| { push(&mut s["linux"]["namespaces"], json!({"type": "user"})); s["linux"]["uidMappings"] = json!([{"containerID": 0, "hostID": 0, "size": 65536}]); s["linux"]["gidMappings"] = s["linux"]["uidMappings"].clone() })),
+    ("linux.userns.require", Under("[profiles.restricted.rules.\"linux.userns.require\"]\naction = \"deny\"\n", |_| ())),
     ("user.range", Spec(|s| s["process"]["user"]["uid"] = json!(4_294_967_295_u32))),
     ("user.non-root", Spec(|s| s["process"]["user"]["uid"] = json!(0))),
     ("user.root-group", Spec(|s| s["process"]["user"]["additionalGids"] = json!([6]))),
