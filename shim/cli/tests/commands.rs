@@ -612,6 +612,8 @@ mod commands {
             "verify",
             "ps",
             "doctor",
+            "install",
+            "uninstall",
             "replay",
             "refusals",
             "learn",
