@@ -28,6 +28,7 @@ mod faults;
 mod given;
 mod images;
 mod in_force;
+mod installed;
 mod isolation;
 mod learning;
 mod lifecycle;

@@ -620,6 +620,8 @@ mod commands {
             "verify",
             "ps",
             "doctor",
+            "install",
+            "uninstall",
             "replay",
             "refusals",
             "learn",

@@ -1,6 +1,8 @@
 //! A plan is carried out, or nothing is: what was kept is put back when a step fails, when containerd would not read its new configuration, and when it
 //! does not come back with it.
 
+use std::path::Path;
+
 use super::change::{Change, Part, Plan};
 use super::dump::differences;
 use super::error::InstallError;
@@ -48,6 +50,11 @@ impl Work<'_> {
         let tree = &self.node.tree;
         record::keep(tree, &self.plan.changes)?;
         self.after.unfinished = true;
+        for directory in missing(tree, &self.plan.changes)? {
+            if !self.after.directories.contains(&directory) {
+                self.after.directories.push(directory);
+            }
+        }
         self.after.write(tree)?;
         let mut done = Vec::new();
         if let Err(error) = self.carry_out(&mut done, dumped.as_deref()) {
@@ -78,11 +85,10 @@ impl Work<'_> {
         self.node.dump().transpose().map_err(|said| InstallError::BadBefore { path, said })
     }
 
-    fn carry_out(&mut self, done: &mut Vec<Change>, before: Option<&str>) -> Result<(), InstallError> {
+    fn carry_out(&self, done: &mut Vec<Change>, before: Option<&str>) -> Result<(), InstallError> {
         for change in &self.plan.changes {
             done.push(change.clone());
-            let made = change.apply(&self.node.tree)?;
-            self.after.directories.extend(made);
+            change.apply(&self.node.tree)?;
         }
         let Some(before) = before else { return Ok(()) };
         let after = self.node.dump().unwrap_or_else(|| Err("it can't be asked any more".to_owned()));
@@ -132,6 +138,23 @@ impl Work<'_> {
         remove_directories(tree, &made)?;
         before.write(tree)
     }
+}
+
+/// Directories that a plan will make, the uppermost first.
+fn missing(tree: &Tree, changes: &[Change]) -> Result<Vec<String>, InstallError> {
+    let mut found = Vec::new();
+    for change in changes {
+        let path = Path::new(&change.path);
+        let last = if change.as_file().is_some() { path.parent() } else { Some(path) };
+        let mut ancestors: Vec<&Path> = last.into_iter().flat_map(Path::ancestors).collect();
+        ancestors.reverse();
+        for path in ancestors {
+            if tree.way(path).map_err(InstallError::Look)?.is_none() {
+                found.push(path.to_string_lossy().into_owned());
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Those that are empty, the innermost first.

@@ -66,8 +66,8 @@ impl Change {
         }
     }
 
-    /// Does it; the directories that were made for it.
-    pub(super) fn apply(&self, tree: &Tree) -> Result<Vec<String>, InstallError> {
+    /// Does it.
+    pub(super) fn apply(&self, tree: &Tree) -> Result<(), InstallError> {
         match &self.what {
             What::MakeDirectory(mode) => files::make_directories(tree, &self.path, *mode),
             What::File(file) => put(tree, &self.path, file.after.as_ref()),
@@ -78,7 +78,7 @@ impl Change {
     pub(super) fn undo(&self, tree: &Tree) -> Result<(), InstallError> {
         match &self.what {
             What::MakeDirectory(_) => files::remove_directory(tree, &self.path).map(drop),
-            What::File(file) => put(tree, &self.path, file.before.as_ref()).map(drop),
+            What::File(file) => put(tree, &self.path, file.before.as_ref()),
         }
     }
 
@@ -95,12 +95,12 @@ impl Change {
     }
 }
 
-fn put(tree: &Tree, path: &str, held: Option<&Held>) -> Result<Vec<String>, InstallError> {
-    let Some(held) = held else { return files::remove(tree, path).map(|()| Vec::new()) };
-    let directory = path.rsplit_once('/').map_or("/", |(directory, _)| directory);
-    let made = if directory.is_empty() { Vec::new() } else { files::make_directories(tree, directory, 0o755)? };
-    files::write(tree, path, held)?;
-    Ok(made)
+fn put(tree: &Tree, path: &str, held: Option<&Held>) -> Result<(), InstallError> {
+    let Some(held) = held else { return files::remove(tree, path) };
+    if let Some((directory, _)) = path.rsplit_once('/').filter(|(directory, _)| !directory.is_empty()) {
+        files::make_directories(tree, directory, 0o755)?;
+    }
+    files::write(tree, path, held)
 }
 
 /// What is to be done, and what an admin should know of it.

@@ -69,7 +69,8 @@ mod tests {
     fn only_our_handler_may_differ() {
         let of = |handlers: &str, snapshotter: &str| {
             format!(
-                "imports = ['{handlers}']\n[plugins.x.containerd]\nsnapshotter = '{snapshotter}'\n[plugins.x.containerd.runtimes]\n{handlers}"
+                "imports = ['{}']\n[plugins.x.containerd]\nsnapshotter = '{snapshotter}'\n[plugins.x.containerd.runtimes]\n{handlers}",
+                handlers.len()
             )
         };
         let before = of("runc = { a = 1 }", "overlayfs");

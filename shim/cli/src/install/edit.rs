@@ -122,3 +122,111 @@ fn merge(into: &mut Table, from: Table) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Lines as admins write them, some of which don't go together.
+    fn line() -> impl Strategy<Value = String> {
+        let top = prop_oneof![
+            Just("version = 2".to_owned()),
+            Just("version = 3 # as it was".to_owned()),
+            Just("\"version\" = 2".to_owned()),
+            Just("imports = []".to_owned()),
+            Just("imports = [ 'a.toml' ,\n\n  # b\n  \"b/*.toml\", ]".to_owned()),
+            Just("'imports' = ['''c.toml''']".to_owned()),
+            Just("root = \"imports = [\"".to_owned()),
+            Just("state = '''\nversion = 1\n[plugins]\n'''".to_owned()),
+            Just("grpc = { address = 'x', imports = [] }".to_owned()),
+            Just("grpc.address = 'x'".to_owned()),
+        ];
+        let table = prop_oneof![
+            Just("[plugins.cri]".to_owned()),
+            Just("[plugins.'cri'.containerd.runtimes.runc]".to_owned()),
+            Just("[ plugins . cri . containerd ]".to_owned()),
+            Just("[[streams]]".to_owned()),
+            Just("plugins.cri.x = 1".to_owned()),
+            Just("plugins = { cri = { x = 1 } }".to_owned()),
+        ];
+        let empty = prop_oneof![Just(String::new()), Just("# version = 9".to_owned()), Just("  \t".to_owned())];
+        prop_oneof![4 => top, 2 => table, 1 => empty]
+    }
+
+    fn file() -> impl Strategy<Value = String> {
+        let lines = prop::collection::vec(line(), 0..8);
+        (lines, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(lines, crlf, end, bom)| {
+            let newline = if crlf { "\r\n" } else { "\n" };
+            let text = lines.join("\n").replace('\n', newline);
+            format!("{}{text}{}", if bom { BOM } else { "" }, if end { newline } else { "" })
+        })
+    }
+
+    const BLOCK: &str = "# begin\n[plugins.cri.containerd.runtimes.palisade]\n  runtime_type = \"x\"\n# end\n";
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// Of a file that is TOML an import is added to or it is refused; nothing but the addition is new, and it can be taken out again.
+        #[test]
+        fn an_import_is_added_and_nothing_else(text in file()) {
+            let before = text.parse::<Table>();
+            match (before, import(&text, "/d/*.toml")) {
+                (Err(_), edited) => prop_assert!(edited.is_err()),
+                (Ok(before), Ok(edited)) => {
+                    prop_assert_eq!(edited.text.replacen(&edited.inserted, "", 1), text.clone());
+                    let mut after: Table = edited.text.parse().unwrap();
+                    let imports = after["imports"].as_array().unwrap().clone();
+                    prop_assert_eq!(imports[0].as_str(), Some("/d/*.toml"));
+                    let rest: Vec<Value> = imports[1..].to_vec();
+                    prop_assert_eq!(before.get("imports").and_then(Value::as_array).cloned().unwrap_or_default(), rest);
+                    let mut before = before;
+                    before.remove("imports");
+                    after.remove("imports");
+                    prop_assert_eq!(before, after);
+                    prop_assert_eq!(without(&edited.text, &edited.inserted), Some(text));
+                }
+                (Ok(_), Err(why)) => prop_assert!(false, "{} in {:?}", why, text),
+            }
+        }
+
+        #[test]
+        fn a_block_is_added_or_refused(text in file()) {
+            let before = text.parse::<Table>();
+            match (before, append(&text, BLOCK)) {
+                (Err(_), edited) => prop_assert!(edited.is_err()),
+                (Ok(_), Ok(edited)) => {
+                    prop_assert!(edited.text.starts_with(&text));
+                    let after: Table = edited.text.parse().unwrap();
+                    prop_assert_eq!(after["plugins"]["cri"]["containerd"]["runtimes"]["palisade"]["runtime_type"].as_str(), Some("x"));
+                    prop_assert_eq!(without(&edited.text, &edited.inserted), Some(text));
+                }
+                // What can't be added to: an inline table, keys with dots, a list of tables.
+                (Ok(_), Err(_)) => {
+                    let closed = ["plugins.cri.x", "plugins = {"].iter().any(|form| text.contains(form));
+                    prop_assert!(closed, "{:?}", text);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_there_twice_or_not_at_all_is_not_taken_out() {
+        assert_eq!(without("a = 1\n# x\n", "# x\n").as_deref(), Some("a = 1\n"));
+        assert_eq!(without("# x\n# x\n", "# x\n"), None);
+        assert_eq!(without("a = 1\n", "# x\n"), None);
+        assert_eq!(without("a = 1\n", ""), None);
+        // What would be left is no TOML.
+        assert_eq!(without("a = [1, 2]", ", 2]"), None);
+    }
+
+    #[test]
+    fn texts_are_quoted_as_toml_has_them() {
+        for text in ["/usr/local/bin", "a\"b\\c", "tab\there", "line\nbreak", "\u{7f}\u{1}", "ü"] {
+            let table: Table = format!("a = {}", quoted(text)).parse().unwrap();
+            assert_eq!(table["a"].as_str(), Some(text));
+        }
+    }
+}

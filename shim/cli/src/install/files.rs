@@ -15,7 +15,7 @@ use super::error::InstallError;
 use crate::doctor::tree::Tree;
 
 /// Of a file that is installed or kept, in bytes: a program has some 10 MB.
-const MOST: u64 = 256 << 20;
+const MOST: u64 = 512 << 20;
 
 /// What a file is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +72,10 @@ pub(super) fn held(tree: &Tree, path: &str) -> Result<Option<Held>, InstallError
         return Err(InstallError::NoFile { path: path.to_owned() });
     };
     let (mode, uid, gid) = (step.mode, step.uid, step.gid);
-    let bytes = tree.bytes(path, MOST).map_err(InstallError::Look)?;
+    let bytes = tree.bytes(path, MOST + 1).map_err(InstallError::Look)?;
+    if bytes.as_ref().is_some_and(|bytes| bytes.len() as u64 > MOST) {
+        return Err(InstallError::Look(format!("{path} is too large to be kept")));
+    }
     Ok(bytes.map(|bytes| Held { bytes, mode, uid, gid }))
 }
 
@@ -131,9 +134,8 @@ pub(super) fn remove(tree: &Tree, path: &str) -> Result<(), InstallError> {
     removed().map_err(InstallError::file("remove", path))
 }
 
-/// Makes a directory of root's and those above it; those that were made, the uppermost first.
-pub(super) fn make_directories(tree: &Tree, path: &str, mode: u32) -> Result<Vec<String>, InstallError> {
-    let mut made = Vec::new();
+/// Makes a directory of root's and those above it, as far as they are not there.
+pub(super) fn make_directories(tree: &Tree, path: &str, mode: u32) -> Result<(), InstallError> {
     let mut all: Vec<&Path> = Path::new(path).ancestors().filter(|path| *path != Path::new("/")).collect();
     all.reverse();
     for path in all {
@@ -150,9 +152,8 @@ pub(super) fn make_directories(tree: &Tree, path: &str, mode: u32) -> Result<Vec
             Ok(fsync(&above)?)
         };
         make().map_err(InstallError::file("make", &text))?;
-        made.push(text);
     }
-    Ok(made)
+    Ok(())
 }
 
 /// Removes a directory if nothing is in it; whether it is gone.

@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use super::error::InstallError;
 use super::programs;
 use crate::arguments::InstallPlace;
-use crate::doctor::config::{Config, Merge};
+use crate::doctor::config::{Config, Merge, texts};
 use crate::doctor::read::{PROGRAM_DIRS, find, processes, running};
 use crate::doctor::tree::Tree;
 use crate::doctor::version::Version;
@@ -139,6 +139,12 @@ impl Node {
     fn top(&self, keys: &[&str], default: &str) -> String {
         let value = self.config.at(keys).and_then(Value::as_str).filter(|text| text.starts_with('/'));
         value.unwrap_or(default).to_owned()
+    }
+
+    /// Whether the admin has CRI switched off.
+    pub(super) fn is_without_cri(&self) -> bool {
+        let disabled = self.config.at(&["disabled_plugins"]).map(texts).unwrap_or_default();
+        disabled.iter().any(|name| name == "cri" || name.contains(".cri"))
     }
 
     /// The unit that starts containerd.

@@ -160,8 +160,7 @@ fn configured(node: &Node, record: &Record, arguments: &InstallArguments) -> Res
     let wish =
         Wish { handler: &arguments.handler, form: arguments.form, bin_dir: &bin_dir, edit: arguments.edit_config };
     let mut plan = configuration::plan(node, record, &wish)?;
-    let disabled = node.config.at(&["disabled_plugins"]).map(crate::doctor::config::texts).unwrap_or_default();
-    if disabled.iter().any(|name| name == "cri" || name.contains(".cri")) {
+    if node.is_without_cri() {
         plan.notes.push(format!(
             "CRI is switched off in {} (disabled_plugins): no kubelet reaches the handler",
             node.config_path
