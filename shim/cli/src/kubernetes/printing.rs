@@ -98,16 +98,20 @@ fn mends(one: &Checked, head: &str, suggest: bool, out: &mut Vec<u8>) -> Result<
         writeln!(out, "{}", plain(&line))?;
     }
     if suggest && !suggestion.edits.is_empty() {
-        let namespace = one.workload.namespace.as_ref().map(|name| format!(" -n {name}")).unwrap_or_default();
-        let line = format!(
-            "# kubectl patch {}{namespace} {} --type=json",
-            one.workload.kind.to_lowercase(),
-            one.workload.name
-        );
-        writeln!(out, "{}", plain(&line))?;
+        writeln!(out, "# {}", command(one))?;
         write_json(&serde_json::to_string(&suggestion.patch)?, out)?;
     }
     Ok(())
+}
+
+/// How to apply a patch; names that are none of Kubernetes' stay out of what somebody might run.
+fn command(one: &Checked) -> String {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+    let is_name = |name: &str| name.bytes().all(plain) && !name.starts_with('-');
+    let namespace = one.workload.namespace.as_deref().filter(|name| is_name(name));
+    let namespace = namespace.map(|name| format!(" -n {name}")).unwrap_or_default();
+    let name = if is_name(&one.workload.name) { one.workload.name.as_str() } else { "NAME" };
+    format!("kubectl patch {}{namespace} {name} --type=json", one.workload.kind.to_lowercase())
 }
 
 fn summary(checked: &[Checked], out: &mut Vec<u8>) -> Result<(), CliError> {
