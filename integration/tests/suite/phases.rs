@@ -126,7 +126,7 @@ fn all(world: &'static World) -> Vec<Phase> {
         Phase { alone: true, ..phase("images", "", once(world, images::trials)) },
         Phase { alone: true, ..phase("monitor", "", once(world, monitored::trials)) },
         phase("doctor", "", once(world, doctored::trials)),
-        Phase { alone: true, ..phase("modelled", "", on_the_newer(world, modelled::trials)) },
+        phase("modelled", "", on_the_newer(world, modelled::trials)),
         Phase { alone: true, ..phase("budget", "", on_the_newer(world, budget::trials)) },
         Phase { alone: true, ..phase("audit, load", "", once(world, audited::load)) },
         Phase {

@@ -251,15 +251,15 @@ mod kubernetes {
         for (wrong, words) in [
             (
                 POD.replace("image: i", "imagge: i"),
-                ["document 2, line 9", "spec.containers[0]", "unknown field `imagge`"],
+                ["document 2, line 10", "spec.containers[0]", "unknown field `imagge`"],
             ),
             (
                 POD.replace("image: i", "image: i, tty: 'yes'"),
-                ["document 2, line 9", "spec.containers[0].tty", "expected a boolean"],
+                ["document 2, line 10", "spec.containers[0].tty", "expected a boolean"],
             ),
             (
                 POD.replace("spec:", "spec:\n  hostNetwrok: true"),
-                ["document 2, line 7", "spec", "unknown field `hostNetwrok`"],
+                ["document 2, line 8", "spec", "unknown field `hostNetwrok`"],
             ),
             (
                 POD.replace("metadata: {name: p}", "metadata: {name: p, labels: {a: 1}}"),

@@ -10,7 +10,7 @@ use super::judging::{JudgedPart, JudgedPod};
 use super::place::Place;
 use super::{Checked, Skipped};
 use crate::error::CliError;
-use crate::report::{plain, word, write_json};
+use crate::report::{plain, uri, word, write_json};
 
 /// A line for each finding that a field of the manifest decides; the others in one line, by their rules.
 pub(super) fn text(checked: &[Checked], skipped: &[Skipped], suggest: bool, out: &mut Vec<u8>) -> Result<(), CliError> {
@@ -211,7 +211,7 @@ fn result(one: &Checked, part: &JudgedPart, finding: &Finding, place: Option<&Pl
         "level": level,
         "message": { "text": plain(&text) },
         "locations": [{
-            "physicalLocation": { "artifactLocation": { "uri": one.found.path }, "region": { "startLine": line } },
+            "physicalLocation": { "artifactLocation": { "uri": uri(&one.found.path) }, "region": { "startLine": line } },
             "logicalLocations": [{ "fullyQualifiedName": name, "kind": "member" }],
         }],
     })
