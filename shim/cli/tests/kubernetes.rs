@@ -183,7 +183,7 @@ mod kubernetes {
             "container privileged: REFUSED under profile restricted (profile), ",
             "mend: remove spec.template.spec.hostNetwork",
             "mend: take kernel.shmmax out of spec.template.spec.securityContext.sysctls",
-            "no mend: mount.deny-always: spec.template.spec.volumes[etc].hostPath.path: ",
+            "container mounting: no mend: mount.deny-always: spec.template.spec.volumes[etc].hostPath.path: ",
             "1 judged, 1 refused, 0 not reached",
         ] {
             assert!(shown.contains(line), "no {line:?} in {shown}");
@@ -265,7 +265,10 @@ mod kubernetes {
                 POD.replace("metadata: {name: p}", "metadata: {name: p, labels: {a: 1}}"),
                 ["document 2", "metadata.labels.a", "expected a string"],
             ),
-            (POD.replace("- {name: c, image: i}", "[]"), ["document 2", "spec.containers", "at least one container"]),
+            (
+                POD.replace("containers:\n  - {name: c, image: i}", "containers: []"),
+                ["document 2", "spec.containers", "at least one container"],
+            ),
             ("a: 1\n".to_owned(), ["document 2", "apiVersion and kind", "no Kubernetes object"]),
             (POD.replace("kind: Pod", "kind: Pod\nkind: Pod"), ["line 5", "\"kind\"", "stands twice"]),
             ("a: [\n".to_owned(), ["line", "no YAML", "more"]),

@@ -30,7 +30,7 @@ pub(crate) struct JudgedPod {
 /// What would become of one container.
 #[derive(Debug, Clone)]
 pub(crate) struct JudgedPart {
-    /// Its name; `None` for the sandbox.
+    /// `None` for the sandbox.
     pub(super) container: Option<cri::Container>,
     pub(super) made: Made,
     pub(super) record: Record,
@@ -40,11 +40,6 @@ pub(crate) struct JudgedPart {
 }
 
 impl JudgedPart {
-    /// How it is called in what is printed.
-    pub(super) fn name(&self) -> &str {
-        self.container.as_ref().map_or("(sandbox)", |container| &container.name)
-    }
-
     pub(super) fn findings(&self) -> impl Iterator<Item = (&Finding, Option<&Place>)> {
         self.record.findings.iter().zip(self.places.iter().map(Option::as_ref))
     }

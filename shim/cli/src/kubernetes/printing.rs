@@ -91,10 +91,10 @@ fn mends(one: &Checked, head: &str, suggest: bool, out: &mut Vec<u8>) -> Result<
     }
     for left in &suggestion.left {
         let place = if left.place.is_empty() { left.finding.pointer.as_str() } else { &left.place };
-        let line = format!(
-            "{head}: no mend: {}: {place}: {}; the policy would have to let it pass: {}",
-            left.finding.rule, left.finding.reason, left.container
-        );
+        let who =
+            if left.container.is_empty() { "sandbox".to_owned() } else { format!("container {}", left.container) };
+        let Finding { rule, reason, .. } = &left.finding;
+        let line = format!("{head}, {who}: no mend: {rule}: {place}: {reason}; only the policy could let it pass");
         writeln!(out, "{}", plain(&line))?;
     }
     if suggest && !suggestion.edits.is_empty() {

@@ -32,6 +32,7 @@ pub(crate) struct Suggestion {
 /// A refusal without a mend.
 #[derive(Debug, Clone)]
 pub(super) struct Left {
+    /// Empty for the sandbox.
     pub(super) container: String,
     pub(super) place: String,
     pub(super) finding: Finding,
@@ -103,7 +104,7 @@ fn count(pod: &JudgedPod) -> usize {
 fn left(pod: &JudgedPod) -> Vec<Left> {
     let of_part = |part: &JudgedPart| {
         let each = part.refusals().map(|(finding, place)| Left {
-            container: part.name().to_owned(),
+            container: part.container.as_ref().map(|container| container.name.clone()).unwrap_or_default(),
             place: place.map(ToString::to_string).unwrap_or_default(),
             finding: finding.clone(),
         });
