@@ -128,6 +128,7 @@ fn all(world: &'static World) -> Vec<Phase> {
         phase("doctor", "", once(world, doctored::trials)),
         Phase { alone: true, ..phase("modelled", "", on_the_newer(world, modelled::trials)) },
         Phase { alone: true, ..phase("installer", "", once(world, installed::trials)) },
+        phase("modelled", "", on_the_newer(world, modelled::trials)),
         Phase { alone: true, ..phase("budget", "", on_the_newer(world, budget::trials)) },
         Phase { alone: true, ..phase("audit, load", "", once(world, audited::load)) },
         Phase {

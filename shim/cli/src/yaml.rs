@@ -16,6 +16,8 @@ const MAX_DEPTH: usize = 64;
 const MAX_VALUES: usize = 300_000;
 /// The most bytes of text in one file, with those that aliases repeat.
 const MAX_TEXT: usize = 32 << 20;
+/// The most bytes of all pointers to values: a long key stands in each of those below it.
+const MAX_POINTERS: usize = 64 << 20;
 
 /// One document of a file.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,7 +29,7 @@ pub(crate) struct Document {
 
 /// What is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {reason}")]
+#[error("line {line}: {}", crate::report::plain(.reason))]
 pub(crate) struct YamlError {
     pub(crate) line: usize,
     pub(crate) reason: String,
@@ -93,6 +95,7 @@ struct Reader {
     lines: BTreeMap<String, usize>,
     anchors: HashMap<usize, (Value, Spent)>,
     spent: Spent,
+    pointed: usize,
 }
 
 impl Reader {
@@ -157,7 +160,7 @@ impl Reader {
     }
 
     /// Adds the part of the pointer for the value that comes now; the length before.
-    fn step(&mut self, line: usize) -> usize {
+    fn step(&mut self, line: usize) -> Result<usize, YamlError> {
         let above = self.pointer.len();
         match self.open.last().map(|open| &open.body) {
             None => {}
@@ -168,8 +171,12 @@ impl Reader {
             }
             Some(Body::List(items)) => self.pointer.push_str(&format!("/{}", items.len())),
         }
+        self.pointed += self.pointer.len();
+        if self.pointed > MAX_POINTERS {
+            return Err(wrong(line, "longer keys than a manifest can need"));
+        }
         self.lines.insert(self.pointer.clone(), line);
-        above
+        Ok(above)
     }
 
     fn begin(&mut self, anchor: usize, tag: Option<&Tag>, body: Body, line: usize) -> Result<(), YamlError> {
@@ -184,7 +191,7 @@ impl Reader {
         if let Some(tag) = tag.filter(|tag| !tag.is_yaml_core_schema()) {
             return Err(wrong(line, &format!("the tag {}{} is not understood", tag.handle, tag.suffix)));
         }
-        let above = self.step(line);
+        let above = self.step(line)?;
         self.open.push(Open { anchor, body, above, line, spent_before });
         Ok(())
     }
@@ -205,7 +212,7 @@ impl Reader {
 
     /// A value that has no parts.
     fn put(&mut self, value: Value, anchor: usize, price: Spent, line: usize) -> Result<(), YamlError> {
-        let above = self.step(line);
+        let above = self.step(line)?;
         self.pointer.truncate(above);
         self.settle(value, anchor, price, line)
     }
@@ -370,6 +377,7 @@ mod tests {
             "!".repeat(1 << 20),
             "&a ".repeat(1 << 20),
             "x".repeat(MAX_BYTES + 1),
+            format!("{}:\n{}", "k".repeat(1000), "- x\n".repeat(100_000)),
         ];
         for bomb in bombs {
             let begun = Instant::now();

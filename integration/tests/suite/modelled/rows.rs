@@ -17,6 +17,8 @@ pub(super) struct Row {
     containers: &'static [(&'static str, ContainerChange)],
     /// The rules that refuse it under the default policy.
     pub(super) refused: &'static [&'static str],
+    /// Places that the model cannot know, each with the reason.
+    pub(super) unknown: &'static [(&'static str, &'static str)],
 }
 
 const NODE: i32 = api::NamespaceMode::Node as i32;
@@ -173,24 +175,25 @@ pub(super) const ROWS: &[Row] = &[
         pod: same,
         containers: &[("app", same)],
         refused: &[],
+        unknown: &[],
     },
     Row {
         what: "a restricted security context",
         manifest: "apiVersion: v1\nkind: Pod\nmetadata: {name: modelled-a-restricted-security-context}\nspec:\n  automountServiceAccountToken: false\n  \
-            securityContext: {runAsUser: 1000, runAsGroup: 3000, fsGroup: 2000, supplementalGroups: [4000, 4001], seccompProfile: {type: RuntimeDefault}}\n  \
+            securityContext: {runAsUser: 2100, runAsGroup: 3000, fsGroup: 2000, supplementalGroups: [4000, 4001], seccompProfile: {type: RuntimeDefault}}\n  \
             containers:\n  - name: app\n    image: palisade.test/workload:1\n    command: [/probe, sleep]\n    \
             securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL], add: [NET_BIND_SERVICE]}}\n  \
             - name: other\n    image: palisade.test/workload:1\n    command: [/probe, sleep]\n    \
-            securityContext: {runAsUser: 1001, capabilities: {drop: [CHOWN, NET_RAW]}, seccompProfile: {type: Unconfined}}\n",
+            securityContext: {runAsUser: 2101, capabilities: {drop: [CHOWN, NET_RAW]}, seccompProfile: {type: Unconfined}}\n",
         pod: |config| {
             let security = of_pod(config);
-            (security.run_as_user, security.run_as_group) = (id(1000), id(3000));
+            (security.run_as_user, security.run_as_group) = (id(2100), id(3000));
             security.supplemental_groups = vec![2000, 4000, 4001];
         },
         containers: &[
             ("app", |config| {
                 let security = security(config);
-                (security.run_as_user, security.run_as_group) = (id(1000), id(3000));
+                (security.run_as_user, security.run_as_group) = (id(2100), id(3000));
                 security.supplemental_groups = vec![2000, 4000, 4001];
                 security.seccomp = Some(default_profile());
                 security.no_new_privs = true;
@@ -199,12 +202,13 @@ pub(super) const ROWS: &[Row] = &[
             }),
             ("other", |config| {
                 let security = security(config);
-                (security.run_as_user, security.run_as_group) = (id(1001), id(3000));
+                (security.run_as_user, security.run_as_group) = (id(2101), id(3000));
                 security.supplemental_groups = vec![2000, 4000, 4001];
                 security.capabilities = capabilities(&[], &["CHOWN", "NET_RAW"]);
             }),
         ],
         refused: &[],
+        unknown: &[],
     },
     Row {
         what: "burstable resources, variables and words",
@@ -231,6 +235,7 @@ pub(super) const ROWS: &[Row] = &[
                 pairs.map(|(key, value)| api::KeyValue { key: key.to_owned(), value: value.to_owned() }).to_vec();
         })],
         refused: &[],
+        unknown: &[],
     },
     Row {
         what: "guaranteed resources",
@@ -246,6 +251,7 @@ pub(super) const ROWS: &[Row] = &[
             resources.oom_score_adj = -997;
         })],
         refused: &[],
+        unknown: &[],
     },
     Row {
         what: "privileged",
@@ -254,6 +260,7 @@ pub(super) const ROWS: &[Row] = &[
         pod: |config| of_pod(config).privileged = true,
         containers: &[("app", |config| security(config).privileged = true)],
         refused: &["priv.heuristic"],
+        unknown: &[("/linux/devices", "every device of the machine")],
     },
     Row {
         what: "network of the node",
@@ -265,6 +272,7 @@ pub(super) const ROWS: &[Row] = &[
         },
         containers: &[("app", |config| security(config).namespace_options.get_or_insert_default().network = NODE)],
         refused: &["linux.ns"],
+        unknown: &[],
     },
     Row {
         what: "processes and IPC of the node",
@@ -279,6 +287,7 @@ pub(super) const ROWS: &[Row] = &[
             (options.pid, options.ipc) = (NODE, NODE);
         })],
         refused: &["linux.ns"],
+        unknown: &[],
     },
     Row {
         what: "processes shared in the pod",
@@ -296,6 +305,7 @@ pub(super) const ROWS: &[Row] = &[
             });
         })],
         refused: &[],
+        unknown: &[],
     },
     Row {
         what: "volumes of the pod",
@@ -317,6 +327,7 @@ pub(super) const ROWS: &[Row] = &[
             volume(config, 5, "/token", "volumes/kubernetes.io~projected/token", true);
         })],
         refused: &[],
+        unknown: &[],
     },
     Row {
         what: "shared memory and hosts of its own",
@@ -331,6 +342,7 @@ pub(super) const ROWS: &[Row] = &[
             volume(config, 2, "/mnt", "volumes/kubernetes.io~empty-dir/high", false);
         })],
         refused: &[],
+        unknown: &[],
     },
     Row {
         what: "a path of the node",
@@ -344,6 +356,7 @@ pub(super) const ROWS: &[Row] = &[
             config.mounts.insert(1, mount("/mnt/shared", "/usr/share", false));
         })],
         refused: &["mount.host-path", "mount.deny-always"],
+        unknown: &[],
     },
     Row {
         what: "safe sysctls",
@@ -357,6 +370,7 @@ pub(super) const ROWS: &[Row] = &[
         },
         containers: &[("app", same)],
         refused: &[],
+        unknown: &[],
     },
     Row {
         what: "a sysctl that is not safe",
@@ -369,6 +383,7 @@ pub(super) const ROWS: &[Row] = &[
         },
         containers: &[("app", same)],
         refused: &["linux.sysctl"],
+        unknown: &[],
     },
     Row {
         what: "capabilities by name",
@@ -379,6 +394,7 @@ pub(super) const ROWS: &[Row] = &[
             security(config).capabilities = capabilities(&["SYS_ADMIN", "NET_ADMIN"], &["MKNOD"])
         })],
         refused: &["caps.never"],
+        unknown: &[],
     },
     Row {
         what: "all capabilities but one, and nothing masked",
@@ -392,6 +408,7 @@ pub(super) const ROWS: &[Row] = &[
             security.readonly_paths.clear();
         })],
         refused: &["priv.heuristic"],
+        unknown: &[],
     },
     Row {
         what: "user of the image",
@@ -408,6 +425,10 @@ pub(super) const ROWS: &[Row] = &[
             ("app", of_user),
         ],
         refused: &[],
+        unknown: &[
+            ("/process/user/gid", "the image's /etc/passwd has the user's group"),
+            ("/process/user/additionalGids", "the image's /etc/group has more"),
+        ],
     },
     Row {
         what: "the token of the service account",
@@ -419,6 +440,7 @@ pub(super) const ROWS: &[Row] = &[
             volume(config, 0, "/var/run/secrets/kubernetes.io/serviceaccount", volumes, true);
         })],
         refused: &[],
+        unknown: &[],
     },
 ];
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Outcome, Result, Severity, all};
 use crate::error::CliError;
-use crate::report::{plain, write_json};
+use crate::report::{plain, uri, write_json};
 
 /// Of the JSON output. Goes up when a field changes its meaning or goes.
 const FORMAT: u32 = 1;
@@ -138,19 +138,6 @@ pub(super) fn sarif(results: &[Result], root: &Path, out: &mut Vec<u8>) -> std::
         }],
     });
     write_json(&serde_json::to_string_pretty(&log)?, out)
-}
-
-/// A path as a URI, RFC 3986: what has a meaning there is escaped.
-fn uri(path: &Path) -> String {
-    let escaped = |byte: u8| {
-        if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
-            char::from(byte).to_string()
-        } else {
-            format!("%{byte:02X}")
-        }
-    };
-    let path: String = path.as_os_str().as_encoded_bytes().iter().copied().map(escaped).collect();
-    if path.starts_with('/') { format!("file://{path}") } else { path }
 }
 
 fn level(severity: Severity) -> &'static str {

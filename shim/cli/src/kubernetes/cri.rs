@@ -41,7 +41,6 @@ pub(super) struct Sandbox {
     pub(super) namespaces: Namespaces,
     pub(super) user: Option<i64>,
     pub(super) group: Option<i64>,
-    pub(super) groups: Vec<i64>,
     pub(super) se_linux: Option<SeLinux>,
     /// The sum over the pod, for annotations.
     pub(super) resources: LinuxResources,

@@ -30,7 +30,7 @@ pub(crate) struct JudgedPod {
 /// What would become of one container.
 #[derive(Debug, Clone)]
 pub(crate) struct JudgedPart {
-    /// Its name; `None` for the sandbox.
+    /// `None` for the sandbox.
     pub(super) container: Option<cri::Container>,
     pub(super) made: Made,
     pub(super) record: Record,
@@ -40,11 +40,6 @@ pub(crate) struct JudgedPart {
 }
 
 impl JudgedPart {
-    /// How it is called in what is printed.
-    pub(super) fn name(&self) -> &str {
-        self.container.as_ref().map_or("(sandbox)", |container| &container.name)
-    }
-
     pub(super) fn findings(&self) -> impl Iterator<Item = (&Finding, Option<&Place>)> {
         self.record.findings.iter().zip(self.places.iter().map(Option::as_ref))
     }
@@ -66,7 +61,8 @@ impl JudgedPod {
 pub(super) fn judge(workload: &Workload, around: &Surroundings, policy: &Policy) -> JudgedPod {
     let pod = kubelet::pod(workload, around);
     let seccomp = |capabilities: &[String]| runtime_default(policy, capabilities);
-    let maker = Maker { node: &around.node, sandbox: &pod.sandbox, seccomp: &seccomp };
+    let pause = around.images.of(&around.node.pause).cloned().unwrap_or_default();
+    let maker = Maker { node: &around.node, sandbox: &pod.sandbox, pause: &pause, seccomp: &seccomp };
     let sandbox = maker.sandbox();
     let court = Court { workload, around, policy, pod: &pod, cgroup: text(&sandbox.spec, "/linux/cgroupsPath") };
     let identity = sandbox.spec.to_string().into_bytes();
@@ -120,7 +116,12 @@ fn runtime_default(policy: &Policy, capabilities: &[String]) -> Value {
     let others = Architecture::native().map(Architecture::others).unwrap_or_default();
     let profile = policy.library().profile("runtime-default").ok();
     let resolved = profile.and_then(|profile| profile.resolve(&bounding, others).ok());
-    resolved.map_or(Value::Null, |profile| json!(profile))
+    let mut written = resolved.map_or(Value::Null, |profile| json!(profile));
+    // containerd leaves the usual errno to the runtime.
+    if let Some(fields) = written.as_object_mut() {
+        fields.remove("defaultErrnoRet");
+    }
+    written
 }
 
 fn text(value: &Value, pointer: &str) -> String {

@@ -10,7 +10,7 @@ use super::judging::{JudgedPart, JudgedPod};
 use super::place::Place;
 use super::{Checked, Skipped};
 use crate::error::CliError;
-use crate::report::{plain, word, write_json};
+use crate::report::{plain, uri, word, write_json};
 
 /// A line for each finding that a field of the manifest decides; the others in one line, by their rules.
 pub(super) fn text(checked: &[Checked], skipped: &[Skipped], suggest: bool, out: &mut Vec<u8>) -> Result<(), CliError> {
@@ -91,23 +91,27 @@ fn mends(one: &Checked, head: &str, suggest: bool, out: &mut Vec<u8>) -> Result<
     }
     for left in &suggestion.left {
         let place = if left.place.is_empty() { left.finding.pointer.as_str() } else { &left.place };
-        let line = format!(
-            "{head}: no mend: {}: {place}: {}; the policy would have to let it pass: {}",
-            left.finding.rule, left.finding.reason, left.container
-        );
+        let who =
+            if left.container.is_empty() { "sandbox".to_owned() } else { format!("container {}", left.container) };
+        let Finding { rule, reason, .. } = &left.finding;
+        let line = format!("{head}, {who}: no mend: {rule}: {place}: {reason}; only the policy could let it pass");
         writeln!(out, "{}", plain(&line))?;
     }
     if suggest && !suggestion.edits.is_empty() {
-        let namespace = one.workload.namespace.as_ref().map(|name| format!(" -n {name}")).unwrap_or_default();
-        let line = format!(
-            "# kubectl patch {}{namespace} {} --type=json",
-            one.workload.kind.to_lowercase(),
-            one.workload.name
-        );
-        writeln!(out, "{}", plain(&line))?;
+        writeln!(out, "# {}", command(one))?;
         write_json(&serde_json::to_string(&suggestion.patch)?, out)?;
     }
     Ok(())
+}
+
+/// How to apply a patch; names that are none of Kubernetes' stay out of what somebody might run.
+fn command(one: &Checked) -> String {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+    let is_name = |name: &str| name.bytes().all(plain) && !name.starts_with('-');
+    let namespace = one.workload.namespace.as_deref().filter(|name| is_name(name));
+    let namespace = namespace.map(|name| format!(" -n {name}")).unwrap_or_default();
+    let name = if is_name(&one.workload.name) { one.workload.name.as_str() } else { "NAME" };
+    format!("kubectl patch {}{namespace} {name} --type=json", one.workload.kind.to_lowercase())
 }
 
 fn summary(checked: &[Checked], out: &mut Vec<u8>) -> Result<(), CliError> {
@@ -207,7 +211,7 @@ fn result(one: &Checked, part: &JudgedPart, finding: &Finding, place: Option<&Pl
         "level": level,
         "message": { "text": plain(&text) },
         "locations": [{
-            "physicalLocation": { "artifactLocation": { "uri": one.found.path }, "region": { "startLine": line } },
+            "physicalLocation": { "artifactLocation": { "uri": uri(&one.found.path) }, "region": { "startLine": line } },
             "logicalLocations": [{ "fullyQualifiedName": name, "kind": "member" }],
         }],
     })

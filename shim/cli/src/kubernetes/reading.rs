@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use serde_json::Value;
 
@@ -24,7 +25,7 @@ pub(crate) struct Found {
     pub(crate) line: usize,
     /// Its own text, of a list's as well.
     pub(crate) value: Value,
-    document: Document,
+    document: Rc<Document>,
     /// Where it is in its document.
     pointer: String,
     pub(crate) content: Content,
@@ -110,9 +111,8 @@ fn of_text(path: &Path, bytes: Vec<u8>, lenient: bool, all: &mut Vec<Found>) -> 
     let text = String::from_utf8(bytes).map_err(|_| KubernetesError::Text { path: path.to_owned() })?;
     let documents = yaml::documents(&text).map_err(|source| KubernetesError::Yaml { path: path.to_owned(), source })?;
     for (number, document) in documents.into_iter().enumerate() {
-        let value = document.value.clone();
-        let file = File { path, document, number: number + 1, lenient };
-        file.object(&value, String::new(), all)?;
+        let file = File { path, document: Rc::new(document), number: number + 1, lenient };
+        file.object(&file.document.value, String::new(), all)?;
     }
     Ok(())
 }
@@ -120,7 +120,7 @@ fn of_text(path: &Path, bytes: Vec<u8>, lenient: bool, all: &mut Vec<Found>) -> 
 /// A document of a file.
 struct File<'a> {
     path: &'a Path,
-    document: Document,
+    document: Rc<Document>,
     number: usize,
     lenient: bool,
 }
@@ -144,7 +144,7 @@ impl File<'_> {
             path: self.path.to_owned(),
             line: self.document.line(&pointer),
             value: value.clone(),
-            document: self.document.clone(),
+            document: Rc::clone(&self.document),
             pointer,
             content,
         });

@@ -16,6 +16,9 @@ use super::objects::{self, Object, Workload};
 /// How often a manifest is judged anew after changes; each round has to mend something.
 const ROUNDS: usize = 8;
 
+/// The most judgements of containers that looking for changes that are not needed may take.
+const TRIALS: usize = 4000;
+
 /// What would help.
 #[derive(Debug, Clone)]
 pub(crate) struct Suggestion {
@@ -29,6 +32,7 @@ pub(crate) struct Suggestion {
 /// A refusal without a mend.
 #[derive(Debug, Clone)]
 pub(super) struct Left {
+    /// Empty for the sandbox.
     pub(super) container: String,
     pub(super) place: String,
     pub(super) finding: Finding,
@@ -55,7 +59,8 @@ pub(super) fn suggest(object: &Value, around: &Surroundings, policy: &Policy) ->
     let refusals = |object: &Value| judged(object).map_or(usize::MAX, |(_, pod)| count(&pod));
     let best = refusals(&changed);
     let mut at = 0;
-    while at < edits.len() {
+    // Each change is there for a refusal; that none is too many is looked at where that takes no more than seconds.
+    while at < edits.len() && edits.len() * containers(object) <= TRIALS {
         let fewer: Vec<Edit> =
             edits.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, edit)| edit.clone()).collect();
         if refusals(&applied(object, &fewer)) <= best { edits = fewer } else { at += 1 }
@@ -76,6 +81,14 @@ fn judged(object: &Value, around: &Surroundings, policy: &Policy) -> Option<(Wor
     }
 }
 
+/// How many containers an object has, and its sandbox.
+fn containers(object: &Value) -> usize {
+    match objects::read(object) {
+        Ok(Object::Makes(workload)) => super::kubelet::parts(&workload.spec).count() + 1,
+        Ok(Object::Other { .. } | Object::List) | Err(_) => 1,
+    }
+}
+
 fn applied(object: &Value, edits: &[Edit]) -> Value {
     let mut changed = object.clone();
     for edit in edits {
@@ -91,7 +104,7 @@ fn count(pod: &JudgedPod) -> usize {
 fn left(pod: &JudgedPod) -> Vec<Left> {
     let of_part = |part: &JudgedPart| {
         let each = part.refusals().map(|(finding, place)| Left {
-            container: part.name().to_owned(),
+            container: part.container.as_ref().map(|container| container.name.clone()).unwrap_or_default(),
             place: place.map(ToString::to_string).unwrap_or_default(),
             finding: finding.clone(),
         });
@@ -257,4 +270,176 @@ fn limit(finding: &Finding, part: &JudgedPart) -> Vec<Edit> {
 
 fn number(text: &str) -> Option<Value> {
     text.parse::<i64>().ok().map(Value::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::{select, subsequence};
+
+    use super::*;
+    use crate::kubernetes::cdi::Plugins;
+    use crate::kubernetes::image::Images;
+    use crate::kubernetes::node::Node;
+
+    /// Rules whose refusals have no honest mend: paths, devices and programs are what the workload is about.
+    const WITHOUT_MEND: &[&str] = &[
+        "mount.host-path",
+        "mount.deny-always",
+        "mount.dest",
+        "linux.devices",
+        "linux.devices.never",
+        "process.cwd",
+        "process.args",
+        "user.range",
+        "secret.env",
+    ];
+
+    /// Nothing is changed, all is refused: what can be mended by a manifest has to be.
+    const STRICT: &str = r#"
+        profile = "strict"
+        [[select]]
+        sandbox = true
+        profile = "baseline"
+        [profiles.strict]
+        extends = "restricted@1"
+        [profiles.strict.rules]
+        "user.non-root" = { action = "deny" }
+        "user.root-group" = { action = "deny" }
+        "caps.allow-list" = { action = "deny" }
+        "process.nnp" = { action = "deny" }
+        "root.readonly" = { action = "deny" }
+        "mount.token" = { action = "deny" }
+        "res.memory" = { action = "deny" }
+        "res.cpu" = { action = "deny" }
+        "linux.masked" = { action = "deny" }
+        "linux.readonly" = { action = "deny" }
+        "mount.sys" = { action = "deny" }
+    "#;
+
+    fn around() -> Surroundings {
+        Surroundings {
+            node: Node::default(),
+            images: Images::default(),
+            plugins: Plugins::default(),
+            namespace: "default".to_owned(),
+        }
+    }
+
+    fn capabilities() -> impl Strategy<Value = Vec<&'static str>> {
+        subsequence(vec!["ALL", "SYS_ADMIN", "CAP_NET_ADMIN", "CHOWN", "NET_BIND_SERVICE", "sys_ptrace", "KILL"], 0..4)
+    }
+
+    fn security() -> impl Strategy<Value = Value> {
+        let uid = select(vec![json!(null), json!(0), json!(1000)]);
+        let flag = || select(vec![json!(null), json!(true), json!(false)]);
+        let apparmor = select(vec![
+            json!(null),
+            json!({"type": "Localhost", "localhostProfile": "unconfined"}),
+            json!({"type": "RuntimeDefault"}),
+        ]);
+        let linux = select(vec![json!(null), json!({"type": "spc_t"}), json!({"level": "s0:c1,c2"})]);
+        let paths = select(vec![json!(null), json!("Unmasked"), json!("Default")]);
+        let seccomp = select(vec![json!(null), json!({"type": "RuntimeDefault"}), json!({"type": "Unconfined"})]);
+        (capabilities(), capabilities(), uid, flag(), flag(), apparmor, linux, paths, seccomp, flag()).prop_map(
+            |(add, drop, uid, privileged, escalation, apparmor, linux, paths, seccomp, readonly)| {
+                json!({"capabilities": {"add": add, "drop": drop}, "runAsUser": uid, "runAsGroup": uid, "privileged": privileged,
+                    "allowPrivilegeEscalation": escalation, "appArmorProfile": apparmor, "seLinuxOptions": linux, "procMount": paths,
+                    "seccompProfile": seccomp, "readOnlyRootFilesystem": readonly})
+            },
+        )
+    }
+
+    fn container(name: &'static str) -> impl Strategy<Value = Value> {
+        let mounts = subsequence(
+            vec![
+                json!({"name": "etc", "mountPath": "/mnt/etc"}),
+                json!({"name": "srv", "mountPath": "/mnt/srv", "mountPropagation": "Bidirectional"}),
+                json!({"name": "scratch", "mountPath": "/scratch", "subPath": "a", "mountPropagation": "HostToContainer"}),
+                json!({"name": "models", "mountPath": "/models"}),
+                json!({"name": "scratch", "mountPath": "/proc/x"}),
+            ],
+            0..4,
+        );
+        let resources = select(vec![
+            json!(null),
+            json!({"limits": {"memory": "128Gi", "cpu": 64}}),
+            json!({"limits": {"memory": "1Gi", "cpu": "500m"}, "requests": {"memory": "512Mi"}}),
+            json!({"requests": {"memory": "100Gi", "cpu": 12}}),
+        ]);
+        let directory = select(vec![json!(null), json!("/app"), json!("/proc/1/root")]);
+        (security(), mounts, resources, directory).prop_map(move |(security, mounts, resources, directory)| {
+            json!({"name": name, "image": "i", "securityContext": security, "volumeMounts": mounts, "resources": resources,
+                "workingDir": directory})
+        })
+    }
+
+    fn pod() -> impl Strategy<Value = Value> {
+        let flag = || select(vec![json!(null), json!(true)]);
+        let pod_security = (
+            select(vec![json!(null), json!(0), json!(1001)]),
+            subsequence(vec![0, 6, 42, 2000], 0..3),
+            select(vec![json!(null), json!(0), json!(2000)]),
+            subsequence(
+                vec![
+                    json!({"name": "kernel.msgmax", "value": "1"}),
+                    json!({"name": "net.ipv4.tcp_syncookies", "value": "1"}),
+                    json!({"name": "net.core.somaxconn", "value": "x"}),
+                ],
+                0..3,
+            ),
+        );
+        let asked = select(vec![json!(null), json!("privileged"), json!("restricted"), json!("none")]);
+        let users = select(vec![json!(null), json!(false)]);
+        (container("a"), container("b"), flag(), flag(), flag(), flag(), users, pod_security, asked).prop_map(
+            |(a, b, network, pid, ipc, share, users, (user, groups, volume_group, sysctls), asked)| {
+                json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "annotations": {"palisade.io/profile": asked}},
+                    "spec": {"containers": [a], "initContainers": [b], "hostNetwork": network, "hostPID": pid, "hostIPC": ipc,
+                    "shareProcessNamespace": share, "hostUsers": users,
+                    "securityContext": {"runAsUser": user, "supplementalGroups": groups, "fsGroup": volume_group, "sysctls": sysctls},
+                    "volumes": [{"name": "etc", "hostPath": {"path": "/etc"}}, {"name": "srv", "hostPath": {"path": "/srv"}},
+                        {"name": "scratch", "emptyDir": {}}, {"name": "models", "hostPath": {"path": "/models"}}]}})
+            },
+        )
+    }
+
+    /// The patch is applied by another hand than made it; then nothing is refused but what has no mend, and each change was needed.
+    fn holds(object: &Value, policy: &Policy) {
+        let around = around();
+        let suggestion = suggest(object, &around, policy);
+        let mut mended = object.clone();
+        let patch: json_patch::Patch = serde_json::from_value(suggestion.patch.clone()).unwrap();
+        json_patch::patch(&mut mended, &patch).unwrap();
+        let (_, pod) = judged(&mended, &around, policy).unwrap();
+        assert_eq!(count(&pod), suggestion.left.len(), "{}", suggestion.patch);
+        for left in &suggestion.left {
+            assert!(WITHOUT_MEND.contains(&left.finding.rule.as_str()), "{left:#?} in {mended}");
+        }
+        assert!(!suggestion.left.is_empty() || !pod.is_refused(), "{mended}");
+        for at in 0..suggestion.edits.len() {
+            let fewer: Vec<Edit> =
+                suggestion.edits.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, edit)| edit.clone()).collect();
+            let (_, pod) = judged(&applied(object, &fewer), &around, policy).unwrap();
+            assert!(count(&pod) > suggestion.left.len(), "{:?} was not needed", suggestion.edits.get(at));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_mended_manifest_passes_and_no_change_is_too_many(object in pod()) {
+            for policy in ["", "profile = \"baseline\"", STRICT, "[profiles.restricted.rules.\"mount.host-path\"]\nallow = [\"/models:ro\"]\n"] {
+                holds(&object, &Policy::from_toml(policy).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn a_manifest_that_passes_is_left_alone() {
+        let object = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+        let suggestion = suggest(&object, &around(), &Policy::from_toml("").unwrap());
+        assert_eq!(suggestion.patch, json!([]));
+        assert!(suggestion.edits.is_empty() && suggestion.left.is_empty());
+    }
 }

@@ -138,7 +138,9 @@ fn environment(maker: &Maker<'_>, container: &Container) -> Vec<String> {
     let hostname = if maker.sandbox.hostname.is_empty() { &maker.node.hostname } else { &maker.sandbox.hostname };
     let of_image = container.image_config.env.iter().filter_map(|pair| pair.split_once('='));
     let of_image = of_image.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let mut all = vec![DEFAULT_PATH.to_owned(), format!("HOSTNAME={hostname}")];
+    let terminal = container.tty.then(|| "TERM=xterm".to_owned());
+    let mut all: Vec<String> = [DEFAULT_PATH.to_owned()].into_iter().chain(terminal).collect();
+    all.push(format!("HOSTNAME={hostname}"));
     for (name, value) in of_image.chain(container.env.iter().cloned()) {
         let text = format!("{name}={value}");
         // A variable that is there already keeps its place.

@@ -12,6 +12,7 @@ use serde_json::Value;
 pub(super) use capabilities::full_name;
 
 use super::cri::{Container, Namespaces, Origin, Sandbox};
+use super::image::ImageConfig;
 use super::node::Node;
 use super::pod::SeLinux;
 
@@ -19,6 +20,8 @@ use super::pod::SeLinux;
 pub(super) struct Maker<'a> {
     pub(super) node: &'a Node,
     pub(super) sandbox: &'a Sandbox,
+    /// What is known of the sandbox's image.
+    pub(super) pause: &'a ImageConfig,
     /// containerd's default system call profile for these capabilities.
     pub(super) seccomp: &'a dyn Fn(&[String]) -> Value,
 }

@@ -19,9 +19,9 @@ pub(super) fn specification(maker: &Maker<'_>) -> Made {
     let mut spec = json!({
         "ociVersion": "1.2.1",
         "process": {
-            "user": user(sandbox),
+            "user": user(maker),
             "args": ["/pause"],
-            "env": [DEFAULT_PATH],
+            "env": environment(maker),
             "cwd": "/",
             "capabilities": {"bounding": capabilities, "effective": capabilities, "permitted": capabilities},
             "noNewPrivileges": true,
@@ -81,13 +81,22 @@ const MASKED: &[&str] = &[
 ];
 const READONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-fn user(sandbox: &Sandbox) -> Value {
-    let uid = sandbox.user.map_or(PAUSE_USER, id);
+fn user(maker: &Maker<'_>) -> Value {
+    let sandbox = maker.sandbox;
+    let of_image = maker.pause.user.split(':').next().and_then(|user| user.parse().ok()).unwrap_or(PAUSE_USER);
+    let uid = sandbox.user.map_or(of_image, id);
     // A user without an entry in the image has group 0.
-    let gid = sandbox.group.map_or_else(|| if sandbox.user.is_none() { PAUSE_USER } else { 0 }, id);
-    let mut groups = vec![gid];
-    groups.extend(sandbox.groups.iter().map(|group| id(*group)).filter(|group| *group != gid));
-    json!({"uid": uid, "gid": gid, "additionalGids": groups})
+    let gid = sandbox.group.map_or_else(|| if sandbox.user.is_none() { of_image } else { 0 }, id);
+    // Setting the user takes the further groups away that were set before.
+    json!({"uid": uid, "gid": gid, "additionalGids": [gid]})
+}
+
+/// The image's variables over the usual path.
+fn environment(maker: &Maker<'_>) -> Vec<String> {
+    let own = &maker.pause.env;
+    let has_path = own.iter().any(|one| one.starts_with("PATH="));
+    let usual = (!has_path).then(|| DEFAULT_PATH.to_owned());
+    usual.into_iter().chain(own.iter().cloned()).collect()
 }
 
 fn namespaces(sandbox: &Sandbox) -> Value {

@@ -124,7 +124,6 @@ fn sandbox(workload: &Workload, around: &Surroundings) -> cri::Sandbox {
         namespaces: security::namespaces(spec, None),
         user: security.run_as_user,
         group: security.run_as_group,
-        groups: security::groups(&security),
         se_linux: security.se_linux_options.clone().filter(|_| node.has_se_linux(true)),
         resources: resources::of_sandbox(spec),
         namespace,

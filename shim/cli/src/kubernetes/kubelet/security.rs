@@ -49,7 +49,7 @@ pub(super) fn namespaces(spec: &PodSpec, container: Option<&Container>) -> Names
 }
 
 /// The further groups of a pod's processes: that of its volumes first.
-pub(super) fn groups(security: &PodSecurity) -> Vec<i64> {
+fn groups(security: &PodSecurity) -> Vec<i64> {
     security.fs_group.into_iter().chain(security.supplemental_groups.iter().copied()).collect()
 }
 
