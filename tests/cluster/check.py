@@ -207,6 +207,10 @@ def test_no_pod_has_more_than_it_needs():
                 writable = {mount["name"] for mount in container["volumeMounts"] if not mount.get("readOnly")}
                 assert writable == {"palisade": {"sets", "status"}, "palisade-monitor": {"counters"}}[name], writable
                 assert container["resources"]["requests"] and container["resources"]["limits"]["memory"], name
+        [installer] = pods["palisade"]["initContainers"]
+        context = installer["securityContext"]
+        assert not context["privileged"] and not context["allowPrivilegeEscalation"] and context["readOnlyRootFilesystem"]
+        assert context["capabilities"] == {"drop": ["ALL"], "add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SYS_CHROOT"]}
         assert "add" not in pods["palisade"]["containers"][0]["securityContext"]["capabilities"]
         assert pods["palisade-monitor"]["hostPID"] and not pods["palisade"].get("hostPID")
         assert "initContainers" not in pods["palisade-monitor"]
