@@ -48,6 +48,7 @@ mod restart;
 mod secrets;
 mod selection;
 mod spec_edits;
+mod synced;
 mod terminal;
 
 use std::process::ExitCode;

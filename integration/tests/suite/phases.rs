@@ -16,7 +16,7 @@ use crate::support::{Check, World, trial};
 use crate::{
     audit, audited, below, broken, budget, cancellation, cri, denials, doctored, exchange, exec, faults, given, images,
     in_force, installed, isolation, learning, lifecycle, limits, logger, modelled, monitored, mutations, per_rule,
-    pods, profiles, refusals, restart, secrets, selection, terminal,
+    pods, profiles, refusals, restart, secrets, selection, synced, terminal,
 };
 
 /// Trials that share a policy file.
@@ -126,9 +126,9 @@ fn all(world: &'static World) -> Vec<Phase> {
         Phase { alone: true, ..phase("images", "", once(world, images::trials)) },
         Phase { alone: true, ..phase("monitor", "", once(world, monitored::trials)) },
         phase("doctor", "", once(world, doctored::trials)),
-        Phase { alone: true, ..phase("modelled", "", on_the_newer(world, modelled::trials)) },
         Phase { alone: true, ..phase("installer", "", once(world, installed::trials)) },
         phase("modelled", "", on_the_newer(world, modelled::trials)),
+        Phase { alone: true, ..phase("policy from a cluster", "", on_the_newer(world, synced::trials)) },
         Phase { alone: true, ..phase("budget", "", on_the_newer(world, budget::trials)) },
         Phase { alone: true, ..phase("audit, load", "", once(world, audited::load)) },
         Phase {

@@ -36,11 +36,13 @@ type Case struct {
 	Name      string `json:"name"`
 	Operation string `json:"operation"`
 	// GROUP/VERSION/RESOURCE[/SUBRESOURCE], GROUP empty for the core.
-	Resource  string                 `json:"resource"`
-	Kind      string                 `json:"kind"`
-	Namespace *Namespace             `json:"namespace"`
-	User      string                 `json:"user"`
-	May       []string               `json:"may"`
+	Resource  string     `json:"resource"`
+	Kind      string     `json:"kind"`
+	Namespace *Namespace `json:"namespace"`
+	User      string     `json:"user"`
+	May       []string   `json:"may"`
+	// The request itself has no name, as one that deletes a collection.
+	Unnamed   bool                   `json:"unnamed"`
 	Object    map[string]interface{} `json:"object"`
 	OldObject map[string]interface{} `json:"oldObject"`
 	// Expected: the policies that refuse it, and the class that it ends up with.
@@ -152,7 +154,9 @@ func (c *Case) attributes(object map[string]interface{}) (*admission.VersionedAt
 	unstructuredOf := func(object map[string]interface{}) *unstructured.Unstructured {
 		made := &unstructured.Unstructured{Object: object}
 		made.SetGroupVersionKind(gvk)
-		name = made.GetName()
+		if !c.Unnamed {
+			name = made.GetName()
+		}
 		return made
 	}
 	attributes := &admission.VersionedAttributes{VersionedKind: gvk}

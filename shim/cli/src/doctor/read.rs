@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use palisade::gate::{CONFIG_VARIABLE, PolicyFileError, PolicySource, today};
+use palisade::gate::{CLUSTER, CONFIG_VARIABLE, PolicyFileError, PolicySource, today};
 use palisade_policy::{Day, RuntimeChoice};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -397,7 +397,9 @@ fn policy_facts(tree: &Tree, named: Option<&Path>) -> Fact<PolicyFacts> {
     let path = named.unwrap_or_else(|| Path::new(POLICY));
     let (directory, name) = (path.parent().unwrap_or_else(|| Path::new("/")), path.file_name().unwrap_or_default());
     let there = tree.way(path)?.is_some();
-    let drop_ins = tree.list(path.with_extension("d"))?.is_some();
+    let drop_ins = [path.with_extension("d"), path.with_file_name(CLUSTER)];
+    let drop_ins =
+        drop_ins.iter().map(|dir| tree.list(dir)).collect::<Result<Vec<_>, _>>()?.iter().any(Option::is_some);
     let opened = tree.directory(directory)?.filter(|_| there);
     let Some((_open, by)) = opened else {
         if drop_ins || named.is_some() {
