@@ -98,7 +98,7 @@ pub(super) struct ExpectedMount {
     pub(super) recursive: bool,
     pub(super) source: Option<FileId>,
     /// It shows its files as those of the container's users.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) idmapped: Option<ExpectedOwner>,
 }
 

@@ -47,6 +47,7 @@ fn cgroups(world: &'static World) -> Vec<Phase> {
         let mut trials: Vec<Trial> = runtimes.iter().flat_map(|runtime| lifecycle::of(world, *runtime)).collect();
         trials.extend(limits::under_palisade(world));
         trials.extend(once(world, in_force::trials));
+        trials.extend(once(world, cri::of_users));
         // What the kubelet asks for is the same for every runtime.
         let kubelet = if policy.is_empty() { once(world, cri::of_cgroups) } else { Vec::new() };
         trials.extend(kubelet);
@@ -244,6 +245,7 @@ fn with_another_runtime(world: &'static World) -> Vec<Trial> {
     trials.extend(isolation::under_palisade(world));
     trials.extend(limits::under_palisade(world));
     trials.extend(once(world, in_force::trials));
+    trials.extend(once(world, cri::of_users));
     trials
 }
 
