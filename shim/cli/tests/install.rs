@@ -562,13 +562,16 @@ mod install {
         planted.write("run/containerd/io.containerd.runtime.v2.task/k8s.io/others/config.json", "{}");
         let before = planted.all();
         let refused = ended(&planted.uninstall(TWO, &[]), 2);
-        assert!(
-            refused.contains("1 container run") && refused.contains("k8s.io/web") && !refused.contains("others"),
-            "{refused}"
-        );
+        assert!(refused.contains("1 container,") && refused.contains("k8s.io/web"), "{refused}");
+        assert!(!refused.contains("others"), "{refused}");
         assert_eq!(planted.all(), before);
-        ended(&planted.uninstall(TWO, &["--force"]), 1);
-        assert!(!planted.has(SHIM));
+        // What containerd needs to go on with them stays, and nothing else.
+        let forced = ended(&planted.uninstall(TWO, &["--force"]), 1);
+        assert!(forced.contains("left: /usr/local/bin/containerd-shim-palisade-v1"), "{forced}");
+        assert!(planted.has(SHIM) && !planted.has(DROP_IN) && !planted.has("etc/palisade/policy.toml"));
+        fs::remove_dir_all(planted.root.join("run/containerd")).unwrap();
+        ended(&planted.uninstall(TWO, &[]), 1);
+        assert!(!planted.has(SHIM) && !planted.has("var/lib/palisade"));
     }
 
     #[test]
@@ -662,10 +665,14 @@ mod install {
         ended(&planted.install(TWO, &["--bin-dir", "/opt/palisade/bin"]), 1);
         let unit = planted.root.join("etc/systemd/system/palisade-monitor.service");
         assert!(fs::read_to_string(&unit).unwrap().contains("ExecStart=/opt/palisade/bin/palisade monitor\n"));
-        let checked = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit).output();
+        let verify = || {
+            Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit).output().map(|output| said(&output))
+        };
         // Without systemd there is nothing that could check it.
-        let Ok(checked) = checked else { return };
-        let said = said(&checked);
-        assert!(!said.contains("Unknown") && !said.contains("ignoring"), "{said}");
+        let Ok(first) = verify() else { return };
+        assert!(!first.contains("Unknown") && !first.contains("ignoring"), "{first}");
+        let text = fs::read_to_string(&unit).unwrap();
+        fs::write(&unit, text.replace("[Service]", "[Service]\nNosuchKey=yes")).unwrap();
+        assert!(verify().unwrap().contains("Unknown key"), "the checker tells of a key that is none");
     }
 }

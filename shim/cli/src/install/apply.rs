@@ -114,6 +114,7 @@ impl Work<'_> {
         let again = match restart.run(self.node, had.map_or(handler, |record| &record.handler), had.is_some(), seconds)
         {
             Ok(_) => ", and containerd answers again",
+            Err(InstallError::Restart { .. }) => ", and containerd was not restarted",
             Err(_) => ", but containerd does not answer with that either: look at its log",
         };
         Err(match error {
