@@ -632,6 +632,26 @@ mod install {
         assert!(left.iter().all(|path| !path.to_string_lossy().contains("palisade-install")), "{left:?}");
     }
 
+    /// Killed while it wrote: what it had written by then lies beside the place.
+    #[test]
+    fn what_a_killed_run_has_half_written_goes_with_the_next_one() {
+        for again in ["install", "uninstall"] {
+            let planted = covered(&format!("half-{again}"));
+            ended(&planted.install(TWO, &[]), 1);
+            let mut record: Value = serde_json::from_str(&planted.read(RECORD)).unwrap();
+            record["unfinished"] = true.into();
+            planted.write(RECORD, &record.to_string());
+            fs::remove_file(planted.root.join("etc/palisade/policy.toml")).unwrap();
+            let half = ["etc/palisade/.palisade-install.policy.toml", "usr/local/bin/.palisade-install.palisade"];
+            for path in half {
+                planted.write(path, "half");
+            }
+            ended(&planted.command(again, TWO, &[]).output().unwrap(), 1);
+            assert!(half.iter().all(|path| !planted.has(path)), "{again}");
+            assert_eq!(planted.has("etc/palisade"), again == "install");
+        }
+    }
+
     #[test]
     fn the_plan_is_told_to_programs_as_well() {
         let planted = covered("json");
