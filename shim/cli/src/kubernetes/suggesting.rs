@@ -257,23 +257,26 @@ fn sysctl(finding: &Finding, workload: &Workload) -> Vec<Edit> {
     vec![Edit::Without(list, json!({ "name": name }))]
 }
 
-/// A limit as the rule would have it: bytes of memory, or a quota in microseconds of a period of a tenth of a second.
+/// A limit as the rule would have it, and a request that is no more than it.
 fn limit(finding: &Finding, part: &JudgedPart) -> Vec<Edit> {
-    let Some(container) = &part.container else { return Vec::new() };
-    let limits = container.place.fields("resources.limits");
-    let requests = container.place.fields("resources.requests");
-    let Some(value) = finding.allowed.parse::<i64>().ok() else { return Vec::new() };
-    match finding.pointer.as_str() {
-        "/linux/resources/memory/limit" => {
-            let text = json!(value.to_string());
-            let mut edits = vec![Edit::Set(limits.field("memory"), text.clone())];
-            // A request is at most the limit.
-            edits.extend((container.requests_memory > value).then(|| Edit::Set(requests.field("memory"), text)));
-            edits
+    let (Some(container), Ok(settled)) = (&part.container, serde_json::from_str::<Value>(&finding.allowed)) else {
+        return Vec::new();
+    };
+    let number = |key: &str| settled.get(key).and_then(Value::as_i64).filter(|value| *value > 0);
+    let resources = container.place.field("resources");
+    let (name, text, lower) = match (finding.pointer.as_str(), number("limit"), number("quota"), number("period")) {
+        ("/linux/resources/memory", Some(bytes), ..) => {
+            ("memory", bytes.to_string(), container.requests_memory > bytes)
         }
-        "/linux/resources/cpu/quota" => vec![Edit::Set(limits.field("cpu"), json!(format!("{}m", value / 100)))],
-        _ => Vec::new(),
-    }
+        ("/linux/resources/cpu", _, Some(quota), Some(period)) => {
+            let millis = quota.saturating_mul(1000) / period;
+            ("cpu", format!("{millis}m"), container.requests_cpu > millis)
+        }
+        _ => return Vec::new(),
+    };
+    let mut edits = vec![Edit::Set(resources.field("limits").field(name), json!(text))];
+    edits.extend(lower.then(|| Edit::Set(resources.field("requests").field(name), json!(text))));
+    vec![Edit::All(edits)]
 }
 
 fn number(text: &str) -> Option<Value> {
@@ -447,6 +450,21 @@ mod tests {
         fn a_mended_manifest_passes_and_no_change_is_too_many(object in pod(), policy in select(POLICIES)) {
             holds(&object, &Policy::from_toml(policy).unwrap());
         }
+    }
+
+    #[test]
+    fn a_request_is_lowered_with_its_limit() {
+        let object = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i",
+            "resources": {"requests": {"memory": "100Gi", "cpu": 12}, "limits": {"memory": "100Gi", "cpu": 16}}}]}});
+        let suggestion = suggest(&object, &around(), &Policy::from_toml(STRICT).unwrap());
+        let mut mended = object;
+        json_patch::patch(&mut mended, &serde_json::from_value::<json_patch::Patch>(suggestion.patch).unwrap())
+            .unwrap();
+        let resources = mended.pointer("/spec/containers/0/resources").unwrap();
+        let bytes = (64_u64 << 30).to_string();
+        let wanted =
+            json!({"requests": {"memory": bytes, "cpu": "8000m"}, "limits": {"memory": bytes, "cpu": "8000m"}});
+        assert_eq!(*resources, wanted);
     }
 
     #[test]
