@@ -24,7 +24,7 @@ impl Edit {
             Self::Set(place, value) => set(object, &place.pointer(), value),
             Self::Remove(place) => remove(object, &place.pointer()),
             Self::Without(place, item) => without(object, &place.pointer(), item),
-            Self::All(edits) => edits.iter().fold(false, |changed, edit| edit.apply(object) || changed),
+            Self::All(edits) => edits.iter().filter(|edit| edit.apply(object)).count() > 0,
         }
     }
 
