@@ -545,7 +545,7 @@ const CASES: &[Case] = &[
     ),
     ("host.kubelet.anonymous", &[Edit(KUBELET, "enabled: false", "enabled: true")], FAIL),
     ("host.kubelet.anonymous", &[Text("/proc/200/cmdline", "kubelet\0--anonymous-auth\0--v=2\0")], FAIL),
-    ("host.kubelet.anonymous", &[Text(KUBELET, "authentication: {anonymous: {enabled: false}}\n")], UNKNOWN),
+    ("host.kubelet.anonymous", &[Text(KUBELET, "authentication: {anonymous: {enabled: false}\n")], UNKNOWN),
     ("host.kubelet.anonymous", &[Gone(KUBELET), Gone("/proc/200")], NONE),
     (
         "host.kubelet.anonymous",
