@@ -20,6 +20,7 @@
 //! * [`cgroup`]: what the kernel counts and limits, v1 and v2.
 //! * [`watch`]: what the filters of containers ask the shim: calls that were refused, or that run.
 //! * [`audit`]: one JSON line for each decision.
+//! * `user_namespace`: namespaces that exist for their mappings, and mounts that show files by them.
 //! * `rest`: what a shim gives back that has nothing to do.
 
 pub mod attest;
@@ -38,4 +39,5 @@ pub mod task;
 pub mod ticks;
 mod trusted;
 mod unsafe_syscalls;
+mod user_namespace;
 pub mod watch;

@@ -311,6 +311,59 @@ pub(crate) fn set_propagation(mount: impl AsFd, propagation: u64, depth: Depth) 
     set_mount_attributes(mount, recursive, &MountAttr { propagation, ..MountAttr::default() })
 }
 
+/// Makes a mount that stands nowhere show the files of its filesystem as those of other users: as the user namespace maps ids. Nothing of
+/// it is shared with other mounts any more. Source: mount_setattr(2), "ID-mapped mounts".
+///
+/// # Errors
+///
+/// The kernel's errno: `EINVAL` where the filesystem can't, `EPERM` for a mount that shows other users already, `ENOSYS` before 5.12.
+pub(crate) fn idmap_mount(mount: impl AsFd, users: BorrowedFd<'_>, depth: Depth) -> io::Result<()> {
+    let recursive = if depth == Depth::Tree { libc::AT_RECURSIVE } else { 0 };
+    let userns_fd = users.as_raw_fd().unsigned_abs().into();
+    let attr = MountAttr { attr_set: libc::MOUNT_ATTR_IDMAP, userns_fd, ..MountAttr::default() };
+    set_mount_attributes(mount, recursive, &attr)
+}
+
+/// Starts a copy of this process, whatever threads it has, in a new user namespace, or in the one that is given. The copy does nothing, and
+/// ends when the other end of `hold` is closed in every process; once it is in the namespace it writes one byte to `ready`. No signal tells of its
+/// end, and only a wait with `__WALL` collects it.
+///
+/// # Errors
+///
+/// The kernel's errno: `ENOSPC` at a limit of user namespaces, `ENOSYS` before Linux 5.3.
+pub(crate) fn stay_in_user_namespace(
+    joined: Option<BorrowedFd<'_>>,
+    hold: (BorrowedFd<'_>, BorrowedFd<'_>),
+    ready: BorrowedFd<'_>,
+) -> io::Result<i32> {
+    // The kernel's struct clone_args, whose fields are of 64 bits (linux/sched.h): no signal at the end.
+    let mut arguments = [0_u64; 11];
+    let [flags, ..] = &mut arguments;
+    *flags = if joined.is_none() { libc::CLONE_NEWUSER.unsigned_abs().into() } else { 0 };
+    let joined = joined.map(|namespace| namespace.as_raw_fd());
+    let (read_end, write_end, ready) = (hold.0.as_raw_fd(), hold.1.as_raw_fd(), ready.as_raw_fd());
+    // JUSTIFICATION: a process of several threads can't enter a user namespace, and a namespace needs a process whose maps are written or
+    // read; neither nix nor rustix wraps clone3(2).
+    // SAFETY: without CLONE_VM the child has a copy of this process with this thread alone. It makes system calls on numbers and on a byte of
+    // its own stack, takes no lock and never returns from here.
+    unsafe {
+        match libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) {
+            -1 => Err(io::Error::last_os_error()),
+            0 => {
+                let mut byte = 0_u8;
+                libc::syscall(libc::SYS_close, write_end);
+                if joined.is_none_or(|joined| libc::syscall(libc::SYS_setns, joined, libc::CLONE_NEWUSER) == 0) {
+                    libc::syscall(libc::SYS_write, ready, &raw const byte, 1);
+                    libc::syscall(libc::SYS_close, ready);
+                    libc::syscall(libc::SYS_read, read_end, &raw mut byte, 1);
+                }
+                libc::_exit(0)
+            }
+            pid => i32::try_from(pid).map_err(io::Error::other),
+        }
+    }
+}
+
 /// `struct mount_attr` of linux/mount.h, first version.
 #[repr(C)]
 #[derive(Default)]

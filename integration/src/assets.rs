@@ -52,6 +52,8 @@ pub struct Assets {
     pub containerd: PathBuf,
     /// `runc`.
     pub runc: PathBuf,
+    /// A `runc` that idmaps mounts, which 1.1 does not.
+    pub new_runc: PathBuf,
     /// `crun`, which does not run where controllers of cgroup v1 are in use beside v2.
     pub crun: PathBuf,
     /// A statically linked busybox.
@@ -87,6 +89,7 @@ impl Assets {
                 FETCH,
             )?,
             runc: file(cache.join("runc/usr/sbin/runc"), FETCH)?,
+            new_runc: file(cache.join("runc-new/usr/sbin/runc"), FETCH)?,
             crun: file(cache.join("crun/usr/bin/crun"), FETCH)?,
             busybox: file(cache.join("busybox/bin/busybox"), FETCH)?,
             cni: folder_with("bridge", cache.join("cni/usr/lib/cni"), FETCH)?,

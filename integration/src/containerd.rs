@@ -20,6 +20,8 @@ use crate::{Enclosure, Failure, containerd_config, image, poll};
 pub enum Runtime {
     /// containerd's own shim with runc.
     Runc,
+    /// The same with a runc that idmaps mounts. In CRI alone.
+    NewRunc,
     /// palisade as `io.containerd.palisade.v1`, found through containerd's `PATH`.
     Palisade,
     /// palisade by the absolute path of its binary; in CRI as `io.containerd.runc.v2` with a `runtime_path`.
@@ -33,6 +35,7 @@ impl Runtime {
         let [runc, palisade, by_path] = containerd_config::HANDLERS;
         match self {
             Self::Runc => runc,
+            Self::NewRunc => containerd_config::NEW_RUNC,
             Self::Palisade => palisade,
             Self::PalisadeByPath => by_path,
         }
@@ -197,7 +200,7 @@ impl Containerd {
     #[must_use]
     pub fn runtime_name(&self, runtime: Runtime) -> String {
         match (runtime, self.assets.form) {
-            (Runtime::Runc, _) => "io.containerd.runc.v2".to_owned(),
+            (Runtime::Runc | Runtime::NewRunc, _) => "io.containerd.runc.v2".to_owned(),
             (Runtime::Palisade, Form::Type) | (Runtime::PalisadeByPath, Form::Path) => {
                 "io.containerd.palisade.v1".to_owned()
             }

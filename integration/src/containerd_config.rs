@@ -7,6 +7,9 @@ use crate::image;
 /// Handlers as CRI knows them: plain runc, palisade by its type (A), palisade by runc's type and a path (B); with [`Form::Path`] B, then A.
 pub(crate) const HANDLERS: [&str; 3] = ["runc", "palisade", "palisade-path"];
 
+/// And a runc that idmaps mounts.
+pub(crate) const NEW_RUNC: &str = "runc-new";
+
 pub(crate) fn render(assets: &Assets, layout: &Layout, cni_plugins: &str) -> String {
     let base = layout.base.display();
     let generation = assets.generation;
@@ -44,24 +47,27 @@ pub(crate) fn render(assets: &Assets, layout: &Layout, cni_plugins: &str) -> Str
         "version = {version}\n{common}{table}restrict_oom_score_adj = true\nnetns_mounts_under_state_dir = true\nenable_cdi = true\ncdi_spec_dirs = [\"{base}/cdi\"]\n\
          [plugins.\"{cri}\".cni]\n{bin}\nconf_dir = \"{base}/cni\"\n\
          [plugins.\"{cri}\".containerd]\ndefault_runtime_name = \"runc\"\n{}",
-        runtimes(cri, layout, assets.form)
+        runtimes(cri, layout, assets)
     )
 }
 
-fn runtimes(cri: &str, layout: &Layout, form: Form) -> String {
+fn runtimes(cri: &str, layout: &Layout, assets: &Assets) -> String {
     let [runc, first, second] = HANDLERS;
-    let (by_type, by_path) = match form {
+    let (by_type, by_path) = match assets.form {
         Form::Type => (first, second),
         Form::Path => (second, first),
     };
     let table = |name: &str| format!("[plugins.\"{cri}\".containerd.runtimes.{name}]\n");
     format!(
         "{}runtime_type = \"io.containerd.runc.v2\"\n{}runtime_type = \"io.containerd.palisade.v1\"\n\
-         {}runtime_type = \"io.containerd.runc.v2\"\nruntime_path = \"{}\"\n",
+         {}runtime_type = \"io.containerd.runc.v2\"\nruntime_path = \"{}\"\n\
+         {}runtime_type = \"io.containerd.runc.v2\"\n[plugins.\"{cri}\".containerd.runtimes.{NEW_RUNC}.options]\nBinaryName = \"{}\"\n",
         table(runc),
         table(by_type),
         table(by_path),
-        layout.shim().display()
+        layout.shim().display(),
+        table(NEW_RUNC),
+        assets.new_runc.display()
     )
 }
 

@@ -96,6 +96,17 @@ impl Cri {
         self.call("PullImage", async move { client.pull_image(request).await }).map(|answer| answer.image_ref)
     }
 
+    /// What CRI knows of an image, by a name or its id; `None`: nothing.
+    ///
+    /// # Errors
+    /// containerd does not answer.
+    pub fn image(&self, name: &str) -> Result<Option<cri::Image>, Failure> {
+        let mut client = cri::image_service_client::ImageServiceClient::new(self.channel.clone());
+        let image = cri::ImageSpec { image: name.to_owned(), ..Default::default() };
+        let request = cri::ImageStatusRequest { image: Some(image), verbose: false };
+        self.call("ImageStatus", async move { client.image_status(request).await }).map(|answer| answer.image)
+    }
+
     fn client(&self) -> Client {
         Client::new(self.channel.clone())
     }

@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use crate::{Containerd, Failure, poll};
 
 const SETTLE_SECONDS: u64 = 20;
+const STAYING: [&str; 2] = ["interface palisade0", "file /run/palisade/user-namespaces.lock"];
 
 /// Things that belong to containers and shims, each as a line of text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,7 +39,8 @@ impl Leftovers {
         Ok(Self(found))
     }
 
-    /// Waits until nothing is left beyond `before`; the bridge of the pod network stays with the enclosure.
+    /// Waits until nothing is left beyond `before`; the bridge of the pod network stays with the enclosure, and the file whose bytes stand for host ids
+    /// is the node's.
     ///
     /// # Errors
     /// What is still there after twenty seconds.
@@ -46,7 +48,7 @@ impl Leftovers {
         poll::eventually("an end of all leftovers", SETTLE_SECONDS, || {
             let now = Self::count(containerd).map_err(|failure| failure.to_string())?;
             let left: Vec<_> =
-                now.0.difference(&before.0).filter(|line| *line != "interface palisade0").cloned().collect();
+                now.0.difference(&before.0).filter(|line| !STAYING.contains(&line.as_str())).cloned().collect();
             if left.is_empty() { Ok(()) } else { Err(left.join("; ")) }
         })
         .map_err(|failure| match failure {

@@ -94,6 +94,7 @@ pub const CHECKS: &[Check] = &[
     check("namespace.uts", When::Own, |case| process::namespace(case, "uts")),
     check("root", When::Mounts, places::root),
     check("mounts", When::Mounts, places::mounts),
+    check("idmapped-mounts", When::Mounts, places::idmapped),
     check("masked-paths", When::Mounts, places::masked),
     check("read-only-paths", When::Mounts, places::read_only),
     check("extra-mounts", When::Mounts, places::extra),

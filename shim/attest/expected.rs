@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, LinuxResources, Mount, Process, Spec};
-use palisade_policy::HardenedSpec;
+use palisade_policy::{HardenedSpec, IdMaps, IdRange, idmapped_mounts};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -97,6 +97,16 @@ pub(super) struct ExpectedMount {
     pub(super) bind: bool,
     pub(super) recursive: bool,
     pub(super) source: Option<FileId>,
+    /// It shows its files as those of the container's users.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) idmapped: Option<ExpectedOwner>,
+}
+
+/// Whose the source of an idmapped mount is through it, by host ids: user and group. `None`: nobody that is mapped, or it was not looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ExpectedOwner {
+    pub(super) uid: Option<u32>,
+    pub(super) gid: Option<u32>,
 }
 
 impl Expected {
@@ -123,6 +133,15 @@ impl Expected {
         let root = document.root().as_ref().ok_or(ExpectedError::Missing("root"))?;
         let (uid_map, gid_map) = (map(linux.uid_mappings().as_ref()), map(linux.gid_mappings().as_ref()));
         let spread = linux.rootfs_propagation().as_deref().and_then(Spread::of_word).unwrap_or_default();
+        let container = IdMaps::of(
+            linux.uid_mappings().as_deref().unwrap_or_default(),
+            linux.gid_mappings().as_deref().unwrap_or_default(),
+        );
+        let idmapped = idmapped_mounts(document.mounts().as_deref().unwrap_or_default(), &container);
+        let owner = |at: usize| {
+            let idmapped = idmapped.iter().find(|idmapped| idmapped.mount == at)?;
+            Some(ExpectedOwner::of(&idmapped.maps, files.owners.get(&at)))
+        };
         let paths = |list: &Option<Vec<String>>| list.iter().flatten().map(PathBuf::from).collect();
         Ok(Self {
             process: ExpectedProcess::of(process, &uid_map, &gid_map),
@@ -138,7 +157,7 @@ impl Expected {
                 .iter()
                 .flatten()
                 .enumerate()
-                .map(|(at, mount)| expected_mount(at, mount, files))
+                .map(|(at, mount)| ExpectedMount { idmapped: owner(at), ..expected_mount(at, mount, files) })
                 .collect(),
             masked: paths(linux.masked_paths()),
             read_only: paths(linux.readonly_paths()),
@@ -309,5 +328,17 @@ fn expected_mount(at: usize, mount: &Mount, files: &Identities) -> ExpectedMount
         spread: options.spread,
         recursive: options.recursive,
         source: files.sources.get(&at).copied(),
+        idmapped: None,
+    }
+}
+
+impl ExpectedOwner {
+    /// `owner` is the file's on the disk.
+    fn of(maps: &IdMaps, owner: Option<&(u32, u32)>) -> Self {
+        let through = |map: &[IdRange], id: u32| map.iter().find_map(|range| range.to_outside(id));
+        Self {
+            uid: owner.and_then(|(uid, _)| through(&maps.uids, *uid)),
+            gid: owner.and_then(|(_, gid)| through(&maps.gids, *gid)),
+        }
     }
 }

@@ -33,6 +33,17 @@ impl FileId {
         Ok(Self::of(&statx(file, "", flags, StatxFlags::INO)?))
     }
 
+    /// The same, and whose it is: user and group.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn and_owner(file: impl AsFd) -> io::Result<(Self, (u32, u32))> {
+        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        let seen = statx(file, "", flags, StatxFlags::INO | StatxFlags::UID | StatxFlags::GID)?;
+        Ok((Self::of(&seen), (seen.stx_uid, seen.stx_gid)))
+    }
+
     /// The file at a path of the host.
     ///
     /// # Errors
@@ -48,6 +59,8 @@ impl FileId {
 pub struct Identities {
     /// By index in `/mounts`: what is mounted there.
     pub sources: BTreeMap<usize, FileId>,
+    /// The same: whose it is on the host, user and group.
+    pub owners: BTreeMap<usize, (u32, u32)>,
     /// By kind as below `/proc/<pid>/ns`: the namespace that is joined.
     pub namespaces: BTreeMap<&'static str, u64>,
     /// The root filesystem's directory.

@@ -26,6 +26,8 @@ pub(super) struct Mount {
     pub(super) flags: Flags,
     pub(super) spread: Spread,
     pub(super) kind: String,
+    /// It shows its files as other users' (mount_setattr(2)).
+    pub(super) idmapped: bool,
 }
 
 /// All mounts, in the order in which they were made.
@@ -100,6 +102,7 @@ impl Mount {
             flags: Flags::of_mountinfo(options),
             spread,
             kind: source.split(' ').next()?.to_owned(),
+            idmapped: options.split(',').any(|option| option == "idmapped"),
         })
     }
 }
@@ -113,6 +116,8 @@ pub(super) struct Place {
     pub(super) is_mount: bool,
     /// Of a character device: its numbers.
     pub(super) character_device: Option<(u32, u32)>,
+    /// Whose it is there, by host ids: user and group.
+    pub(super) owner: (u32, u32),
 }
 
 /// By path as decided, byte by byte: comparing paths part by part takes much longer. `None`: nothing.
@@ -121,7 +126,7 @@ pub(super) type Places = BTreeMap<OsString, Option<Place>>;
 impl Place {
     /// The kernel answers from what it knows: a file server that hangs can't hang this.
     pub(super) fn of(file: impl AsFd) -> std::io::Result<Self> {
-        let wanted = StatxFlags::INO | StatxFlags::TYPE | StatxFlags::MNT_ID;
+        let wanted = StatxFlags::INO | StatxFlags::TYPE | StatxFlags::MNT_ID | StatxFlags::UID | StatxFlags::GID;
         let seen = statx(file, "", AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC, wanted)?;
         if !StatxFlags::from_bits_retain(seen.stx_mask).contains(StatxFlags::MNT_ID) {
             return Err(std::io::Error::other("the kernel, older than 5.8, tells no mount of a file"));
@@ -131,6 +136,7 @@ impl Place {
             mount: seen.stx_mnt_id,
             is_mount: seen.stx_attributes.contains(StatxAttributes::MOUNT_ROOT),
             character_device: character_device(&seen),
+            owner: (seen.stx_uid, seen.stx_gid),
         })
     }
 }
@@ -184,6 +190,9 @@ mod tests {
             (data.root.as_str(), data.spread, data.flags.to_string()),
             ("/a b", Spread::Shared, "nosuid".into())
         );
+        assert!(!data.idmapped);
+        let idmapped = LINES.replace("rw,nosuid,relatime shared", "rw,nosuid,relatime,idmapped shared");
+        assert!(MountTable::parse(&idmapped).unwrap().get(99).unwrap().idmapped);
         assert_eq!(table.below(86), BTreeSet::from([87, 60, 99]));
         assert_eq!(table.below(87), BTreeSet::from([60]));
         assert!(MountTable::parse("86 56 254:0 /").is_err());

@@ -183,7 +183,7 @@ impl Seen {
         let (mounts, places) = tree(expected);
         let cwd = places.get(process.cwd.as_os_str()).copied().flatten();
         Self {
-            program: Ok(Place { file: FileId(0, 0), mount: 0, is_mount: false, character_device: None }),
+            program: Ok(Place { file: FileId(0, 0), mount: 0, is_mount: false, character_device: None, owner: (0, 0) }),
             status: Ok(Status {
                 name: "init".into(),
                 uids: [process.uid; 4],
@@ -238,6 +238,7 @@ fn tree(expected: &Expected) -> (MountTable, Places) {
         flags,
         spread: if spread == Spread::Unsaid { Spread::Slave } else { spread },
         kind: kind.into(),
+        idmapped: false,
     };
     let root = std::path::Path::new("/");
     let read_only = super::options::Flags::READ_ONLY;
@@ -245,7 +246,7 @@ fn tree(expected: &Expected) -> (MountTable, Places) {
     let mut table = vec![mount(ROOT, root, flags, expected.root.spread, "ext4")];
     let whole = FileId(1, 1);
     let at = |file: Option<FileId>, mount, is_mount| {
-        Some(Place { file: file.unwrap_or(whole), mount, is_mount, character_device: None })
+        Some(Place { file: file.unwrap_or(whole), mount, is_mount, character_device: None, owner: (0, 0) })
     };
     let mut places = Places::from([
         (expected.process.cwd.clone().into(), at(None, ROOT, false)),
@@ -258,6 +259,14 @@ fn tree(expected: &Expected) -> (MountTable, Places) {
     for (id, (path, flags, spread, kind, source)) in (ROOT + 1..).zip(decided.chain(masked).chain(read_only)) {
         table.push(mount(id, path, flags, spread, kind));
         places.insert(path.into(), at(source, id, true));
+    }
+    for decided in &expected.mounts {
+        let Some(owner) = decided.idmapped else { continue };
+        let shown = places.get_mut(decided.destination.as_os_str()).and_then(Option::as_mut);
+        if let Some(place) = shown {
+            place.owner = (owner.uid.unwrap_or_default(), owner.gid.unwrap_or_default());
+        }
+        table.iter_mut().filter(|mount| mount.point == decided.destination).for_each(|mount| mount.idmapped = true);
     }
     (MountTable(table), places)
 }

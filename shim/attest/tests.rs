@@ -20,7 +20,8 @@ fn expected() -> Expected {
     let root = Some(FileId(7, 7));
     let sources = (6..13).map(|mount| (mount, FileId(8, mount as u64))).collect();
     let namespaces = [("net", 77), ("ipc", 78), ("uts", 79)].into();
-    Expected::of_document(&document, &Identities { sources, namespaces, root }, &Baseline::imagined()).unwrap()
+    let files = Identities { sources, namespaces, root, ..Identities::default() };
+    Expected::of_document(&document, &files, &Baseline::imagined()).unwrap()
 }
 
 /// The ids of the checks that tell.
@@ -140,8 +141,8 @@ fn nothing_that_cannot_be_read_passes() {
     let found = told(&expected, &seen, CREATED);
     let credentials = ["user", "groups", "capabilities", "no-new-privs", "seccomp", "lsm-label"];
     let others = CHECKS.iter().map(|check| check.id).filter(|id| !credentials.iter().any(|one| id.starts_with(one)));
-    // The check of the maps begins like that of the user.
-    let others: Vec<_> = others.filter(|id| *id != "user-maps").collect();
+    // The check of the maps begins like that of the user, and no mount of this container is idmapped.
+    let others: Vec<_> = others.filter(|id| !["user-maps", "idmapped-mounts"].contains(id)).collect();
     assert_eq!(found.iter().copied().filter(|id| *id != "user-maps").collect::<Vec<_>>(), others);
 }
 
@@ -203,6 +204,44 @@ fn a_program_that_has_begun_may_use_its_capabilities() {
         assert_eq!(told(&expected, &seen, Stage::Begun), [""; 0]);
         status(&mut seen).capabilities[3] |= capability;
         assert_eq!(told(&expected, &seen, CREATED), [id], "a runtime may not");
+    }
+}
+
+/// A runtime that ignores mappings, and one that takes others.
+#[test]
+fn an_idmapped_mount_is_known_by_the_kernels_word_and_by_an_owner() {
+    let mut document: serde_json::Value = serde_json::from_str(DECIDED).unwrap();
+    let map = serde_json::json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+    let mounts = document["mounts"].as_array().unwrap();
+    let at = mounts.iter().position(|mount| mount["destination"] == "/data").unwrap();
+    document["mounts"][at]["uidMappings"] = map.clone();
+    document["mounts"][at]["gidMappings"] = map;
+    let document = serde_json::from_value(document).unwrap();
+    let root = Some(FileId(7, 7));
+    let sources = (6..13).map(|mount| (mount, FileId(8, mount as u64))).collect();
+    let namespaces = [("net", 77), ("ipc", 78), ("uts", 79)].into();
+    for (owner, shown) in [((5, 70_000), (100_005, 65_534)), ((0, 0), (100_000, 100_000))] {
+        let files = Identities {
+            sources: std::collections::BTreeMap::clone(&sources),
+            owners: [(at, owner)].into(),
+            namespaces: std::collections::BTreeMap::clone(&namespaces),
+            root,
+        };
+        let expected = Expected::of_document(&document, &files, &Baseline::imagined()).unwrap();
+        let exact = Seen::exactly(&expected, false);
+        assert_eq!(told(&expected, &exact, CREATED), [""; 0]);
+        let mut seen = Seen::exactly(&expected, false);
+        place(&mut seen, "/data").owner = shown;
+        assert_eq!(told(&expected, &seen, CREATED), [""; 0], "whom nobody is mapped to says nothing");
+        let gone = Seen::of_ended(Err("gone"));
+        let gone = Seen { status: Seen::exactly(&expected, false).status, ..gone };
+        assert!(told(&expected, &gone, CREATED).contains(&"idmapped-mounts"), "what can't be read");
+        mount(&mut seen, "/data").idmapped = false;
+        assert_eq!(told(&expected, &seen, CREATED), ["idmapped-mounts"], "ignored");
+        let mut seen = Seen::exactly(&expected, false);
+        place(&mut seen, "/data").owner.0 = owner.0;
+        assert_eq!(told(&expected, &seen, CREATED), ["idmapped-mounts"], "other mappings");
+        assert_eq!(told(&expected, &seen, Stage::Running), [""; 0], "its program may have changed the owner");
     }
 }
 

@@ -1,7 +1,8 @@
 //! `-info`: name, version and features of the runtime, as protobuf `RuntimeInfo`.
 //!
 //! CRI asks at startup and decides by the answer whether the handler may be used with user namespaces and
-//! recursive read-only mounts; nothing is claimed here that the runtime can't do.
+//! recursive read-only mounts; nothing is claimed here that the runtime can't do. Idmapped mounts are the shim's own work, whatever the
+//! runtime is, so whether there are any is the kernel's to say.
 
 use std::io;
 use std::process::{Command, Stdio};
@@ -9,11 +10,13 @@ use std::process::{Command, Stdio};
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use containerd_shim_protos::protobuf::{Message as _, MessageField};
 use containerd_shim_protos::types::introspection::{RuntimeInfo, RuntimeVersion};
+use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::params::{ParamsError, read_stdin};
 use crate::gate::{PolicyFileError, PolicySource};
 use crate::runtime::OciRuntime;
+use crate::user_namespace::can_idmap;
 
 /// Type under which containerd decodes the features document.
 const FEATURES_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/features/Features";
@@ -33,6 +36,12 @@ pub enum InfoError {
     /// The runtime's `features` failed.
     #[error("the OCI runtime's features command failed: {0}")]
     Failed(String),
+    /// What it has printed, or is made of it, is no JSON.
+    #[error("read the OCI runtime's features")]
+    Document(#[source] serde_json::Error),
+    /// A section of it is none.
+    #[error("the OCI runtime's features are no features document")]
+    Shape,
     /// The reply can't be encoded.
     #[error("encode the reply")]
     Encode(#[source] containerd_shim_protos::protobuf::Error),
@@ -63,8 +72,42 @@ fn features(runtime: &OciRuntime) -> Result<Vec<u8>, InfoError> {
     let mut command: Command = runtime.features();
     let output = command.stdin(Stdio::null()).output().map_err(InfoError::Features)?;
     if output.status.success() {
-        Ok(output.stdout)
+        with_idmapped_mounts(&output.stdout, can_idmap())
     } else {
         Err(InfoError::Failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+    }
+}
+
+/// The runtime's document with what the shim does in its place. Source: OCI runtime-spec features-linux.md "mountExtensions".
+fn with_idmapped_mounts(document: &[u8], can: bool) -> Result<Vec<u8>, InfoError> {
+    let mut features: Value = serde_json::from_slice(document).map_err(InfoError::Document)?;
+    let mut section = &mut features;
+    for name in ["linux", "mountExtensions"] {
+        let part = section.as_object_mut().ok_or(InfoError::Shape)?;
+        section = part.entry(name).or_insert_with(|| json!({}));
+    }
+    section.as_object_mut().ok_or(InfoError::Shape)?.insert("idmap".into(), json!({ "enabled": can }));
+    serde_json::to_vec(&features).map_err(InfoError::Document)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_says_whether_there_are_idmapped_mounts_and_the_runtime_all_else() {
+        for (document, can) in [
+            (json!({"ociVersionMin": "1.0.0"}), true),
+            (json!({"linux": {"mountExtensions": {"idmap": {"enabled": true}, "other": 1}, "seccomp": 2}}), false),
+        ] {
+            let made = with_idmapped_mounts(document.to_string().as_bytes(), can).unwrap();
+            let mut made: Value = serde_json::from_slice(&made).unwrap();
+            assert_eq!(made["linux"]["mountExtensions"]["idmap"]["enabled"], json!(can));
+            for kept in ["/ociVersionMin", "/linux/mountExtensions/other", "/linux/seccomp"] {
+                assert_eq!(made.pointer_mut(kept), document.clone().pointer_mut(kept), "{kept}");
+            }
+        }
+        assert!(with_idmapped_mounts(b"[]", true).is_err());
+        assert!(with_idmapped_mounts(br#"{"linux": []}"#, true).is_err());
     }
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use oci_spec::runtime::LinuxResources;
 use palisade_policy::{
     AuditSettings, CreateRequest, Day, Decision, Denial, ExecRequest, Grant, HardenedProcess, HardenedResources,
-    HardenedSpec, Identity, ImageAnswer, ImageSettings, Mode, Outcome, ParsedSpec, Patch, Record, SpecError, TaskFacts,
-    UpdateRequest, judge_create, judge_exec, judge_rootfs, judge_unreadable, judge_update, redact_text,
+    HardenedSpec, HostFacts, Identity, ImageAnswer, ImageSettings, Mode, Outcome, ParsedSpec, Patch, Record, SpecError,
+    TaskFacts, UpdateRequest, judge_create, judge_exec, judge_rootfs, judge_unreadable, judge_update, redact_text,
 };
 use thiserror::Error;
 
@@ -19,6 +19,7 @@ use super::loads::Loads;
 use super::pins::Pins;
 use super::rootfs;
 use super::source::{LoadedPolicy, PolicyFileError, PolicySource};
+use super::users::UserIds;
 use crate::attest::{NotAttested, Stage};
 use crate::audit::{self, AttestationTold, AuditError, ContainerSubject, InForce, Subject};
 use crate::bundle::{BundleError, OciBundle, secret_files};
@@ -42,6 +43,9 @@ pub enum GateError {
     /// The bundle can't be read.
     #[error("read the bundle")]
     Bundle(#[from] BundleError),
+    /// Whether another pod has the ids of the container's user namespace can't be told.
+    #[error("take the ids of the user namespace for this pod")]
+    Users(#[source] io::Error),
     /// Which version of cgroups has the limits can't be told.
     #[error("look at the host's cgroups")]
     Host(#[from] CgroupError),
@@ -131,13 +135,14 @@ pub struct Attestation<'a> {
 pub struct Gate {
     source: PolicySource,
     loads: Loads,
+    users: UserIds,
 }
 
 impl Gate {
     /// A gate that judges by the admin's policy.
     #[must_use]
     pub fn new(source: PolicySource) -> Self {
-        Self { source, loads: Loads::default() }
+        Self { source, loads: Loads::default(), users: UserIds::default() }
     }
 
     /// The policy as it is now. That it is another one is put on record.
@@ -145,6 +150,11 @@ impl Gate {
         let loaded = self.source.load();
         self.loads.note(&loaded);
         loaded
+    }
+
+    /// No container of the pod is left: others may have the ids of its user namespace.
+    pub fn release(&self) {
+        self.users.release();
     }
 
     /// Reads the policy and what it names before anybody waits for a judgement. What is wrong with them a judgement says.
@@ -184,6 +194,8 @@ impl Gate {
         let (identity, pins, decision) = match spec {
             Ok(spec) => {
                 let (host, pins) = host::look_at(&spec, policy.policy(), Some(create.pod))?;
+                let users_of_others = self.users.take(&spec, &pins).map_err(GateError::Users)?;
+                let host = HostFacts { users_of_others, ..host };
                 let image_digest = create.image.digest_of(create.task.rootfs_mounts);
                 let identity = Identity { image_digest, ..spec.identity() };
                 let request = CreateRequest { spec, host, task: create.task, today: today(), image: create.image };

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::mount_table::MountTable;
 use super::pins::Pins;
 use super::tokens::holds_token;
+use super::users;
 use crate::cgroup::{CgroupError, cpu_ceiling_millis, has_swap_file, huge_page_sizes, is_unified};
 use oci_spec::runtime::LinuxNamespaceType;
 use palisade_policy::{
@@ -16,9 +17,6 @@ use palisade_policy::{
 };
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstatfs, open, openat2};
 use std::os::fd::AsRawFd as _;
-
-/// First host id that Kubernetes gives to a pod's user namespace (KEP-127).
-const FIRST_REMAPPED_ID: u64 = 65_536;
 
 /// TMPFS_MAGIC and RAMFS_MAGIC (linux/magic.h).
 const TMPFS: i64 = 0x0102_1994;
@@ -58,9 +56,8 @@ pub(super) fn look_at(
     let mut pins = Pins::default();
     let mut sources = Vec::new();
     let table = MountTable::read();
-    let tokens = policy.looks_for_tokens();
     for (mount, path) in spec.bind_sources() {
-        let (fact, file) = source(mount, path, &watched, table.as_ref(), tokens);
+        let (fact, file) = source(mount, path, &watched, table.as_ref(), policy);
         sources.push(fact);
         pins.sources.extend(file.map(|file| (mount, file.into())));
     }
@@ -77,7 +74,8 @@ pub(super) fn look_at(
         swap_by_name: spec.cgroups_path().to_string_lossy().contains(':') && has_swap_file()?,
         cgroup_v2: is_unified()?,
         huge_page_sizes: huge_page_sizes().to_vec(),
-        joined_users_are_remapped: joined_users_are_remapped(spec),
+        joined_users_are_remapped: users::joined_are_remapped(spec, &pins),
+        users_of_others: None,
         namespaces,
         sources,
     };
@@ -154,7 +152,7 @@ fn source(
     path: &Path,
     watched: &[(FileId, PathBuf)],
     table: Result<&MountTable, &io::Error>,
-    tokens: bool,
+    policy: &Policy,
 ) -> (SourceFact, Option<fs::File>) {
     let Ok((found, table)) = table.map_err(|_| ()).and_then(|table| Ok((resolve(path, table).map_err(|_| ())?, table)))
     else {
@@ -169,7 +167,7 @@ fn source(
         mount,
         kind: kind(&found.seen),
         same_as: same_as(file_id(&found.seen)),
-        kubelet_volume: kubelet_volume(&found, tokens),
+        kubelet_volume: kubelet_volume(&found, policy),
         locations: found.locations,
         below: table.below(&found.real_path).into_iter().map(below).collect(),
         real_path: found.real_path,
@@ -179,15 +177,13 @@ fn source(
 
 /// What is seen of a volume that the kubelet fills with secrets, if it is one by its place. Whether it `holds` a token is only looked for where
 /// a rule asks.
-fn kubelet_volume(found: &Resolved, tokens: bool) -> Option<KubeletVolume> {
-    let is_secret =
-        |path: &Path| path.iter().any(|part| part == "kubernetes.io~secret" || part == "kubernetes.io~projected");
-    if !std::iter::once(&found.real_path).chain(&found.locations).any(|path| is_secret(path)) {
+fn kubelet_volume(found: &Resolved, policy: &Policy) -> Option<KubeletVolume> {
+    if !std::iter::once(&found.real_path).chain(&found.locations).any(|path| policy.is_volume_of_secrets(path)) {
         return None;
     }
     // Only these are asked: a file server that hangs is no place for them.
     let on_tmpfs = fstatfs(&found.file).is_ok_and(|seen| [TMPFS, RAMFS].contains(&seen.f_type));
-    Some(KubeletVolume { on_tmpfs, holds_token: tokens && holds_token(&found.file) })
+    Some(KubeletVolume { on_tmpfs, holds_token: policy.looks_for_tokens() && holds_token(&found.file) })
 }
 
 /// What stands at a path.
@@ -206,24 +202,6 @@ fn resolve(path: &Path, table: &MountTable) -> io::Result<Resolved> {
     let real_path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
     let locations = table.others_of(&file, &real_path)?;
     Ok(Resolved { seen: file.metadata()?, file, real_path, locations })
-}
-
-/// Whether the user namespace that the spec joins maps nobody to the host's reserved ids, by the maps of the
-/// process that the path names (`/proc/<pid>/ns/user`, as CRI writes it). Any other path can't be looked at.
-fn joined_users_are_remapped(spec: &ParsedSpec) -> bool {
-    let paths = spec.namespace_paths();
-    let Some((_, path)) = paths.iter().find(|(kind, _)| *kind == LinuxNamespaceType::User) else { return false };
-    let pid = path.to_str().and_then(|path| path.strip_prefix("/proc/")?.strip_suffix("/ns/user"));
-    let Some(pid) = pid.filter(|pid| pid.bytes().all(|byte| byte.is_ascii_digit())) else { return false };
-    ["uid_map", "gid_map"]
-        .iter()
-        .all(|map| fs::read_to_string(format!("/proc/{pid}/{map}")).is_ok_and(|map| is_outside_host(&map)))
-}
-
-/// Lines of first id inside, first id outside, count. Source: user_namespaces(7).
-fn is_outside_host(map: &str) -> bool {
-    let outside = |line: &str| line.split_whitespace().nth(1)?.parse::<u64>().ok();
-    !map.trim().is_empty() && map.lines().all(|line| outside(line).is_some_and(|first| first >= FIRST_REMAPPED_ID))
 }
 
 fn kind(seen: &fs::Metadata) -> SourceKind {
@@ -280,7 +258,7 @@ mod tests {
         fs::create_dir_all(&dir).unwrap();
         std::os::unix::fs::symlink("/etc", dir.join("innocent")).unwrap();
         let watched = vec![(file_id(&fs::metadata("/etc").unwrap()), PathBuf::from("/etc"))];
-        let (fact, file) = source(3, &dir.join("innocent"), &watched, MountTable::read().as_ref(), false);
+        let (fact, file) = source(3, &dir.join("innocent"), &watched, MountTable::read().as_ref(), &Policy::builtin());
         assert_eq!((fact.mount, fact.kind, fact.same_as.as_deref()), (3, SourceKind::Directory, Some("/etc")));
         assert_eq!(fact.real_path, Path::new("/etc"));
         // What is held is what was looked at, whatever stands at the name now.
@@ -298,19 +276,14 @@ mod tests {
     }
 
     #[test]
-    fn a_map_to_the_hosts_ids_is_no_remapping() {
-        assert!(is_outside_host("         0     100000      65536\n"));
-        assert!(!is_outside_host("         0          0 4294967295\n"));
-        assert!(!is_outside_host("0 100000 1000\n1000 0 1\n"));
-        assert!(!is_outside_host(""));
-    }
-
-    #[test]
     fn magic_links_are_not_followed() {
         let table = MountTable::read();
-        let (fact, file) = source(0, Path::new("/proc/self/root/etc"), &[], table.as_ref(), false);
+        let (fact, file) = source(0, Path::new("/proc/self/root/etc"), &[], table.as_ref(), &Policy::builtin());
         assert_eq!((fact.kind, file.is_none()), (SourceKind::Missing, true));
-        assert_eq!(source(0, Path::new("/dev/null"), &[], table.as_ref(), false).0.kind, SourceKind::CharDevice);
+        assert_eq!(
+            source(0, Path::new("/dev/null"), &[], table.as_ref(), &Policy::builtin()).0.kind,
+            SourceKind::CharDevice
+        );
     }
 
     #[test]
@@ -318,16 +291,32 @@ mod tests {
         // /dev has /dev/pts or /dev/shm mounted below it on any machine, and /proc is below the root.
         let table = MountTable::read();
         let watched = vec![(file_id(&fs::metadata("/proc").unwrap()), PathBuf::from("/proc"))];
-        let (fact, _) = source(0, Path::new("/"), &watched, table.as_ref(), false);
+        let (fact, _) = source(0, Path::new("/"), &watched, table.as_ref(), &Policy::builtin());
         let proc = fact.below.iter().find(|below| below.path == Path::new("/proc")).unwrap();
         assert_eq!(proc.same_as.as_deref(), Some("/proc"));
-        assert!(source(0, Path::new("/proc/version"), &watched, table.as_ref(), false).0.below.is_empty());
+        assert!(source(0, Path::new("/proc/version"), &watched, table.as_ref(), &Policy::builtin()).0.below.is_empty());
+    }
+
+    /// The author of a hostPath volume, or a file server of theirs, is not asked for what the kubelet alone writes.
+    #[test]
+    fn only_the_kubelets_directories_are_its_volumes() {
+        let dir = std::env::temp_dir().join(format!("palisade-kubelet-{}", std::process::id()));
+        let elsewhere = dir.join("mine/kubernetes.io~secret/x");
+        let volume = dir.join("pods/0a/volumes/kubernetes.io~secret/x");
+        let text = format!("version = 1\n[node]\nkubelet_roots = [\"{}\"]\n", dir.display());
+        let policy = Policy::from_toml(&text).unwrap();
+        for (path, is) in [(&elsewhere, false), (&volume, true)] {
+            fs::create_dir_all(path).unwrap();
+            let (fact, _) = source(0, path, &[], MountTable::read().as_ref(), &policy);
+            assert_eq!(fact.kubelet_volume.is_some(), is, "{}", path.display());
+        }
+        fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]
     fn without_a_mount_table_no_source_is_known() {
         let missing = io::Error::from(io::ErrorKind::NotFound);
-        let (fact, file) = source(0, Path::new("/etc"), &[], Err(&missing), false);
+        let (fact, file) = source(0, Path::new("/etc"), &[], Err(&missing), &Policy::builtin());
         assert_eq!((fact.kind, file.is_none()), (SourceKind::Missing, true));
     }
 }

@@ -15,6 +15,7 @@ mod pins;
 mod rootfs;
 mod source;
 mod tokens;
+mod users;
 
 pub use admin_file::{admins_file, admins_files, open_program};
 pub use cluster::{CLUSTER, CURRENT};

@@ -31,7 +31,9 @@ impl Pins {
     pub fn identities(&self, root: &Path) -> io::Result<Identities> {
         let mut identities = Identities { root: Some(FileId::at(root)?), ..Identities::default() };
         for (mount, file) in self.sources.iter().chain(&self.secrets) {
-            identities.sources.insert(*mount, FileId::of_open(file)?);
+            let (id, owner) = FileId::and_owner(file)?;
+            identities.sources.insert(*mount, id);
+            identities.owners.insert(*mount, owner);
         }
         for (kind, namespace) in &self.namespaces {
             identities.join(*kind, namespace)?;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use palisade_policy::is_service_account_token;
@@ -11,8 +11,10 @@ use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 /// How many files and directories of a volume are looked at, and how deep.
 const MOST: usize = 256;
 const DEEPEST: usize = 8;
-/// Tokens have one to two KiB; what is longer is none.
-const LONGEST: u64 = 32 << 10;
+/// Where a token shows by its beginning.
+const BEGINNING: u64 = 64;
+/// Tokens have one to two KiB, more if their author lists audiences. What begins as one and is longer counts as one: an object of Kubernetes can't be.
+const LONGEST: u64 = 4 << 20;
 
 /// Looks at a file, or at all files of a directory. What can't be looked at, or not in full, counts as one.
 pub(super) fn holds_token(source: &File) -> bool {
@@ -22,31 +24,35 @@ pub(super) fn holds_token(source: &File) -> bool {
 
 fn look(root: &File, path: &Path, depth: usize, left: &mut usize) -> io::Result<bool> {
     *left = left.checked_sub(1).ok_or(io::ErrorKind::QuotaExceeded)?;
-    let opened = open(root, path)?;
-    match FileType::from_raw_mode(fstat(&opened)?.st_mode) {
+    let place = find(root, path)?;
+    match FileType::from_raw_mode(fstat(&place)?.st_mode) {
         FileType::Directory => {
             let deeper = depth.checked_sub(1).ok_or(io::ErrorKind::QuotaExceeded)?;
-            for name in names_in(&opened, path == Path::new("."))? {
+            for name in names_in(&opened(&place)?, path == Path::new("."))? {
                 if look(root, &path.join(name), deeper, left)? {
                     return Ok(true);
                 }
             }
             Ok(false)
         }
-        FileType::RegularFile => is_token(opened),
+        FileType::RegularFile => is_token(opened(&place)?),
         _ => Ok(false),
     }
 }
 
-/// No link leads out of the volume, and nothing waits for a writer. A volume can be a single file.
-fn open(root: &File, path: &Path) -> io::Result<OwnedFd> {
+/// No link leads out of the volume. A volume can be a single file.
+fn find(root: &File, path: &Path) -> io::Result<OwnedFd> {
     if FileType::from_raw_mode(fstat(root)?.st_mode) != FileType::Directory {
-        use std::os::fd::AsRawFd as _;
-        let itself = format!("/proc/self/fd/{}", root.as_raw_fd());
-        return Ok(rustix::fs::open(itself, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?);
+        return Ok(root.try_clone()?.into());
     }
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
     Ok(openat2(root, path, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS)?)
+}
+
+/// What was found, opened once it is known to be nothing that does something when it is opened.
+fn opened(place: &OwnedFd) -> io::Result<OwnedFd> {
+    let itself = format!("/proc/self/fd/{}", place.as_raw_fd());
+    Ok(rustix::fs::open(itself, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// The names in a directory. At the top the kubelet's own lead to the same files a second time: `..data` and the directory of a moment. Further down
@@ -69,9 +75,15 @@ fn names_in(directory: &OwnedFd, is_top: bool) -> io::Result<Vec<PathBuf>> {
 }
 
 fn is_token(file: OwnedFd) -> io::Result<bool> {
+    let mut file = File::from(file);
     let mut text = Vec::new();
-    File::from(file).take(LONGEST).read_to_end(&mut text)?;
-    let is = std::str::from_utf8(&text).is_ok_and(is_service_account_token);
+    file.by_ref().take(BEGINNING).read_to_end(&mut text)?;
+    let begins = text.iter().find(|byte| !byte.is_ascii_whitespace());
+    if begins.is_some_and(|byte| *byte != b'e') {
+        return Ok(false);
+    }
+    file.take(LONGEST).read_to_end(&mut text)?;
+    let is = text.len() as u64 > LONGEST || std::str::from_utf8(&text).is_ok_and(is_service_account_token);
     text.fill(0);
     Ok(is)
 }
@@ -85,6 +97,13 @@ mod tests {
     /// `{"alg":"RS256"}` and `{"kubernetes.io":{}}`.
     fn token() -> String {
         ["eyJhbGciOiJSUzI1NiJ9", "eyJrdWJlcm5ldGVzLmlvIjp7fX0", &"c2lnbmF0dXJl".repeat(3)].join(".")
+    }
+
+    /// The same with audiences of a hundred thousand bytes.
+    fn long_token() -> String {
+        let [header, claims, signature] =
+            ["eyJhbGciOiJSUzI1NiJ9", "eyJrdWJlcm5ldGVzLmlvIjp7fX0", &"c2lnbmF0dXJl".repeat(3)];
+        format!("{header}.{claims}{}.{signature}", "YXVk".repeat(25_000))
     }
 
     /// A volume as the kubelet lays it out.
@@ -110,6 +129,9 @@ mod tests {
             ("deep", "a/b/notes.txt", token(), true),
             ("hidden", "a/..token", token(), true),
             ("deeper", "a/..b/..c", token(), true),
+            ("long", "token", long_token(), true),
+            ("longer", "token", format!("ey{}", "x".repeat(5 << 20)), true),
+            ("data", "data", "x".repeat(5 << 20), false),
             ("other", "token", "no token at all".to_owned(), false),
             ("foreign", "jwt", token().replace("eyJrdWJlcm5ldGVzLmlvIjp7fX0", "eyJzdWIiOiJ4In0"), false),
         ] {

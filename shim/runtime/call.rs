@@ -47,6 +47,17 @@ pub enum RuntimeError {
         #[source]
         source: io::Error,
     },
+    /// A mount can't be made to show its files as those of the container's users.
+    #[error(
+        "mounts[{mount}] can't show its files as those of the pod's users (idmapped mount): the kernel, its filesystem or one that is mounted below it has no such mounts, or it is one already"
+    )]
+    Idmap {
+        /// Index in `/mounts`.
+        mount: usize,
+        /// The kernel's reason.
+        #[source]
+        source: io::Error,
+    },
     /// It ended with a failure.
     #[error("OCI runtime {verb} failed: {message}")]
     Failed {

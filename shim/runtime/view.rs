@@ -6,6 +6,9 @@
 //!                                         config.json there names N ─▶ the runtime is started in it
 //! ```
 //!
+//! A mount that is to show its files as other users' does so before it stands there, and the document that the runtime reads says nothing of it: a mount
+//! can be idmapped once only, and runtimes that know nothing of mappings ignore them.
+//!
 //! For the embedded runtime everything else is read-only: it needs the kernel's filesystems, its own directory and the root
 //! filesystem, and makes links and nodes below `<rootfs>/dev` by path, whatever a volume of the pod has put there meanwhile. A
 //! program that the admin chose, or a hook, may need more.
@@ -23,7 +26,7 @@ use std::process::Command;
 use std::thread;
 
 use nix::sched::{CloneFlags, unshare};
-use palisade_policy::{HardenedSpec, ProfilePlace};
+use palisade_policy::{HardenedSpec, IdMaps, IdmappedMount, ProfilePlace};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, open};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount, mount_bind, mount_change, move_mount,
@@ -36,7 +39,8 @@ use super::choice::OciRuntime;
 use crate::bundle::{CONFIG, PrivateDir};
 use crate::gate::Pins;
 use crate::task::{Child, Reaper};
-use crate::unsafe_syscalls;
+use crate::unsafe_syscalls::{self, Depth};
+use crate::user_namespace::UserNamespace;
 
 /// Enough for a few calls and the standard library's spawn.
 const STACK: usize = 256 << 10;
@@ -48,6 +52,8 @@ pub struct HostView {
     config: PathBuf,
     document: Vec<u8>,
     files: Vec<(PathBuf, OwnedFd)>,
+    /// Which of them show their files as other users'.
+    idmapped: Vec<(PathBuf, IdmappedMount)>,
     /// The mount of the container's secrets, which stands nowhere else.
     secrets: Option<(PathBuf, OwnedFd)>,
     /// What the runtime may write to; `None`: whatever the host lets root write to.
@@ -78,9 +84,10 @@ impl HostView {
         let document = document.map_err(|error| failed("name the judged files")(error.into()))?;
         DirBuilder::new().mode(0o711).create(&directory).map_err(failed("make the directory of the judged files"))?;
         let files = source_files.chain(namespace_files).collect();
+        let idmapped = spec.idmapped().iter().map(|idmapped| (place(idmapped.mount), idmapped.clone())).collect();
         let needs = || ["/proc".into(), "/sys".into(), private.path().into(), spec.root().into()].into();
         let writable = (runtime.is_embedded() && !spec.has_hooks()).then(needs);
-        Ok(Self { directory, config: private.path().join(CONFIG), document, files, secrets, writable })
+        Ok(Self { directory, config: private.path().join(CONFIG), document, files, idmapped, secrets, writable })
     }
 
     /// Starts a program that sees the view. Only the thread that starts it enters the new namespace.
@@ -112,9 +119,29 @@ impl HostView {
             .chain(self.secrets.take().map(Ok))
             .collect::<io::Result<_>>()
             .map_err(failed("hold a judged file"))?;
+        self.idmap(&clones)?;
         unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS)
             .map_err(|errno| failed("make a mount namespace")(errno.into()))?;
         self.furnish(clones).map_err(failed("show the judged files"))
+    }
+
+    /// Done here for every runtime, on the mount of the very file that was judged, while nothing shows it yet.
+    fn idmap(&self, clones: &[(PathBuf, OwnedFd)]) -> Result<(), RuntimeError> {
+        // The mounts of a container have the same mappings as a rule.
+        let mut made: Vec<(&IdMaps, UserNamespace)> = Vec::new();
+        for (name, idmapped) in &self.idmapped {
+            let Some((_, clone)) = clones.iter().find(|(of, _)| of == name) else { continue };
+            if made.iter().all(|(maps, _)| **maps != idmapped.maps) {
+                let namespace = UserNamespace::with(&idmapped.maps).map_err(failed("make a user namespace"))?;
+                made.push((&idmapped.maps, namespace));
+            }
+            let depth = if idmapped.recursive { Depth::Tree } else { Depth::Alone };
+            for (_, namespace) in made.iter().filter(|(maps, _)| **maps == idmapped.maps) {
+                let failed = |source| RuntimeError::Idmap { mount: idmapped.mount, source };
+                namespace.idmap(clone, depth).map_err(failed)?;
+            }
+        }
+        Ok(())
     }
 
     fn furnish(&self, clones: Vec<(PathBuf, OwnedFd)>) -> io::Result<()> {

@@ -170,6 +170,13 @@ impl TaskService {
         self.container(id)?.process(exec_id)
     }
 
+    /// A pod whose last container has gone keeps nothing that others may want.
+    fn release_if_none(&self, containers: &Containers) {
+        if containers.present.is_empty() && containers.reserved.is_empty() {
+            self.gate.release();
+        }
+    }
+
     /// Keeps an id from being created twice; released when dropped.
     fn reserve(&self, id: &str) -> Result<Reservation<'_>, TaskError> {
         if !is_identifier(id) {
@@ -325,7 +332,10 @@ impl TaskService {
         created.cgroup.remove().await?;
         self.host.unmount_rootfs(&created.bundle.join("rootfs")).await?;
         created.dir.clone().destroy()?;
-        self.containers().present.remove(&created.id);
+        let mut containers = self.containers();
+        containers.present.remove(&created.id);
+        self.release_if_none(&containers);
+        drop(containers);
         drop(order);
         Ok(())
     }
@@ -518,7 +528,9 @@ struct Reservation<'a> {
 
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
-        self.service.containers().reserved.remove(&self.id);
+        let mut containers = self.service.containers();
+        containers.reserved.remove(&self.id);
+        self.service.release_if_none(&containers);
     }
 }
 

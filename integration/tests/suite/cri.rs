@@ -105,6 +105,13 @@ pub(crate) fn of_cgroups(world: &'static World) -> Vec<Trial> {
     trials(world, RESTRICTED, test, scenarios().filter(|scenario| WANTED.contains(&scenario.what))).collect()
 }
 
+/// A pod with a user namespace, under the profile `restricted` and by the handler by type, where the runtime is another one than the embedded.
+pub(crate) fn of_users(world: &'static World) -> Vec<Trial> {
+    let test: fn(&World, &Scenario) -> Check =
+        |world, scenario| is_restricted_under(world, Runtime::Palisade, scenario);
+    trials(world, RESTRICTED, test, remapped::SCENARIOS.iter().take(1)).collect()
+}
+
 const PLUGINS: &str = "Plugins of NRI";
 const ALIKE: &str = "cri, as runc does";
 const RESTRICTED: &str = "cri, restricted";
@@ -135,8 +142,8 @@ fn scenarios() -> impl Iterator<Item = &'static Scenario> {
 
 /// Fails unless plain runc shows what the table says, and palisade the same and all else that runc shows.
 fn is_alike(world: &World, scenario: &Scenario) -> Check {
-    let runc = observe(world, Runtime::Runc, scenario)?;
-    shows(&runc, scenario.shows).map_err(|failed| under(Runtime::Runc, &failed))?;
+    let runc = observe(world, scenario.control, scenario)?;
+    shows(&runc, scenario.shows).map_err(|failed| under(scenario.control, &failed))?;
     for &runtime in scenario.handlers() {
         let palisade = observe(world, runtime, scenario)?;
         scenario.compare(&runc, &palisade).map_err(|failed| under(runtime, &failed))?;

@@ -14,7 +14,7 @@ use palisade_integration::ctr::{Run, unique};
 use palisade_integration::leftovers::Leftovers;
 use palisade_integration::policy::PolicyFile;
 use palisade_integration::registry::Registry;
-use palisade_integration::{bundle_spec, image};
+use palisade_integration::{bundle_spec, image, poll};
 use serde_json::{Value, json};
 
 use crate::audit::records;
@@ -28,7 +28,7 @@ pub(crate) fn trials(world: &'static World) -> Vec<Trial> {
         println!("PALISADE_CLI names no program: no image is asked for");
         return Vec::new();
     }
-    vec![
+    let mut trials = vec![
         trial(world, "images: what runs is on record by its digest, whatever an annotation says", recorded),
         trial(world, "images: each rule refuses an image that has what it is for, and nothing is left", refused),
         trial(world, "images: a name that leads elsewhere by now is no proof", retagged),
@@ -41,7 +41,13 @@ pub(crate) fn trials(world: &'static World) -> Vec<Trial> {
             "images: a resolver that is not there or not root's alone refuses, unless errors are let pass",
             resolvers,
         ),
-    ]
+    ];
+    // containerd 1.7 hands on no name but the one that sorts first.
+    if !world.containerd.is_one_seven() {
+        let name = "images: another name for the same image, which sorts first, is not the one that counts";
+        trials.push(trial(world, name, renamed));
+    }
+    trials
 }
 
 fn program() -> Option<PathBuf> {
@@ -261,6 +267,39 @@ fn pod(world: &World) -> Check {
     set_policy(world, "", &format!("{OF_PODS}{}", rule("digest", "")))?;
     let refused = cri.start(&pod, sleeper()).err().ok_or("an image was run by its tag")?;
     world.expect_refusal(&refused, "image.digest")?;
+    Ok(pod.remove()?)
+}
+
+/// As the kubelet asks: by the image's id, with the name that the pod has beside it. Of several names CRI keeps the one that sorts first,
+/// which another tenant of the node can have chosen.
+fn renamed(world: &World) -> Check {
+    const OTHER: &str = "aaa.test/tenant/workload:1";
+    set_policy(world, "", OF_PODS)?;
+    let cri = world.cri()?;
+    let id = cri.image(image::WORKLOAD)?.ok_or("CRI does not have the image")?.id;
+    world.containerd.ctr_in("k8s.io", &["images", "tag", image::WORKLOAD, OTHER])?.success()?;
+    poll::eventually("CRI's news of the other name", 20, || match cri.image(&id) {
+        Ok(Some(image)) if image.repo_tags.iter().any(|tag| tag == OTHER) => Ok(()),
+        other => Err(format!("{other:?}")),
+    })?;
+    let pod = cri.run_pod(Runtime::Palisade, cri.pod_config())?;
+    let asked = |name: &str| {
+        let mut config = sleeper();
+        config.image = Some(k8s_cri::v1::ImageSpec {
+            image: id.clone(),
+            user_specified_image: name.to_owned(),
+            ..Default::default()
+        });
+        config
+    };
+    let container = cri.start(&pod, asked(image::WORKLOAD));
+    let refused = cri.start(&pod, asked(OTHER)).err();
+    world.containerd.ctr_in("k8s.io", &["images", "rm", OTHER])?.success()?;
+    let record = records(world, &container?)?;
+    let create = record.first().ok_or("no record")?;
+    expect_eq!(text(create, "/record/image/name"), image::WORKLOAD, "{create}");
+    // What counts is what the pod asked for, in both directions.
+    world.expect_refusal(&refused.ok_or("the other name was let pass")?, "image.registry")?;
     Ok(pod.remove()?)
 }
 

@@ -15,8 +15,8 @@ use crate::probes::ROWS;
 use crate::support::{Check, World, trial};
 use crate::{
     audit, audited, below, broken, budget, cancellation, cri, denials, doctored, exchange, exec, faults, given, images,
-    in_force, isolation, learning, lifecycle, limits, logger, monitored, mutations, per_rule, pods, profiles, refusals,
-    restart, secrets, selection, synced, terminal,
+    in_force, installed, isolation, learning, lifecycle, limits, logger, modelled, monitored, mutations, per_rule,
+    pods, profiles, refusals, restart, secrets, selection, synced, terminal,
 };
 
 /// Trials that share a policy file.
@@ -47,6 +47,7 @@ fn cgroups(world: &'static World) -> Vec<Phase> {
         let mut trials: Vec<Trial> = runtimes.iter().flat_map(|runtime| lifecycle::of(world, *runtime)).collect();
         trials.extend(limits::under_palisade(world));
         trials.extend(once(world, in_force::trials));
+        trials.extend(once(world, cri::of_users));
         // What the kubelet asks for is the same for every runtime.
         let kubelet = if policy.is_empty() { once(world, cri::of_cgroups) } else { Vec::new() };
         trials.extend(kubelet);
@@ -126,6 +127,8 @@ fn all(world: &'static World) -> Vec<Phase> {
         Phase { alone: true, ..phase("images", "", once(world, images::trials)) },
         Phase { alone: true, ..phase("monitor", "", once(world, monitored::trials)) },
         phase("doctor", "", once(world, doctored::trials)),
+        Phase { alone: true, ..phase("installer", "", once(world, installed::trials)) },
+        phase("modelled", "", on_the_newer(world, modelled::trials)),
         Phase { alone: true, ..phase("policy from a cluster", "", on_the_newer(world, synced::trials)) },
         Phase { alone: true, ..phase("budget", "", on_the_newer(world, budget::trials)) },
         Phase { alone: true, ..phase("audit, load", "", once(world, audited::load)) },
@@ -242,6 +245,7 @@ fn with_another_runtime(world: &'static World) -> Vec<Trial> {
     trials.extend(isolation::under_palisade(world));
     trials.extend(limits::under_palisade(world));
     trials.extend(once(world, in_force::trials));
+    trials.extend(once(world, cri::of_users));
     trials
 }
 

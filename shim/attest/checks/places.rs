@@ -87,6 +87,29 @@ fn one(case: &Case<'_>, decided: &ExpectedMount) -> Outcome {
     spreads(&name.to_string(), spread, mount.spread)
 }
 
+/// The kernel says that a mount shows other users, and the file that it begins with says which: it is whose it is on the disk, by the mappings.
+/// Once a program runs it may give the file to another one of its users.
+pub(super) fn idmapped(case: &Case<'_>) -> Outcome {
+    let mounts = &case.expected.mounts;
+    let visible = mounts.iter().enumerate().filter(|(at, _)| !is_covered(mounts, *at));
+    for (decided, owner) in visible.filter_map(|(_, mount)| Some((mount, mount.idmapped?))) {
+        let name = decided.destination.display();
+        let Some((place, mount)) = at(case, &decided.destination)? else {
+            return differs(format!("{name} idmapped"), "nothing there");
+        };
+        hold(mount.idmapped, || format!("{name} idmapped"), || "the owners that it has on the disk".into())?;
+        let (uid, gid) = place.owner;
+        let right = owner.uid.is_none_or(|decided| decided == uid) && owner.gid.is_none_or(|decided| decided == gid);
+        let id = |id: Option<u32>| id.map_or_else(|| "?".to_owned(), |id| id.to_string());
+        hold(
+            right || case.is_running(),
+            || format!("{name} of {}:{}", id(owner.uid), id(owner.gid)),
+            || format!("{uid}:{gid}"),
+        )?;
+    }
+    Ok(())
+}
+
 /// What is mounted below another one, is no decided mount itself, and can be seen.
 fn what_is_below(case: &Case<'_>, table: &MountTable, mount: &Mount, wanted: Flags) -> Outcome {
     let below = table.below(mount.id);

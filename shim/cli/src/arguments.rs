@@ -53,6 +53,20 @@ pub(crate) enum Command {
     /// is a verifier of containerd's instead.
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Install palisade on this node: programs, a policy to begin with, the monitor's unit, containerd's handler. Exit code 0: done, 1: done, and something
+    /// is left to the admin, which is told, 2: not done, and everything is as it was.
+    Install(InstallArguments),
+    /// Take away what `install` has put on this node, and put back what was there. Exit codes as of `install`.
+    Uninstall(UninstallArguments),
+    /// Run a program of another tree, in that tree.
+    #[command(hide = true)]
+    Within {
+        /// The tree.
+        root: PathBuf,
+        /// The program and its arguments.
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<std::ffi::OsString>,
+    },
     /// Print a completion script.
     Completion {
         /// For which shell.
@@ -95,6 +109,40 @@ pub(crate) struct CheckArguments {
     /// How to print the result.
     #[arg(long, value_enum, default_value_t = CheckFormat::Text)]
     pub(crate) format: CheckFormat,
+    #[command(flatten)]
+    pub(crate) kubernetes: KubernetesArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KubernetesArguments {
+    /// The paths are manifests of Kubernetes (YAML or JSON, directories of them, - for standard input): judge the pods that they make.
+    #[arg(long)]
+    pub(crate) kubernetes: bool,
+    /// The RuntimeClass that stands for palisade: pods that select another one are told, and not judged.
+    #[arg(long, value_name = "NAME", default_value = "palisade", requires = "kubernetes")]
+    pub(crate) runtime_class: String,
+    /// Judge pods of every RuntimeClass, and of none, as if they selected palisade's.
+    #[arg(long, requires = "kubernetes")]
+    pub(crate) assume: bool,
+    /// The namespace of objects that name none.
+    #[arg(long, value_name = "NAME", default_value = "default", requires = "kubernetes")]
+    pub(crate) namespace: String,
+    /// The configuration (OCI image-spec) of an image that manifests name.
+    #[arg(long, value_name = "REFERENCE=FILE", requires = "kubernetes")]
+    pub(crate) image_config: Vec<String>,
+    /// What the device plugin of a resource adds: a CDI specification.
+    #[arg(long, value_name = "RESOURCE=FILE", requires = "kubernetes")]
+    pub(crate) cdi: Vec<String>,
+    /// A fact of the nodes that is not as usual: memory=64Gi, cgroup=v1, driver=cgroupfs, apparmor=no, selinux=yes, containerd=1.7 and others
+    /// (docs/kubernetes-check.md).
+    #[arg(long, value_name = "FACT=VALUE", requires = "kubernetes")]
+    pub(crate) node: Vec<String>,
+    /// Print the smallest changes that pass as JSON patches (RFC 6902), one for each object.
+    #[arg(long, requires = "kubernetes")]
+    pub(crate) suggest: bool,
+    /// Print the specifications that containerd would hand to the shim, in place of the findings.
+    #[arg(long, requires = "kubernetes", conflicts_with = "suggest")]
+    pub(crate) specs: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -449,6 +497,90 @@ impl ReportArguments {
     pub(crate) fn places(&self) -> Places {
         Places { namespace: None, state: self.state.clone(), format: ListFormat::Text }
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InstallArguments {
+    #[command(flatten)]
+    pub(crate) place: InstallPlace,
+    /// The directory with containerd-shim-palisade-v1 and palisade; without it the one of this program.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) from: Option<PathBuf>,
+    /// Where the programs are put, on the node; containerd looks for shims in its PATH.
+    #[arg(long, default_value = "/usr/local/bin", value_name = "DIRECTORY")]
+    pub(crate) bin_dir: PathBuf,
+    /// Name of the handler, which a RuntimeClass names.
+    #[arg(long, default_value = "palisade", value_name = "NAME")]
+    pub(crate) handler: String,
+    /// How containerd is told to use palisade.
+    #[arg(long, value_enum, default_value_t = HandlerForm::Auto)]
+    pub(crate) form: HandlerForm,
+    /// Add to a configuration of containerd's that somebody else wrote, where there is no other way. It stays as it is otherwise, byte for byte.
+    #[arg(long)]
+    pub(crate) edit_config: bool,
+    /// Without the unit of `palisade monitor`.
+    #[arg(long)]
+    pub(crate) no_monitor: bool,
+    /// Go back to the version that the last upgrade replaced.
+    #[arg(long, conflicts_with_all = ["from", "handler", "form", "edit_config", "no_monitor"])]
+    pub(crate) rollback: bool,
+}
+
+impl InstallArguments {
+    /// As the node has it.
+    pub(crate) fn bin_dir(&self) -> String {
+        let path = std::path::absolute(&self.bin_dir).unwrap_or_else(|_| self.bin_dir.clone());
+        path.to_string_lossy().trim_end_matches('/').to_owned()
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UninstallArguments {
+    #[command(flatten)]
+    pub(crate) place: InstallPlace,
+    /// Also while containers run under palisade, and while other handlers are palisade's. containerd can't clean up after them then.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// Which node, and how.
+#[derive(Debug, Args)]
+pub(crate) struct InstallPlace {
+    /// The node's tree of files, where it is mounted; no link leads out of it, and the node's programs are run within it.
+    #[arg(long, default_value = "/", value_name = "DIRECTORY")]
+    pub(crate) root: PathBuf,
+    /// containerd's configuration, within the tree; without it the one that containerd was started with, that of k3s, rke2 or microk8s, else
+    /// /etc/containerd/config.toml.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) containerd_config: Option<PathBuf>,
+    /// containerd's version, where it is not to be run: for the tree of a machine that is still to be made. Nothing is checked by it then.
+    #[arg(long, value_name = "VERSION", conflicts_with_all = ["restart", "restart_command"])]
+    pub(crate) containerd_version: Option<String>,
+    /// Restart containerd by systemd if its configuration was changed, and wait until it answers. Containers go on.
+    #[arg(long)]
+    pub(crate) restart: bool,
+    /// The same by this command: words without quoting, no shell.
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) restart_command: Option<String>,
+    /// Seconds that containerd may take to come back.
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub(crate) wait: u64,
+    /// Print what would be done, and do nothing. Exit code 1 if there is something.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t = ListFormat::Text)]
+    pub(crate) format: ListFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HandlerForm {
+    /// In place of runc's shim before containerd 2.2, by its own type from then on.
+    Auto,
+    /// By palisade's own runtime type.
+    Type,
+    /// In place of runc's shim, by the path of palisade's.
+    Path,
 }
 
 #[derive(Debug, Args)]

@@ -13,7 +13,7 @@ use palisade_policy::{
 use crate::Verdict;
 use crate::arguments::{CheckArguments, CheckFormat};
 use crate::error::CliError;
-use crate::{policy, report};
+use crate::{kubernetes, policy, report};
 
 /// What became of one specification.
 pub(crate) struct Checked {
@@ -31,6 +31,9 @@ pub(crate) fn run(arguments: &CheckArguments, out: &mut Vec<u8>) -> Result<Verdi
             let known = policy.profiles().into_iter().map(|profile| profile.name).collect::<Vec<_>>().join(", ");
             CliError::NoProfile { name: name.clone(), known }
         })?;
+    }
+    if arguments.kubernetes.kubernetes {
+        return kubernetes::run(arguments, &policy, out);
     }
     let mut checked = Vec::new();
     for path in &arguments.paths {

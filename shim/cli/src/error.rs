@@ -34,6 +34,8 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Policy(#[from] PolicyFileError),
     #[error(transparent)]
+    Kubernetes(#[from] crate::kubernetes::KubernetesError),
+    #[error(transparent)]
     Cgroups(#[from] palisade::cgroup::CgroupError),
     #[error("the policy has no profile {name:?}; it has {known}")]
     NoProfile { name: String, known: String },
@@ -98,6 +100,8 @@ pub(crate) enum CliError {
         #[source]
         source: io::Error,
     },
+    #[error(transparent)]
+    Install(#[from] crate::install::InstallError),
     #[error("write the result")]
     Write(#[from] io::Error),
     #[error("encode the result")]

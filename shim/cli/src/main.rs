@@ -10,6 +10,8 @@ mod error;
 mod events;
 mod explain;
 mod image;
+mod install;
+mod kubernetes;
 mod learn;
 mod log;
 mod monitor;
@@ -23,6 +25,7 @@ mod schema;
 mod seccomp;
 mod sync;
 mod verify;
+mod yaml;
 
 use std::env;
 use std::io::{self, Write as _};
@@ -77,6 +80,9 @@ fn run(command: Command, out: &mut Vec<u8>) -> Result<Verdict, CliError> {
         Command::Report(arguments) => page::run(&arguments, out),
         Command::Image(command) => image::run(&command, out),
         Command::Learn(command) => learn::run(&command, out),
+        Command::Install(arguments) => install::install(&arguments, out),
+        Command::Uninstall(arguments) => install::uninstall(&arguments, out),
+        Command::Within { root, words } => install::within(&root, &words),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "palisade", out);
             Ok(Verdict::Fine)

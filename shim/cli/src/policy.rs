@@ -74,8 +74,9 @@ fn settings(settings: &Map<String, Value>) -> String {
 pub(crate) fn diff(old: &Policy, new: &Policy, out: &mut Vec<u8>) -> Result<Verdict, CliError> {
     let (before, after) = (old.profiles(), new.profiles());
     let mut looser = false;
-    if old.profile() != new.profile() {
-        writeln!(out, "default profile: {} -> {}", old.profile(), new.profile())?;
+    for difference in new.differences_from(old) {
+        looser |= difference.looser;
+        writeln!(out, "{difference}")?;
     }
     let (were, are) = (mitigations(old), mitigations(new));
     if were != are {

@@ -1,6 +1,7 @@
 //! The result of a check as text, JSON and SARIF.
 
 use std::io::Write as _;
+use std::path::Path;
 
 use palisade_policy::{Finding, RULES, Taken};
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use crate::check::Checked;
 use crate::error::CliError;
 
 /// What a finding comes to.
-fn word(taken: Taken) -> &'static str {
+pub(crate) fn word(taken: Taken) -> &'static str {
     match taken {
         Taken::Denied => "denied",
         Taken::Mutated => "changed",
@@ -120,4 +121,17 @@ fn result(one: &Checked, finding: &Finding) -> Value {
             "logicalLocations": [{ "fullyQualifiedName": finding.pointer, "kind": "member" }],
         }],
     })
+}
+
+/// A path as a URI, RFC 3986: what has a meaning there is escaped.
+pub(crate) fn uri(path: &Path) -> String {
+    let escaped = |byte: u8| {
+        if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
+            char::from(byte).to_string()
+        } else {
+            format!("%{byte:02X}")
+        }
+    };
+    let path: String = path.as_os_str().as_encoded_bytes().iter().copied().map(escaped).collect();
+    if path.starts_with('/') { format!("file://{path}") } else { path }
 }

@@ -160,6 +160,14 @@ mod commands {
         let output = scratch.run(&["policy", "diff", &old, &looser]);
         assert_eq!(output.status.code(), Some(1));
         assert!(text(&output.stdout).contains("team: LOOSER, rule linux.ns is off"), "{}", text(&output.stdout));
+        // Who is judged by which profile counts as well.
+        let baseline = scratch.write("baseline.toml", "profile = \"baseline\"\n");
+        let restricted = scratch.write("restricted.toml", "");
+        let output = scratch.run(&["policy", "diff", &restricted, &baseline]);
+        let told = text(&output.stdout);
+        assert!(told.starts_with("LOOSER, profile (all others): restricted -> baseline, "), "{told}");
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(scratch.run(&["policy", "diff", &baseline, &restricted]).status.code(), Some(0));
         let same = scratch.run(&["policy", "diff", &old, &old]);
         assert_eq!((same.status.code(), same.stdout.len()), (Some(0), 0));
     }
@@ -284,16 +292,16 @@ mod commands {
 
     const INTRODUCTION: &str = "# The admin's tool\n\n\
         `scripts/build` makes `palisade` beside the shim. It judges with the shim's own code and changes nothing.\n\n\
-        ```sh\n\
-        palisade check --offline config.json              # what would be changed or refused, and why\n\
-        palisade check --format sarif bundles/ > out.sarif\n\
-        palisade explain 4f1c...                          # what was changed in a container that runs\n\
-        palisade explain 4f1c... --format patch           # as an RFC 6902 patch\n\
-        palisade policy validate && palisade policy show --profile restricted\n\
-        palisade policy schema > policy.schema.json       # for an editor: forms, rules and their settings\n\
-        palisade policy diff /etc/palisade/policy.toml new.toml\n\
-        palisade replay /var/log/palisade/audit.jsonl --policy new.toml\n\
-        palisade doctor                                   # what opens the node itself: docs/doctor.md\n\
+        ```console\n\
+        # palisade check --offline config.json              # what would be changed or refused, and why\n\
+        # palisade check --format sarif bundles/ > out.sarif\n\
+        # palisade explain ID                               # what was changed in a container that runs\n\
+        # palisade explain ID --format patch                # as an RFC 6902 patch\n\
+        # palisade policy validate && palisade policy show --profile restricted\n\
+        # palisade policy schema > policy.schema.json       # for an editor: forms, rules and their settings\n\
+        # palisade policy diff /etc/palisade/policy.toml new.toml  # exit code 1: looser\n\
+        # palisade replay /var/log/palisade/audit.jsonl --policy new.toml  # exit code 1: decided otherwise\n\
+        # palisade doctor                                   # what opens the node itself: docs/doctor.md; exit code 0 or 1\n\
         ```\n\n\
         `check` looks at the paths of a specification on the machine that it runs on; with `--offline` it goes by their names, for specifications of\n\
         another machine. Streams, layers, images and runtime options are taken to be in order, since they are not in a specification. `replay` goes by the\n\
@@ -612,6 +620,8 @@ mod commands {
             "verify",
             "ps",
             "doctor",
+            "install",
+            "uninstall",
             "replay",
             "refusals",
             "learn",

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime as oci;
 
+use crate::id_map::{IdMaps, IdRange};
 pub(crate) use process::{ProcessDraft, Rlimit};
 
 /// What the rules see and change. What no rule looks at stays in `base`.
@@ -133,10 +134,14 @@ impl LinuxDraft {
     /// Whether the container gets or joins a user namespace in which nobody is a user of the host's
     /// reserved range. Kubernetes keeps 0 to 65535 of the host for itself (KEP-127).
     fn is_user_remapped(&self) -> bool {
-        let outside = |mappings: &[oci::LinuxIdMapping]| !mappings.is_empty() && mappings.iter().all(is_outside_host);
-        self.namespace(oci::LinuxNamespaceType::User).is_some()
-            && outside(&self.uid_mappings)
-            && outside(&self.gid_mappings)
+        let outside = |map: &[IdRange]| !map.is_empty() && map.iter().all(|range| range.is_outside_host());
+        let IdMaps { uids, gids } = self.id_maps();
+        self.namespace(oci::LinuxNamespaceType::User).is_some() && outside(&uids) && outside(&gids)
+    }
+
+    /// The mappings of the container's user namespace.
+    pub(crate) fn id_maps(&self) -> IdMaps {
+        IdMaps::of(&self.uid_mappings, &self.gid_mappings)
     }
 
     /// The same, where the mappings of a namespace that exists already count only if the host confirmed them.
@@ -144,14 +149,4 @@ impl LinuxDraft {
         let joins = self.namespace(oci::LinuxNamespaceType::User).is_some_and(|namespace| namespace.path().is_some());
         self.is_user_remapped() && (!joins || joined_is_remapped)
     }
-}
-
-/// First host id that Kubernetes gives to a pod's user namespace (KEP-127).
-pub(crate) const FIRST_REMAPPED_ID: u32 = 65_536;
-
-/// Whether a mapping touches neither the host's reserved ids nor wraps round.
-pub(crate) fn is_outside_host(mapping: &oci::LinuxIdMapping) -> bool {
-    mapping.size() > 0
-        && mapping.host_id() >= FIRST_REMAPPED_ID
-        && mapping.host_id().checked_add(mapping.size()).is_some()
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::grant::Grant;
+use crate::id_map::{self, IdmappedMount};
 use crate::moved::{self, SecretFile};
 use crate::rootfs::Place;
 
@@ -53,6 +54,17 @@ fn join(listed: &mut Value, paths: &[(LinuxNamespaceType, PathBuf)]) -> Result<(
     Ok(())
 }
 
+/// Takes out of a mount what says that it is to be idmapped.
+fn forget_mappings(mount: &mut Value) {
+    let Some(mount) = mount.as_object_mut() else { return };
+    mount.remove("uidMappings");
+    mount.remove("gidMappings");
+    let options = mount.get_mut("options").and_then(Value::as_array_mut);
+    if let Some(options) = options {
+        options.retain(|option| !option.as_str().is_some_and(|option| id_map::WORDS.contains(&option)));
+    }
+}
+
 /// Where a runtime is to find the system call profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProfilePlace {
@@ -77,6 +89,7 @@ pub struct HardenedSpec {
     pub(crate) places: Vec<Place>,
     /// Index in `/mounts` of their directory.
     pub(crate) secrets: Option<(usize, Vec<SecretFile>)>,
+    pub(crate) idmapped: Vec<IdmappedMount>,
 }
 
 impl HardenedSpec {
@@ -87,7 +100,7 @@ impl HardenedSpec {
     }
 
     /// The same document for a runtime that sees what was judged at other paths: `sources` are (index in `/mounts`,
-    /// path), `namespaces` those that are joined. `profile`: whether the system call profile stays in it.
+    /// path) and idmapped already where they are to be ([`Self::idmapped`]), `namespaces` those that are joined. `profile`: whether the system call profile stays in it.
     ///
     /// # Errors
     ///
@@ -108,6 +121,11 @@ impl HardenedSpec {
                 let place = mounts.pointer_mut(&format!("/{mount}/source"));
                 let place = place.ok_or_else(|| serde_json::Error::custom(format!("no source of mount {mount}")))?;
                 *place = serde_json::to_value(path)?;
+                if self.idmapped.iter().any(|idmapped| idmapped.mount == *mount)
+                    && let Some(mount) = mounts.get_mut(*mount)
+                {
+                    forget_mappings(mount);
+                }
                 if self.secrets.as_ref().is_some_and(|(secrets, _)| secrets == mount)
                     && let Some(mount) = mounts.get_mut(*mount)
                 {
@@ -139,6 +157,12 @@ impl HardenedSpec {
     #[must_use]
     pub fn secrets(&self) -> Option<(usize, &[SecretFile])> {
         self.secrets.as_ref().map(|(mount, files)| (*mount, files.as_slice()))
+    }
+
+    /// The bind mounts that show files as those of the container's users.
+    #[must_use]
+    pub fn idmapped(&self) -> &[IdmappedMount] {
+        &self.idmapped
     }
 
     /// What the container is given, to be kept for exec and update.

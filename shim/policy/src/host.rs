@@ -31,9 +31,22 @@ pub struct HostFacts {
     pub huge_page_sizes: Vec<String>,
     /// The cgroup path of the sandbox that this shim holds, as its specification has it.
     pub pod_cgroup: Option<String>,
-    /// The user namespace that the specification joins was looked at, and maps nobody to the host's reserved
-    /// ids. What the specification itself says of a namespace that exists already is only a claim.
+    /// The user namespace that the specification joins was looked at, has the very mappings that the specification says, and maps nobody
+    /// to the host's reserved ids. What the specification itself says of a namespace that exists already is only a claim.
     pub joined_users_are_remapped: bool,
+    /// Host ids of the specification's user namespace that another one has already.
+    pub users_of_others: Option<TakenIds>,
+}
+
+/// Host ids that are another pod's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakenIds {
+    /// The first.
+    pub first: u32,
+    /// The last.
+    pub last: u32,
+    /// Who has them, in a few words.
+    pub by: String,
 }
 
 /// Whose a namespace to be joined is.
@@ -158,6 +171,7 @@ impl HostFacts {
             huge_page_sizes: Vec::new(),
             pod_cgroup: None,
             joined_users_are_remapped: true,
+            users_of_others: None,
         }
     }
 

@@ -14,6 +14,7 @@ use crate::exemption::Exemption;
 use crate::grant::{Grant, GrantedDevice};
 use crate::hardened::{HardenedProcess, HardenedResources, HardenedSpec};
 use crate::host::HostFacts;
+use crate::id_map;
 use crate::identity::{ContainerKind, Identity};
 use crate::image::ImageAnswer;
 use crate::moved::{self, SecretPlace};
@@ -345,6 +346,7 @@ fn hardened(mut draft: Draft, grant: Grant, root: PathBuf) -> Result<HardenedSpe
         draft.mounts.push(moved::mount_of(files));
     }
     let places = rootfs::places(draft.mounts.iter().map(|mount| mount.destination().as_path()));
+    let idmapped = id_map::idmapped_mounts(&draft.mounts, &draft.linux.id_maps());
     let profile = draft.linux.seccomp.take();
     let bytes = with_profile(&draft.write(&root)?, profile.as_ref())?;
     Ok(HardenedSpec {
@@ -359,6 +361,7 @@ fn hardened(mut draft: Draft, grant: Grant, root: PathBuf) -> Result<HardenedSpe
         root,
         places,
         secrets,
+        idmapped,
     })
 }
 

@@ -40,10 +40,12 @@ mod exemption;
 mod grant;
 mod hardened;
 mod host;
+mod id_map;
 mod identity;
 mod image;
 mod json;
 mod judge;
+mod loosening;
 mod moved;
 mod node;
 mod patch;
@@ -71,14 +73,16 @@ pub use exemption::ExemptionUse;
 pub use grant::Grant;
 pub use hardened::{HardenedProcess, HardenedResources, HardenedSpec, ProfilePlace};
 pub use host::{
-    HookFact, HostFacts, KubeletVolume, MountBelow, NamespaceFact, NamespaceSharing, SourceFact, SourceKind,
+    HookFact, HostFacts, KubeletVolume, MountBelow, NamespaceFact, NamespaceSharing, SourceFact, SourceKind, TakenIds,
 };
+pub use id_map::{FIRST_REMAPPED_ID, IdMaps, IdRange, IdmappedMount, ambiguous, idmapped_mounts};
 pub use identity::{ContainerKind, Identity};
 pub use image::{
     ImageAnswer, ImageFacts, ImageKey, ImageMount, ImageRecord, ImageReference, ImageSettings, Looked, OnError,
     ReferenceError, Severity, Signed, Verdict, VerdictError, VerdictOutcome, Vulnerability, Vulnerable, is_digest,
 };
 pub use judge::{judge_create, judge_exec, judge_pull, judge_rootfs, judge_unreadable, judge_update};
+pub use loosening::PolicyDifference;
 pub use moved::{SECRETS_DIRECTORY, SecretFile};
 pub use patch::Patch;
 pub use policy::{CallWatch, Policy, RuntimeChoice};

@@ -209,6 +209,13 @@ impl Policy {
         rules.any(|(rule, action)| rule.id.as_str() == "mount.token" && action != Action::Off)
     }
 
+    /// Whether the kubelet keeps what it fills with secrets at `path`: `pods/<uid>/volumes/<plugin>/<name>` below one of its roots. A directory of that
+    /// name anywhere else is its author's.
+    #[must_use]
+    pub fn is_volume_of_secrets(&self, path: &Path) -> bool {
+        matches!(self.node.volume_plugin(path), Some("kubernetes.io~secret" | "kubernetes.io~projected"))
+    }
+
     /// The exemptions, as decisions that make use of them name them; those that have ended too.
     #[must_use]
     pub fn exemptions(&self) -> Vec<ExemptionUse> {

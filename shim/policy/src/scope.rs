@@ -1,5 +1,7 @@
 //! Which containers an entry of the policy is about.
 
+use std::fmt;
+
 use crate::identity::{ContainerKind, Identity};
 
 /// Conditions that must all hold. An absent one always does; at least one is there.
@@ -50,6 +52,25 @@ impl Pattern {
         Some(if whole { Self::Whole(text.to_owned()) } else { Self::Beginning(text.to_owned()) })
     }
 
+    /// Whether some text fits both.
+    fn meets(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Whole(whole), pattern) | (pattern, Self::Whole(whole)) => pattern.fits(whole),
+            (Self::Beginning(one), Self::Beginning(other)) => {
+                one.starts_with(other.as_str()) || other.starts_with(one.as_str())
+            }
+        }
+    }
+
+    /// Whether every text that fits `narrower` fits this one.
+    fn includes(&self, narrower: &Self) -> bool {
+        match (self, narrower) {
+            (pattern, Self::Whole(whole)) => pattern.fits(whole),
+            (Self::Beginning(beginning), Self::Beginning(longer)) => longer.starts_with(beginning.as_str()),
+            (Self::Whole(_), Self::Beginning(_)) => false,
+        }
+    }
+
     fn fits(&self, text: &str) -> bool {
         match self {
             Self::Whole(whole) => whole == text,
@@ -58,7 +79,48 @@ impl Pattern {
     }
 }
 
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(whole) => f.write_str(whole),
+            Self::Beginning(beginning) => write!(f, "{beginning}*"),
+        }
+    }
+}
+
+/// As an admin reads it: `namespace=a* sandbox=true`.
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts = ["namespace", "pod", "container", "image"].into_iter().zip(self.patterns());
+        let texts = texts.filter_map(|(name, pattern)| Some(format!("{name}={}", pattern?)));
+        let sandbox = self.sandbox.map(|sandbox| format!("sandbox={sandbox}"));
+        f.write_str(&texts.chain(sandbox).collect::<Vec<_>>().join(" "))
+    }
+}
+
 impl Scope {
+    fn patterns(&self) -> [Option<&Pattern>; 4] {
+        [&self.namespace, &self.pod, &self.container, &self.image].map(Option::as_ref)
+    }
+
+    /// Whether some container can be covered by both.
+    pub(crate) fn meets(&self, other: &Self) -> bool {
+        let texts = self.patterns().into_iter().zip(other.patterns());
+        let mut apart = texts.filter_map(|(one, other)| Some(!one?.meets(other?)));
+        let sandboxes = self.sandbox.zip(other.sandbox).is_none_or(|(one, other)| one == other);
+        sandboxes && !apart.any(|apart| apart)
+    }
+
+    /// Whether it covers every container that all of `others` cover; an absent one covers all. May be `false` where it does.
+    pub(crate) fn covers_all_of(&self, others: [Option<&Self>; 2]) -> bool {
+        let others = || others.into_iter().flatten();
+        let texts = self.patterns().into_iter().enumerate().all(|(at, pattern)| {
+            let narrower = |other: &Self| other.patterns().get(at).copied().flatten().cloned();
+            pattern.is_none_or(|pattern| others().filter_map(narrower).any(|narrower| pattern.includes(&narrower)))
+        });
+        texts && self.sandbox.is_none_or(|wanted| others().any(|other| other.sandbox == Some(wanted)))
+    }
+
     /// `None` if there is no condition at all.
     pub(crate) fn new(
         namespace: Option<Pattern>,

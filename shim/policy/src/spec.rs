@@ -13,6 +13,7 @@ use serde_json::Value;
 
 pub use error::SpecError;
 
+use crate::id_map::IdMaps;
 use crate::identity::Identity;
 use crate::json;
 
@@ -98,6 +99,16 @@ impl ParsedSpec {
     pub fn cgroups_path(&self) -> &Path {
         let linux = self.spec.linux().as_ref();
         linux.and_then(|linux| linux.cgroups_path().as_deref()).unwrap_or_else(|| Path::new(""))
+    }
+
+    /// The mappings of the container's user namespace, as the specification has them; `None` where it has none.
+    #[must_use]
+    pub fn user_maps(&self) -> Option<IdMaps> {
+        let linux = self.spec.linux().as_ref()?;
+        let namespaces = linux.namespaces().as_deref().unwrap_or_default();
+        let has_own = namespaces.iter().any(|namespace| namespace.typ() == LinuxNamespaceType::User);
+        let list = |list: &Option<Vec<oci::LinuxIdMapping>>| list.clone().unwrap_or_default();
+        has_own.then(|| IdMaps::of(&list(linux.uid_mappings()), &list(linux.gid_mappings())))
     }
 
     /// An annotation of the specification.

@@ -38,6 +38,18 @@ pub enum MountError {
         /// Their length.
         bytes: usize,
     },
+    /// Files can't be shown as those of the container's users.
+    #[error(
+        "rootfs: {} can't be shown as files of the pod's users (idmapped mount): the kernel (overlay: Linux 5.19) or its filesystem has no such mounts; another snapshotter, or containerd's `slow_chown`, does without",
+        path.display()
+    )]
+    Idmap {
+        /// A layer, or what was mounted.
+        path: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
     /// A system call failed.
     #[error("rootfs: cannot {action} {}", path.display())]
     Io {

@@ -4,6 +4,7 @@
 //! without following links, so that nothing that is put in its place meanwhile can redirect them.
 
 mod error;
+mod idmapped;
 mod options;
 mod overlay;
 mod target;
@@ -84,7 +85,7 @@ impl Drop for MountedRootfs {
 /// Mounts the root filesystem of a container, in the order given. No mounts is fine: the bundle then holds the files itself.
 ///
 /// Types: `bind` (`rbind`, with `ro` and the other flags applied to the bind mount by a remount), `overlay` with as
-/// many layers as containerd makes, and the filesystems that need no helper program. `X-containerd.*` options are for others
+/// many layers as containerd makes, whose files `uidmap` and `gidmap` show as other users', and the filesystems that need no helper program. `X-containerd.*` options are for others
 /// and skipped. The calling thread's mount namespace is changed; nothing else of the process is.
 ///
 /// # Errors
@@ -96,12 +97,15 @@ pub fn mount_rootfs(bundle_rootfs: &Path, mounts: &[RootfsMount]) -> Result<Moun
         let options = MountOptions::parse(&request.options)?;
         let target = Target::open(bundle_rootfs, &request.target)?;
         let bind = is_bind(request, &options)?;
-        if bind {
-            target.bind(&request.source, options.flags)?;
-        } else if FILESYSTEMS.contains(&request.kind.as_str()) {
-            target.mount_filesystem(request, &options)?;
-        } else {
+        if !bind && !FILESYSTEMS.contains(&request.kind.as_str()) {
             return Err(MountError::Kind { kind: request.kind.clone() });
+        }
+        if let Some(maps) = &options.idmap {
+            target.place(&idmapped::mounted(&target.path, request, &options, maps)?)?;
+        } else if bind {
+            target.bind(&request.source, options.flags)?;
+        } else {
+            target.mount_filesystem(request, &options)?;
         }
         rootfs.mounted.push(target.path.clone());
         target.finish(&options, bind)?;

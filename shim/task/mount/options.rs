@@ -1,6 +1,7 @@
 //! fstab-style options as mount(2) takes them (mount(8), FILESYSTEM-INDEPENDENT MOUNT OPTIONS).
 
 use nix::mount::MsFlags;
+use palisade_policy::IdMaps;
 
 use super::MountError;
 
@@ -12,6 +13,8 @@ pub(super) struct MountOptions {
     pub(super) propagation: Vec<MsFlags>,
     /// What the filesystem itself understands or refuses.
     pub(super) filesystem: Vec<String>,
+    /// Whose files on the disk are whose.
+    pub(super) idmap: Option<IdMaps>,
 }
 
 enum Meaning {
@@ -19,6 +22,7 @@ enum Meaning {
     Clear(MsFlags),
     Propagate(MsFlags),
     Unsupported(&'static str),
+    Mappings,
     Filesystem,
 }
 
@@ -31,7 +35,11 @@ impl MountOptions {
     ///
     /// [`MountError::Option`] for options that ask the mounter for something that it does not do.
     pub(super) fn parse(options: &[String]) -> Result<Self, MountError> {
-        let mut parsed = Self { flags: MsFlags::empty(), propagation: Vec::new(), filesystem: Vec::new() };
+        let idmap = IdMaps::of_options(options).map_err(|option| MountError::Option {
+            option,
+            instead: "uidmap and gidmap are each `container-id:host-id:size`, and come together",
+        })?;
+        let mut parsed = Self { flags: MsFlags::empty(), propagation: Vec::new(), filesystem: Vec::new(), idmap };
         // Instructions between containerd's own parts.
         for option in options.iter().filter(|option| !option.is_empty() && !option.starts_with("X-containerd.")) {
             match meaning(option) {
@@ -41,6 +49,7 @@ impl MountOptions {
                 Meaning::Unsupported(instead) => {
                     return Err(MountError::Option { option: option.clone(), instead });
                 }
+                Meaning::Mappings => {}
                 Meaning::Filesystem => parsed.filesystem.push(option.clone()),
             }
         }
@@ -90,9 +99,7 @@ fn meaning(option: &str) -> Meaning {
         "loop" => {
             Meaning::Unsupported("let containerd's mount handlers (2.2) or the snapshotter set up the loop device")
         }
-        _ if option.starts_with("uidmap=") || option.starts_with("gidmap=") => {
-            Meaning::Unsupported("idmapped layers need a snapshotter that remaps the files itself (remap-ids off)")
-        }
+        _ if option.starts_with("uidmap=") || option.starts_with("gidmap=") => Meaning::Mappings,
         _ => Meaning::Filesystem,
     }
 }
@@ -124,11 +131,24 @@ mod tests {
 
     #[test]
     fn what_is_not_done_is_refused() {
-        for option in ["loop", "remount", "uidmap=0:65536:65536", "gidmap=0:65536:65536"] {
+        for (option, named) in [
+            ("loop", "loop"),
+            ("remount", "remount"),
+            ("uidmap=0:65536:65536", "uidmap without gidmap"),
+            ("gidmap=x", "gidmap=x"),
+        ] {
             match parse(&["ro", option]) {
-                Err(MountError::Option { option: refused, .. }) => assert_eq!(refused, option),
+                Err(MountError::Option { option: refused, .. }) => assert_eq!(refused, named),
                 other => panic!("{other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn mappings_are_no_option_of_the_filesystem() {
+        let parsed = parse(&["uidmap=0:65536:65536", "gidmap=0:65536:65536", "lowerdir=/a:/b"]).unwrap();
+        assert_eq!(parsed.filesystem, ["lowerdir=/a:/b"]);
+        assert_eq!(parsed.idmap.unwrap().uids.len(), 1);
+        assert_eq!(parse(&["ro"]).unwrap().idmap, None);
     }
 }

@@ -8,6 +8,7 @@ use nix::fcntl::{OFlag, open, openat};
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::Mode;
 use nix::sys::statvfs::{FsFlags, fstatvfs};
+use rustix::mount::{MoveMountFlags, move_mount};
 
 use super::options::MountOptions;
 use super::{MountError, RootfsMount, overlay};
@@ -49,6 +50,16 @@ impl Target {
 
     fn failed(&self, action: &'static str, errno: Errno) -> MountError {
         MountError::Io { action, path: self.path.clone(), source: errno.into() }
+    }
+
+    /// Puts a mount here that stands nowhere yet.
+    pub(super) fn place(&self, mount: &OwnedFd) -> Result<(), MountError> {
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        move_mount(mount, "", &self.fd, "", flags).map_err(|errno| MountError::Io {
+            action: "mount",
+            path: self.path.clone(),
+            source: errno.into(),
+        })
     }
 
     pub(super) fn bind(&self, source: &str, flags: MsFlags) -> Result<(), MountError> {

@@ -1,7 +1,7 @@
 //! Real mounts, each test in a mount namespace of its own thread. They need root.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt as _, chown, symlink};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use std::path::Path;
@@ -121,6 +121,97 @@ fn what_cannot_be_shortened_enough_is_an_error() {
         let lower = format!("lowerdir={}", names.join(":"));
         let outcome = mount_rootfs(&place.join("rootfs"), &[request("overlay", place, "", &[&lower])]);
         assert!(matches!(outcome, Err(MountError::OptionsTooLong { bytes }) if bytes > 4096), "{outcome:?}");
+    });
+}
+
+/// The users of a pod's namespace.
+const MAPPED: [&str; 2] = ["uidmap=0:100000:65536", "gidmap=0:200000:65536"];
+
+/// The owner of a file.
+fn owner(path: &Path) -> (u32, u32) {
+    let seen = fs::symlink_metadata(path).unwrap();
+    (seen.uid(), seen.gid())
+}
+
+#[test]
+fn an_overlay_shows_its_layers_as_the_pods_and_leaves_them_as_they_are() {
+    isolated(|place| {
+        let lower = layers(place, 3, 1);
+        let (upper, work) = (place.join("upper"), place.join("work"));
+        fs::create_dir(&upper).unwrap();
+        fs::create_dir(&work).unwrap();
+        // As the snapshotter does it.
+        chown(&upper, Some(100_000), Some(200_000)).unwrap();
+        let (upperdir, workdir) = (format!("upperdir={}", upper.display()), format!("workdir={}", work.display()));
+        chown(place.join("p/1/fs/of-1"), Some(7), Some(70_000)).unwrap();
+        let options = [MAPPED[0], MAPPED[1], "index=off", lower.as_str(), &upperdir, &workdir];
+        let mounted = mount_rootfs(&place.join("rootfs"), &[request("overlay", place, "", &options)]).unwrap();
+        let root = place.join("rootfs");
+        assert_eq!(owner(&root), (100_000, 200_000));
+        assert_eq!(owner(&root.join("of-0")), (100_000, 200_000));
+        assert_eq!(owner(&root.join("of-1")), (100_007, 65_534), "whom nobody is mapped to is nobody");
+        assert_eq!(owner(&place.join("p/1/fs/of-1")), (7, 70_000));
+        fs::write(root.join("new"), "").unwrap();
+        assert_eq!(fs::read_to_string(root.join("of-2")).unwrap(), "2");
+        // One mount, and the layers' are nowhere to be seen.
+        assert_eq!(mounted_on(place), 2);
+        mounted.unmount().unwrap();
+        assert_eq!(mounted_on(place), 1);
+    });
+}
+
+#[test]
+fn more_layers_than_a_page_names_are_shown_as_the_pods() {
+    isolated(|place| {
+        let lower = layers(place, 60, 100);
+        let options = [MAPPED[0], MAPPED[1], lower.as_str()];
+        let mounted = mount_rootfs(&place.join("rootfs"), &[request("overlay", place, "", &options)]).unwrap();
+        assert_eq!(owner(&place.join("rootfs/of-59")), (100_000, 200_000));
+        mounted.unmount().unwrap();
+    });
+}
+
+#[test]
+fn a_bind_shows_its_source_as_the_pods() {
+    isolated(|place| {
+        let source = place.join("source");
+        fs::create_dir(&source).unwrap();
+        let options = ["rbind", "ro", MAPPED[0], MAPPED[1]];
+        let mounted = mount_rootfs(&place.join("rootfs"), &[request("bind", &source, "", &options)]).unwrap();
+        assert_eq!(owner(&place.join("rootfs")), (100_000, 200_000));
+        assert_eq!(fs::write(place.join("rootfs/x"), "").unwrap_err().raw_os_error(), Some(libc::EROFS));
+        assert_eq!(owner(&source), (0, 0));
+        mounted.unmount().unwrap();
+    });
+}
+
+/// An overlay, and what is below `/proc`, can't be idmapped, nor a mount a second time.
+#[test]
+fn what_cannot_be_shown_as_the_pods_is_refused_and_nothing_stays() {
+    isolated(|place| {
+        let lower = layers(place, 2, 1);
+        let (source, overlay) = (place.join("source"), place.join("overlay"));
+        fs::create_dir(&source).unwrap();
+        fs::create_dir(&overlay).unwrap();
+        mount(Some("x"), &overlay, Some("overlay"), MsFlags::empty(), Some(lower.as_str())).unwrap();
+        let (rootfs, before) = (place.join("rootfs"), mounted_on(place));
+        let of_overlay = format!("lowerdir={}:{}", source.display(), overlay.display());
+        for request in [
+            request("bind", Path::new("/proc"), "", &["rbind", MAPPED[0], MAPPED[1]]),
+            request("bind", &overlay, "", &["bind", MAPPED[0], MAPPED[1]]),
+            request("overlay", place, "", &[&of_overlay, MAPPED[0], MAPPED[1]]),
+        ] {
+            match mount_rootfs(&rootfs, std::slice::from_ref(&request)) {
+                Err(error @ MountError::Idmap { .. }) => assert!(error.to_string().contains("idmapped"), "{error}"),
+                other => panic!("{request:?}: {other:?}"),
+            }
+            assert_eq!(mounted_on(place), before);
+        }
+        let mapped = request("bind", &source, "", &["bind", MAPPED[0], MAPPED[1]]);
+        let once = mount_rootfs(&source, &[mapped]).unwrap();
+        let twice = mount_rootfs(&rootfs, &[request("bind", &source, "", &["bind", MAPPED[0], MAPPED[1]])]);
+        assert!(matches!(twice, Err(MountError::Idmap { .. })), "{twice:?}");
+        once.unmount().unwrap();
     });
 }
 

@@ -90,7 +90,7 @@ fn command(world: &World<'_>, side: Side, id: &str, bundle: &Path) -> Command {
     let layout = world.containerd.layout();
     let bin = layout.base.join("bin");
     let program = match side.shim() {
-        Runtime::Runc => "containerd-shim-runc-v2",
+        Runtime::Runc | Runtime::NewRunc => "containerd-shim-runc-v2",
         Runtime::Palisade | Runtime::PalisadeByPath => "containerd-shim-palisade-v1",
     };
     let socket = layout.socket().display().to_string();

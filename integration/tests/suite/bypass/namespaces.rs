@@ -3,7 +3,7 @@
 use palisade_integration::containerd::Runtime;
 use palisade_integration::ctr::Run;
 use palisade_integration::tasks::CreateOptions;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::container::{Container, SLEEP};
 use super::ways::Meeting;
@@ -79,6 +79,63 @@ pub(super) const ENTRIES: &[Bypass] = &[
     )
     .untried("runc needs a snapshot with shifted owners"),
     refused(
+        "user-namespace-twice",
+        "controls §3",
+        "a user namespace in whose map two ranges share a host id",
+        Spec(|spec| remap(spec, json!([mapping(0, 2_000_000, 10), mapping(10, 2_000_009, 10)]))),
+        "linux.userns",
+    )
+    .untried(NO_CONTROL),
+    refused(
+        "user-namespace-wraps",
+        "CVE-2024-40635",
+        "a user namespace whose host ids wrap round to root's",
+        Spec(|spec| remap(spec, json!([mapping(0, u32::MAX - 100, 65_536)]))),
+        "linux.userns",
+    )
+    .untried(NO_CONTROL),
+    refused(
+        "idmap-of-root",
+        "KEP-127",
+        "a directory of the host idmapped so that root's files are those of the container's root",
+        Spec(|spec| {
+            remap(spec, json!([mapping(0, 2_100_000, 65_536)]));
+            idmapped(spec, "/srv", &["rbind", "rw", "idmap"], mapping(0, 2_100_000, 65_536));
+        }),
+        "linux.userns",
+    )
+    .untried(NO_CONTROL),
+    refused(
+        "idmap-without-users",
+        "KEP-127",
+        "the same without a user namespace, for the user that the policy makes of root",
+        Spec(|spec| idmapped(spec, "/srv", &["rbind", "ro", "idmap"], mapping(0, 65_532, 1))),
+        "linux.userns",
+    )
+    .untried(NO_CONTROL),
+    refused(
+        "idmap-of-another-user",
+        "KEP-127",
+        "mappings of a mount that are not the namespace's: files of the host's user 1000 as those of the container's root",
+        Spec(|spec| {
+            remap(spec, json!([mapping(0, 2_200_000, 65_536)]));
+            idmapped(spec, "/srv", &["rbind", "ro", "idmap"], mapping(1000, 2_200_000, 1));
+        }),
+        "linux.userns",
+    )
+    .untried(NO_CONTROL),
+    refused(
+        "ridmap-of-the-host",
+        "KEP-127",
+        "all of the host with what is mounted below, idmapped by ridmap",
+        Spec(|spec| {
+            remap(spec, json!([mapping(0, 2_300_000, 65_536)]));
+            idmapped(spec, "/", &["rbind", "ro", "ridmap"], mapping(0, 2_300_000, 65_536));
+        }),
+        "mount.deny-always",
+    )
+    .untried(NO_CONTROL),
+    refused(
         "shifted-clock",
         "§6.11",
         "a time namespace with another clock",
@@ -90,6 +147,25 @@ pub(super) const ENTRIES: &[Bypass] = &[
     )
     .untried("runc knows the namespace since 1.2, Debian's is older"),
 ];
+
+const NO_CONTROL: &str = "runc 1.1 idmaps nothing, and containerd 2 asks it first";
+
+fn mapping(inside: u32, host: u32, size: u32) -> Value {
+    json!({ "containerID": inside, "hostID": host, "size": size })
+}
+
+/// A user namespace with this map of users and of groups.
+fn remap(spec: &mut Value, map: Value) {
+    push(spec, "/linux/namespaces", json!({ "type": "user" }));
+    set(spec, "/linux/uidMappings", map.clone());
+    set(spec, "/linux/gidMappings", map);
+}
+
+fn idmapped(spec: &mut Value, source: &str, options: &[&str], map: Value) {
+    let mount = json!({ "destination": "/mnt/volume", "type": "bind", "source": source, "options": options,
+        "uidMappings": [map], "gidMappings": [map] });
+    push(spec, "/mounts", mount);
+}
 
 /// Joins a namespace of a container of plain runc's.
 pub(super) fn neighbour(world: &World, runtime: Runtime, kind: &str, file: &str) -> Meeting {

@@ -178,7 +178,7 @@ fn annotation(world: &World, runtime: Runtime, name: &str, value: &str) -> Meeti
     }
     let bundle = world.containerd.layout().bundles().join(world.containerd.tag()).join(&container.id);
     let read = match runtime {
-        Runtime::Runc => bundle.join("config.json"),
+        Runtime::Runc | Runtime::NewRunc => bundle.join("config.json"),
         Runtime::Palisade | Runtime::PalisadeByPath => bundle.join("palisade/config.json"),
     };
     let text = fs::read_to_string(&read).map_err(|error| format!("{}: {error}", read.display()))?;

@@ -25,6 +25,8 @@ pub(super) struct Scenario {
     pub(super) differs: Shown,
     pub(super) restricted: Restricted,
     pub(super) needs: Needs,
+    /// The handler that shows what is right.
+    pub(super) control: Runtime,
     /// Why `Palisade`, the handler by type, is not asked.
     pub(super) by_path: Option<&'static str>,
 }
@@ -48,7 +50,17 @@ pub(super) enum Needs {
 
 /// A behaviour that the policy leaves as it is.
 pub(super) const fn scenario(what: &'static str, critest: &'static str, act: Act, shows: Shown) -> Scenario {
-    Scenario { what, critest, act, shows, differs: &[], restricted: Restricted::Same, needs: Needs::Any, by_path: None }
+    Scenario {
+        what,
+        critest,
+        act,
+        shows,
+        differs: &[],
+        restricted: Restricted::Same,
+        needs: Needs::Any,
+        control: Runtime::Runc,
+        by_path: None,
+    }
 }
 
 impl Scenario {
@@ -70,6 +82,11 @@ impl Scenario {
     /// containerd 1.7 has it not, for this reason.
     pub(super) const fn since_two(self, why: &'static str) -> Self {
         Self { needs: Needs::Two(why), ..self }
+    }
+
+    /// The runc at hand can't do it; a newer one shows what is right.
+    pub(super) const fn with_new_runc(self) -> Self {
+        Self { control: Runtime::NewRunc, ..self }
     }
 
     /// Only the handler by path is asked, for this reason.

@@ -15,7 +15,8 @@ use crate::pods::kubelet_volume;
 /// Where a container has its volume.
 pub(super) const AT: &str = "/mnt/volume";
 
-const BY_TYPE: &str = "up to 2.1 containerd asks only runtimes of the type `io.containerd.runc.v2` what they can do";
+pub(super) const BY_TYPE: &str =
+    "up to 2.1 containerd asks only runtimes of the type `io.containerd.runc.v2` what they can do";
 const PROPAGATED: &str = "Container Mount Readonly: reject PROPAGATION_HOST_TO_CONTAINER and PROPAGATION_BIDIRECTIONAL";
 
 pub(super) const SCENARIOS: &[Scenario] = &[

@@ -177,6 +177,19 @@ pub(crate) struct Check {
     pub(super) look: Look,
 }
 
+/// A row of a table of checks that look at the whole node.
+pub(super) const fn check(
+    id: &'static str,
+    severity: Severity,
+    demand: &'static str,
+    why: &'static str,
+    reference: &'static str,
+    mend: &'static str,
+    look: fn(&Node) -> Found,
+) -> Check {
+    Check { id, severity, demand, why, reference, mend, look: Look::At(look) }
+}
+
 impl Check {
     pub(super) fn run(&self, node: &Node) -> Found {
         match &self.look {

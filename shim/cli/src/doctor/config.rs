@@ -16,15 +16,15 @@ const MOST_FILES: usize = 100;
 const CRI: [&str; 4] =
     ["io.containerd.cri.v1.runtime", "io.containerd.cri.v1.images", "io.containerd.grpc.v1.cri", "cri"];
 /// palisade as containerd names it by its type.
-pub(super) const PALISADE_TYPE: &str = "io.containerd.palisade.v1";
+pub(crate) const PALISADE_TYPE: &str = "io.containerd.palisade.v1";
 /// The file that it looks for then, and what it is called in any case.
-pub(super) const SHIM: &str = "containerd-shim-palisade-v1";
+pub(crate) const SHIM: &str = "containerd-shim-palisade-v1";
 /// A handler that containerd has where nobody configures one.
 const BUILT_IN: &str = "runc";
 
 /// How containerd puts files together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Merge {
+pub(crate) enum Merge {
     /// Up to 1.7.
     Replace,
     /// From 2.0 on.
@@ -33,11 +33,11 @@ pub(super) enum Merge {
 
 /// A handler of CRI's.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct Handler {
-    pub(super) name: String,
-    pub(super) kind: String,
-    pub(super) path: String,
-    pub(super) table: Table,
+pub(crate) struct Handler {
+    pub(crate) name: String,
+    pub(crate) kind: String,
+    pub(crate) path: String,
+    pub(crate) table: Table,
 }
 
 impl Handler {
@@ -47,7 +47,7 @@ impl Handler {
     }
 
     /// Whether its containers are palisade's.
-    pub(super) fn is_palisade(&self) -> bool {
+    pub(crate) fn is_palisade(&self) -> bool {
         match self.binary_path() {
             Some(path) => Path::new(path).file_name().is_some_and(|name| name == SHIM),
             None => self.kind == PALISADE_TYPE,
@@ -55,27 +55,27 @@ impl Handler {
     }
 
     /// The shim's path, where it is configured and not looked for.
-    pub(super) fn binary_path(&self) -> Option<&str> {
+    pub(crate) fn binary_path(&self) -> Option<&str> {
         [&self.path, &self.kind].into_iter().map(String::as_str).find(|text| text.starts_with('/'))
     }
 }
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct Config {
-    pub(super) table: Table,
+pub(crate) struct Config {
+    pub(crate) table: Table,
     /// The file and what it imports.
-    pub(super) files: Vec<String>,
-    pub(super) deep: bool,
+    pub(crate) files: Vec<String>,
+    pub(crate) deep: bool,
     /// What could not be followed.
-    pub(super) problems: Vec<String>,
+    pub(crate) problems: Vec<String>,
     /// Sections that an imported file has replaced.
-    pub(super) replaced: Vec<String>,
+    pub(crate) replaced: Vec<String>,
 }
 
 impl Config {
     /// Of a file that need not be there: containerd goes by its defaults then.
-    pub(super) fn read(tree: &Tree, path: &str, merge: impl Fn(&Table) -> Merge) -> Fact<Self> {
+    pub(crate) fn read(tree: &Tree, path: &str, merge: impl Fn(&Table) -> Merge) -> Fact<Self> {
         let mut config = Self::default();
         let text = tree.text(path)?;
         let main = text.as_deref().map_or_else(|| Ok(Table::new()), |text| parse(path, text))?;
@@ -123,30 +123,30 @@ impl Config {
     }
 
     /// A value by its path from the top.
-    pub(super) fn at(&self, keys: &[&str]) -> Option<&Value> {
+    pub(crate) fn at(&self, keys: &[&str]) -> Option<&Value> {
         at(&self.table, keys)
     }
 
     /// A setting of CRI's, in whichever section this format has it.
-    pub(super) fn cri(&self, keys: &[&str]) -> Option<&Value> {
+    pub(crate) fn cri(&self, keys: &[&str]) -> Option<&Value> {
         CRI.iter().find_map(|section| at(self.plugin(section)?, keys))
     }
 
-    pub(super) fn cri_is(&self, key: &str) -> bool {
+    pub(crate) fn cri_is(&self, key: &str) -> bool {
         self.cri(&[key]).and_then(Value::as_bool).unwrap_or(false)
     }
 
-    pub(super) fn cri_text(&self, key: &str) -> &str {
+    pub(crate) fn cri_text(&self, key: &str) -> &str {
         self.cri(&[key]).and_then(Value::as_str).unwrap_or_default()
     }
 
     /// The table of a plugin.
-    pub(super) fn plugin(&self, name: &str) -> Option<&Table> {
+    pub(crate) fn plugin(&self, name: &str) -> Option<&Table> {
         at(&self.table, &["plugins", name])?.as_table()
     }
 
     /// What CRI can be asked for. containerd 2.x keeps its own `runc` beside those of the file.
-    pub(super) fn handlers(&self) -> Vec<Handler> {
+    pub(crate) fn handlers(&self) -> Vec<Handler> {
         let mut handlers: BTreeMap<String, Handler> = BTreeMap::new();
         let tables =
             CRI.iter().filter_map(|section| at(self.plugin(section)?, &["containerd", "runtimes"])?.as_table());
@@ -166,19 +166,19 @@ impl Config {
     }
 
     /// The handler of pods that name none.
-    pub(super) fn default_handler(&self) -> &str {
+    pub(crate) fn default_handler(&self) -> &str {
         let named = self.cri(&["containerd", "default_runtime_name"]).and_then(Value::as_str);
         named.filter(|name| !name.is_empty()).unwrap_or(BUILT_IN)
     }
 
     /// Texts of a list of CRI's.
-    pub(super) fn cri_list(&self, keys: &[&str]) -> Option<Vec<String>> {
+    pub(crate) fn cri_list(&self, keys: &[&str]) -> Option<Vec<String>> {
         Some(texts(self.cri(keys)?))
     }
 }
 
 /// The texts in a list.
-pub(super) fn texts(value: &Value) -> Vec<String> {
+pub(crate) fn texts(value: &Value) -> Vec<String> {
     let list = value.as_array().map(Vec::as_slice).unwrap_or_default();
     list.iter().filter_map(|one| one.as_str().map(str::to_owned)).collect()
 }
@@ -222,7 +222,7 @@ fn matching(parent: &Path, pattern: &str, names: &[String]) -> Vec<String> {
 }
 
 /// Whether a name is one of a pattern, in which `*` stands for any characters.
-pub(super) fn matches(pattern: &str, name: &str) -> bool {
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     let Some((before, behind)) = pattern.split_once('*') else { return pattern == name };
     let Some(rest) = name.strip_prefix(before) else { return false };
     rest.char_indices()

@@ -2,8 +2,8 @@
 
 use toml::Value;
 
-use super::check::Severity::{self, Critical, High, Low, Medium};
-use super::check::{Check, Found, Look};
+use super::check::Severity::{Critical, High, Low, Medium};
+use super::check::{Check, Found, check};
 use super::config::{Config, Handler, matches};
 use super::node::Node;
 use super::runtimes::judge;
@@ -14,18 +14,6 @@ pub(super) const VERIFIERS: &str = "/opt/containerd/image-verifier/bin";
 /// Where NRI plugins are, unless configured.
 pub(super) const NRI_PLUGINS: &str = "/opt/nri/plugins";
 const CRI_DOCS: &str = "containerd docs/cri/config.md";
-
-const fn check(
-    id: &'static str,
-    severity: Severity,
-    demand: &'static str,
-    why: &'static str,
-    reference: &'static str,
-    mend: &'static str,
-    look: fn(&Node) -> Found,
-) -> Check {
-    Check { id, severity, demand, why, reference, mend, look: Look::At(look) }
-}
 
 pub(super) const CHECKS: &[Check] = &[
     check(

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::check::Severity::{self, Critical, Medium};
-use super::check::{Check, Found, Look};
+use super::check::Severity::{Critical, Medium};
+use super::check::{Check, Found, check};
 use super::node::Node;
 
 /// Their sockets, with the engine that makes each.
@@ -21,18 +21,6 @@ const DOCKER: &str = "/etc/docker/daemon.json";
 pub(super) const TEXTS: &[&str] = &[DOCKER];
 /// Processes of other engines.
 const PROCESSES: [(&str, &str); 3] = [("dockerd", "Docker"), ("crio", "CRI-O"), ("cri-dockerd", "cri-dockerd")];
-
-const fn check(
-    id: &'static str,
-    severity: Severity,
-    demand: &'static str,
-    why: &'static str,
-    reference: &'static str,
-    mend: &'static str,
-    look: fn(&Node) -> Found,
-) -> Check {
-    Check { id, severity, demand, why, reference, mend, look: Look::At(look) }
-}
 
 pub(super) const CHECKS: &[Check] = &[
     check(

@@ -1,21 +1,9 @@
 //! Which handlers are palisade's, and whether they can be reached.
 
-use super::check::Severity::{self, High, Low, Medium};
-use super::check::{Check, Found, Look};
+use super::check::Severity::{High, Low, Medium};
+use super::check::{Check, Found, check};
 use super::config::Handler;
 use super::node::{Node, ShimFacts};
-
-const fn check(
-    id: &'static str,
-    severity: Severity,
-    demand: &'static str,
-    why: &'static str,
-    reference: &'static str,
-    mend: &'static str,
-    look: fn(&Node) -> Found,
-) -> Check {
-    Check { id, severity, demand, why, reference, mend, look: Look::At(look) }
-}
 
 pub(super) const CHECKS: &[Check] = &[
     check(

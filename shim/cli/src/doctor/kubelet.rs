@@ -1,7 +1,7 @@
 //! The kubelet: the node part of the CIS benchmark that bears on containers.
 
-use super::check::Severity::{self, Critical, High, Low, Medium};
-use super::check::{Check, Found, Look};
+use super::check::Severity::{Critical, High, Low, Medium};
+use super::check::{Check, Found, check};
 use super::node::Node;
 
 /// kubeadm's place.
@@ -13,18 +13,6 @@ pub(super) const FILES: &[&str] = &[
     "/etc/kubernetes/pki/ca.crt",
     "/var/lib/kubelet/pki/kubelet-client-current.pem",
 ];
-
-const fn check(
-    id: &'static str,
-    severity: Severity,
-    demand: &'static str,
-    why: &'static str,
-    reference: &'static str,
-    mend: &'static str,
-    look: fn(&Node) -> Found,
-) -> Check {
-    Check { id, severity, demand, why, reference, mend, look: Look::At(look) }
-}
 
 pub(super) const CHECKS: &[Check] = &[
     check(

@@ -4,7 +4,7 @@
 //! file of its own, of functions over the [`node`] that read nothing themselves.
 
 mod check;
-mod config;
+pub(crate) mod config;
 mod containerd;
 mod engines;
 mod fix;
@@ -12,13 +12,13 @@ mod handlers;
 mod kernel;
 mod kubelet;
 mod node;
-mod permissions;
+pub(crate) mod permissions;
 mod policy_sanity;
 mod print;
-mod read;
+pub(crate) mod read;
 mod runtimes;
-mod tree;
-mod version;
+pub(crate) mod tree;
+pub(crate) mod version;
 mod yaml;
 
 #[cfg(test)]
@@ -94,6 +94,12 @@ pub(crate) fn of_this_node(policy: &crate::arguments::PolicyFile) -> std::result
     let arguments = DoctorArguments::of_this_node(policy);
     let tree = Tree::open(&arguments.root).map_err(|source| CliError::Read { path: arguments.root.clone(), source })?;
     Ok(look(&tree, &arguments))
+}
+
+/// What speaks against a node, a line each, and the numbers.
+pub(crate) fn in_short(arguments: &DoctorArguments) -> std::result::Result<Vec<String>, CliError> {
+    let tree = Tree::open(&arguments.root).map_err(|source| CliError::Read { path: arguments.root.clone(), source })?;
+    Ok(print::in_short(&look(&tree, arguments), arguments.fail_on))
 }
 
 fn all() -> impl Iterator<Item = &'static Check> {

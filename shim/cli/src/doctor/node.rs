@@ -19,19 +19,19 @@ pub(super) struct Program {
 
 /// A process that matters: a container engine or a kubelet, in the host's own mount namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Process {
-    pub(super) name: String,
-    pub(super) words: Vec<String>,
+pub(crate) struct Process {
+    pub(crate) name: String,
+    pub(crate) words: Vec<String>,
     /// The path of its program, where it can be seen.
-    pub(super) program: Option<String>,
+    pub(crate) program: Option<String>,
     /// Of its environment, which may hold secrets, only the directories that it looks for programs in, and the policy that it names to the shim.
-    pub(super) path: Option<String>,
-    pub(super) policy: Option<String>,
+    pub(crate) path: Option<String>,
+    pub(crate) policy: Option<String>,
 }
 
 impl Process {
     /// The value of a flag, `--name=value` or `--name value`; empty for one that has none.
-    pub(super) fn flag(&self, name: &str) -> Option<&str> {
+    pub(crate) fn flag(&self, name: &str) -> Option<&str> {
         let mut words = self.words.iter().peekable();
         while let Some(word) = words.next() {
             let Some(bare) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else { continue };

@@ -1,7 +1,7 @@
 //! Whose the files are that palisade and containerd trust.
 
 use super::check::Severity::{Critical, High, Medium};
-use super::check::{Check, Fix, Found, Look};
+use super::check::{Check, Fix, Found, Look, check as row};
 use super::config::Config;
 use super::containerd;
 use super::kubelet;
@@ -22,7 +22,7 @@ const fn check(
     reference: &'static str,
     look: fn(&Node) -> Found,
 ) -> Check {
-    Check { id, severity, demand, why: WHY, reference, mend: MEND, look: Look::At(look) }
+    row(id, severity, demand, WHY, reference, MEND, look)
 }
 
 pub(super) const CHECKS: &[Check] = &[
@@ -108,7 +108,7 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 /// What is wrong on the way to something, if anything is. In a sticky directory of root's what is root's stays so.
-pub(super) fn first_fault(steps: &[Step]) -> Option<String> {
+pub(crate) fn first_fault(steps: &[Step]) -> Option<String> {
     let last = steps.len().saturating_sub(1);
     let fault = |(number, step): (usize, &Step)| {
         let sticky = number != last && step.uid == 0 && step.mode & 0o1000 != 0;

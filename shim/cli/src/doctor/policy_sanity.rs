@@ -3,7 +3,7 @@
 use palisade_policy::{Action, Day, Mode};
 
 use super::check::Severity::{self, Critical, High, Low, Medium};
-use super::check::{Check, Found, Look};
+use super::check::{Check, Found, check as row};
 use super::node::{Node, PolicyFacts};
 use super::read::NOT_HERE;
 
@@ -19,7 +19,7 @@ const fn check(
     mend: &'static str,
     look: fn(&Node) -> Found,
 ) -> Check {
-    Check { id, severity, demand, why, reference: "docs/policy.md", mend, look: Look::At(look) }
+    row(id, severity, demand, why, "docs/policy.md", mend, look)
 }
 
 pub(super) const CHECKS: &[Check] = &[

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Outcome, Result, Severity, all};
 use crate::error::CliError;
-use crate::report::{plain, write_json};
+use crate::report::{plain, uri, write_json};
 
 /// Of the JSON output. Goes up when a field changes its meaning or goes.
 const FORMAT: u32 = 1;
@@ -50,6 +50,17 @@ pub(super) fn text(results: &[Result], everything: bool, out: &mut Vec<u8>) -> s
         OUTCOMES.iter().map(|outcome| format!("{} {}", number(results, *outcome), outcome.word())).collect();
     writeln!(out, "{} checks: {}", results.len(), counts.join(", "))?;
     Ok(())
+}
+
+/// The faults that count, a line each, and how many there are of everything.
+pub(super) fn in_short(results: &[Result], fail_on: Severity) -> Vec<String> {
+    let faults = results.iter().filter(|result| result.counts(fail_on)).map(|result| {
+        let (word, severity) = (result.outcome().word(), result.check.severity.word());
+        format!("doctor: {word} {severity} {}: {}", result.check.id, result.found.seen)
+    });
+    let counts: Vec<String> =
+        OUTCOMES.iter().map(|outcome| format!("{} {}", number(results, *outcome), outcome.word())).collect();
+    faults.chain([format!("doctor: {} checks: {}", results.len(), counts.join(", "))]).collect()
 }
 
 pub(super) fn json(results: &[Result], root: &Path, out: &mut Vec<u8>) -> std::result::Result<(), CliError> {
@@ -127,19 +138,6 @@ pub(super) fn sarif(results: &[Result], root: &Path, out: &mut Vec<u8>) -> std::
         }],
     });
     write_json(&serde_json::to_string_pretty(&log)?, out)
-}
-
-/// A path as a URI, RFC 3986: what has a meaning there is escaped.
-fn uri(path: &Path) -> String {
-    let escaped = |byte: u8| {
-        if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
-            char::from(byte).to_string()
-        } else {
-            format!("%{byte:02X}")
-        }
-    };
-    let path: String = path.as_os_str().as_encoded_bytes().iter().copied().map(escaped).collect();
-    if path.starts_with('/') { format!("file://{path}") } else { path }
 }
 
 fn level(severity: Severity) -> &'static str {

@@ -22,7 +22,7 @@ use super::{engines, kernel, kubelet, permissions, yaml};
 use crate::arguments::DoctorArguments;
 
 /// Where programs are looked for.
-pub(super) const PROGRAM_DIRS: &[&str] =
+pub(crate) const PROGRAM_DIRS: &[&str] =
     &["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 /// Configurations of containerd, of its own and of k3s.
 const CONFIGS: &[&str] = &["/etc/containerd/config.toml", "/var/lib/rancher/k3s/agent/etc/containerd/config.toml"];
@@ -137,13 +137,13 @@ fn runtimes(
 }
 
 /// The first file of that name in one of the directories.
-fn find(tree: &Tree, name: &str, dirs: &[impl AsRef<str>]) -> Option<String> {
+pub(crate) fn find(tree: &Tree, name: &str, dirs: &[impl AsRef<str>]) -> Option<String> {
     let paths = dirs.iter().map(|dir| format!("{}/{name}", dir.as_ref()));
     paths.into_iter().find(|path| matches!(tree.way(path), Ok(Some(_))))
 }
 
 /// Engines and kubelets that run. A process of a container is none, whatever it is called: it has another mount namespace.
-fn processes(tree: &Tree) -> Fact<Vec<Process>> {
+pub(crate) fn processes(tree: &Tree) -> Fact<Vec<Process>> {
     let names = tree.list("/proc")?.ok_or("no /proc")?;
     if !names.iter().any(|name| name.starts_with(|c: char| c.is_ascii_digit())) {
         return Err("/proc shows no process".to_owned());
@@ -184,7 +184,7 @@ fn variable(environment: &[u8], name: &str) -> Option<String> {
 }
 
 /// The containerd that CRI is in: Docker has one of its own, without it.
-fn running(processes: &Fact<Vec<Process>>) -> Option<&Process> {
+pub(crate) fn running(processes: &Fact<Vec<Process>>) -> Option<&Process> {
     let is_dockers = |process: &Process| process.flag("config").is_some_and(|path| path.contains("/docker/"));
     processes.iter().flatten().find(|process| process.name == "containerd" && !is_dockers(process))
 }

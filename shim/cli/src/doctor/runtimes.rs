@@ -1,7 +1,7 @@
 //! OCI runtimes with known ways out.
 
 use super::check::Severity::{Critical, Medium};
-use super::check::{Check, Found, Look, Outcome};
+use super::check::{Check, Found, Look, Outcome, check as row};
 use super::node::{Node, Program};
 use super::version::{Flaw, Verdict};
 
@@ -14,7 +14,7 @@ const fn check(
     mend: &'static str,
     look: fn(&Node) -> Found,
 ) -> Check {
-    Check { id, severity: Critical, demand, why: WHY, reference, mend, look: Look::At(look) }
+    row(id, Critical, demand, WHY, reference, mend, look)
 }
 
 pub(super) const CHECKS: &[Check] = &[

@@ -9,7 +9,7 @@ use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fchmod, f
 use rustix::io::Errno;
 
 /// Something that was looked at; else why it could not be.
-pub(super) type Fact<T> = Result<T, String>;
+pub(crate) type Fact<T> = Result<T, String>;
 
 /// Of a file that is read, in bytes: a configuration or the status file of a package manager.
 const MAX_TEXT: u64 = 16 << 20;
@@ -22,12 +22,12 @@ const TURNS: usize = 128;
 
 /// One directory, link's target or file on the way to something.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Step {
-    pub(super) path: String,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) mode: u32,
-    pub(super) kind: FileType,
+pub(crate) struct Step {
+    pub(crate) path: String,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) mode: u32,
+    pub(crate) kind: FileType,
 }
 
 impl Step {
@@ -38,29 +38,29 @@ impl Step {
     }
 
     /// Whether somebody but root can write it.
-    pub(super) fn others_write(&self) -> bool {
+    pub(crate) fn others_write(&self) -> bool {
         self.uid != 0 || self.mode & 0o022 != 0
     }
 }
 
 /// All steps from the root to the thing itself, which is the last one. None where there is no such thing.
-pub(super) type Way = Fact<Option<Vec<Step>>>;
+pub(crate) type Way = Fact<Option<Vec<Step>>>;
 
 /// A node's tree of files.
 #[derive(Debug)]
-pub(super) struct Tree {
+pub(crate) struct Tree {
     root: OwnedFd,
     path: PathBuf,
 }
 
 impl Tree {
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self { root: open(path, flags, Mode::empty())?, path: path.to_owned() })
     }
 
     /// Whether it is the tree of the machine that this runs on.
-    pub(super) fn is_live(&self) -> bool {
+    pub(crate) fn is_live(&self) -> bool {
         self.path == Path::new("/")
     }
 
@@ -72,7 +72,7 @@ impl Tree {
     }
 
     /// A regular file's content, up to a number of bytes.
-    pub(super) fn bytes(&self, path: impl AsRef<Path>, most: u64) -> Fact<Option<Vec<u8>>> {
+    pub(crate) fn bytes(&self, path: impl AsRef<Path>, most: u64) -> Fact<Option<Vec<u8>>> {
         let path = path.as_ref();
         // Without blocking: it could be a FIFO.
         let Some(file) = present(path, self.at(path, OFlags::RDONLY | OFlags::NONBLOCK))? else { return Ok(None) };
@@ -86,7 +86,7 @@ impl Tree {
     }
 
     /// A file's text.
-    pub(super) fn text(&self, path: impl AsRef<Path>) -> Fact<Option<String>> {
+    pub(crate) fn text(&self, path: impl AsRef<Path>) -> Fact<Option<String>> {
         let path = path.as_ref();
         let Some(bytes) = self.bytes(path, MAX_TEXT + 1)? else { return Ok(None) };
         if bytes.len() as u64 > MAX_TEXT {
@@ -95,8 +95,18 @@ impl Tree {
         String::from_utf8(bytes).map(Some).map_err(|_| format!("{} is no text", path.display()))
     }
 
+    /// A directory, to change what is in it.
+    pub(crate) fn open_directory(&self, path: &Path) -> io::Result<OwnedFd> {
+        Ok(self.at(path, OFlags::RDONLY | OFlags::DIRECTORY)?)
+    }
+
+    /// Anything, as a place that a path in /proc leads to.
+    pub(crate) fn open_path(&self, path: &Path) -> io::Result<OwnedFd> {
+        Ok(self.at(path, OFlags::PATH)?)
+    }
+
     /// The names in a directory, sorted.
-    pub(super) fn list(&self, path: impl AsRef<Path>) -> Fact<Option<Vec<String>>> {
+    pub(crate) fn list(&self, path: impl AsRef<Path>) -> Fact<Option<Vec<String>>> {
         let path = path.as_ref();
         let opened = self.at(path, OFlags::RDONLY | OFlags::DIRECTORY);
         let Some(directory) = present(path, opened)? else { return Ok(None) };
@@ -112,13 +122,13 @@ impl Tree {
     }
 
     /// Where a link points to, magic ones of /proc as well: as a text, nothing is opened behind it.
-    pub(super) fn link(&self, path: impl AsRef<Path>) -> Option<String> {
+    pub(crate) fn link(&self, path: impl AsRef<Path>) -> Option<String> {
         let link = self.at(path.as_ref(), OFlags::PATH | OFlags::NOFOLLOW).ok()?;
         Some(readlinkat(&link, "", Vec::new()).ok()?.to_string_lossy().into_owned())
     }
 
     /// Everything that decides what is found at a path: whoever can write one of the directories, or a link's, can put something else there.
-    pub(super) fn way(&self, path: impl AsRef<Path>) -> Way {
+    pub(crate) fn way(&self, path: impl AsRef<Path>) -> Way {
         let path = path.as_ref();
         let mut todo: Vec<PathBuf> = parts(path);
         let mut here = PathBuf::from("/");
@@ -155,7 +165,7 @@ impl Tree {
     }
 
     /// A directory under a path by which others can open it, within the tree as it is here. It lives as long as the descriptor.
-    pub(super) fn directory(&self, path: &Path) -> Fact<Option<(OwnedFd, PathBuf)>> {
+    pub(crate) fn directory(&self, path: &Path) -> Fact<Option<(OwnedFd, PathBuf)>> {
         let opened = self.at(path, OFlags::PATH | OFlags::DIRECTORY);
         let Some(directory) = present(path, opened)? else { return Ok(None) };
         use std::os::fd::AsRawFd as _;
@@ -164,7 +174,7 @@ impl Tree {
     }
 
     /// Takes group's and others' right to write away from a file or directory of root's.
-    pub(super) fn take_writing(&self, path: &Path) -> io::Result<()> {
+    pub(crate) fn take_writing(&self, path: &Path) -> io::Result<()> {
         let file = self.at(path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK)?;
         let stat = fstat(&file)?;
         let kind = FileType::from_raw_mode(stat.st_mode);
@@ -176,7 +186,7 @@ impl Tree {
 }
 
 /// Writes a setting of the running kernel.
-pub(super) fn write_setting(name: &str, value: &str) -> io::Result<()> {
+pub(crate) fn write_setting(name: &str, value: &str) -> io::Result<()> {
     let path = format!("/proc/sys/{name}");
     let file = openat2(CWD, &path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
     rustix::io::write(&file, value.as_bytes())?;

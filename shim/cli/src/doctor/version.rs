@@ -14,17 +14,17 @@ enum Stage {
 
 /// `major.minor.patch`, a pre-release, and what a distribution puts behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Version {
+pub(crate) struct Version {
     numbers: [u64; 3],
     stage: Stage,
     /// Of a packager: fixes may have been carried over that the numbers don't show.
-    pub(super) packaged: bool,
+    pub(crate) packaged: bool,
     text: String,
 }
 
 impl Version {
     /// Reads `1.1.5+ds1-1+deb12u1`, `v2.1.0-rc.1`, `1.0.0~rc93+ds1`, `1.21`.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         // Debian's epoch.
         let plain =
             text.split_once(':').filter(|(epoch, _)| epoch.parse::<u8>().is_ok()).map_or(text, |(_, rest)| rest);
@@ -52,7 +52,7 @@ impl Version {
     }
 
     /// The first word of a program's output that is a version. A packager's own, which Debian's runc gives as its commit, tells more.
-    pub(super) fn in_output(output: &str) -> Option<Self> {
+    pub(crate) fn in_output(output: &str) -> Option<Self> {
         let words = output
             .split_whitespace()
             .filter(|word| word.trim_start_matches('v').starts_with(|c: char| c.is_ascii_digit()));
@@ -69,7 +69,7 @@ impl Version {
         [major, minor]
     }
 
-    pub(super) fn major(&self) -> u64 {
+    pub(crate) fn major(&self) -> u64 {
         let [major, ..] = self.numbers;
         major
     }
@@ -114,17 +114,17 @@ fn stage(text: &str) -> (Stage, &str) {
 
 /// A flaw, and the first version of each line that has the fix.
 #[derive(Debug)]
-pub(super) struct Flaw {
-    pub(super) id: &'static str,
-    pub(super) what: &'static str,
+pub(crate) struct Flaw {
+    pub(crate) id: &'static str,
+    pub(crate) what: &'static str,
     /// Versions before it don't have it; empty where all do.
-    pub(super) since: &'static str,
-    pub(super) fixed: &'static [&'static str],
+    pub(crate) since: &'static str,
+    pub(crate) fixed: &'static [&'static str],
 }
 
 /// Whether a version has a flaw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     Fixed,
     Open,
     /// Its line is older than every one that has a fix in the table.
@@ -134,7 +134,7 @@ pub(super) enum Verdict {
 }
 
 impl Flaw {
-    pub(super) fn of(&self, version: &Version) -> Verdict {
+    pub(crate) fn of(&self, version: &Version) -> Verdict {
         if Version::parse(self.since).is_some_and(|since| *version < since) {
             return Verdict::Fixed;
         }

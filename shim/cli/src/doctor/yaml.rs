@@ -1,65 +1,27 @@
-//! The part of YAML that a kubelet's configuration is written in: mappings by indentation, with plain values.
+//! A kubelet's configuration as values by their paths.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::yaml::documents;
+
 /// Values by their dotted path: `authentication.anonymous.enabled`.
 pub(super) type Values = BTreeMap<String, String>;
 
-/// Reads a document, JSON as well. What is not understood is an error, since a key could hide in it.
+/// Reads a document, JSON as well; lists hold nothing that checks go by. What is not understood is an error, since a key could hide in it.
 pub(super) fn read(text: &str) -> Result<Values, String> {
+    let mut all = documents(text).map_err(|error| error.to_string())?;
     let mut values = Values::new();
-    if text.trim_start().starts_with('{') {
-        let json: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        flatten("", &json, &mut values);
-        return Ok(values);
+    match (all.pop(), all.is_empty()) {
+        (None, _) => Ok(values),
+        (Some(document), true) if document.value.is_object() => {
+            flatten("", &document.value, &mut values);
+            Ok(values)
+        }
+        (Some(_), true) => Err("it is no mapping".to_owned()),
+        (Some(_), false) => Err("it has more than one document".to_owned()),
     }
-    let mut above: Vec<(usize, String)> = Vec::new();
-    // Lines of a list or of a text of many lines, up to the next key that is no further in than theirs.
-    let mut skipped: Option<usize> = None;
-    for (number, line) in text.lines().enumerate() {
-        let body = without_comment(line);
-        let trimmed = body.trim_start();
-        let indent = body.len() - trimmed.len();
-        if trimmed.trim_end().is_empty() || trimmed.starts_with("---") {
-            continue;
-        }
-        if skipped.is_some_and(|at| indent > at) {
-            continue;
-        }
-        skipped = None;
-        if trimmed.starts_with('-') {
-            skipped = Some(indent);
-            continue;
-        }
-        let wrong = || format!("line {} is not understood", number + 1);
-        if body.contains('\t') {
-            return Err(wrong());
-        }
-        let (key, value) = trimmed.split_once(':').ok_or_else(wrong)?;
-        let (key, value) = (unquoted(key), value.trim());
-        while above.last().is_some_and(|(of, _)| *of >= indent) {
-            above.pop();
-        }
-        let names: Vec<&str> = above.iter().map(|(_, name)| name.as_str()).chain([key]).collect();
-        let path = names.join(".");
-        if value.is_empty() {
-            above.push((indent, key.to_owned()));
-        } else if value.starts_with(['|', '>', '[']) || value == "{}" || (value.starts_with('{') && !is_sought(&path)) {
-            skipped = Some(indent);
-        } else if value.starts_with(['{', '&', '*', '!']) || key == "<<" {
-            return Err(wrong());
-        } else if values.insert(path, unquoted(value).to_owned()).is_some() {
-            return Err(format!("line {} gives {key} twice", number + 1));
-        }
-    }
-    Ok(values)
-}
-
-/// Whether a mapping that is not read could hold a key that checks go by.
-fn is_sought(path: &str) -> bool {
-    ["authentication", "authorization"].iter().any(|key| path.starts_with(key))
 }
 
 fn flatten(prefix: &str, value: &Value, into: &mut Values) {
@@ -74,19 +36,6 @@ fn flatten(prefix: &str, value: &Value, into: &mut Values) {
         Value::Bool(_) | Value::Number(_) => drop(into.insert(prefix.to_owned(), value.to_string())),
         Value::Array(_) | Value::Null => {}
     }
-}
-
-fn without_comment(line: &str) -> &str {
-    if line.trim_start().starts_with('#') {
-        return "";
-    }
-    line.split_once(" #").map_or(line, |(before, _)| before)
-}
-
-fn unquoted(text: &str) -> &str {
-    let text = text.trim();
-    let inner = |quote: char| text.strip_prefix(quote)?.strip_suffix(quote);
-    inner('"').or_else(|| inner('\'')).unwrap_or(text)
 }
 
 #[cfg(test)]
@@ -107,6 +56,7 @@ mod tests {
             ("authorization.mode", "Webhook"),
             ("logging.verbosity", "0"),
             ("readOnlyPort", "0"),
+            ("featureGates.anonymous", "true"),
         ] {
             assert_eq!(values.get(key).map(String::as_str), Some(value), "{key}");
         }
@@ -116,18 +66,29 @@ mod tests {
         assert_eq!(json["readOnlyPort"], "10255");
     }
 
+    /// The kubelet reads these as other forms of the same, so the doctor does.
     #[test]
-    fn what_could_hide_a_key_is_refused() {
+    fn every_way_of_writing_a_key_is_read() {
         for text in [
             "authentication: {anonymous: {enabled: true}}",
-            "authentication:\n  anonymous: {enabled: true}",
-            "a: &x\n",
-            "<<: *x",
-            "words",
-            "a: 1\na: 2",
-            "\ta: 1",
+            "authentication:\n  anonymous: {enabled: yes}",
+            "x: &x {enabled: true}\nauthentication: {anonymous: *x}",
+            "x: &x {anonymous: {enabled: true}}\nauthentication:\n  <<: *x",
+            "\"authentication\":\n  ? anonymous\n  : enabled: True",
         ] {
+            assert_eq!(
+                read(text).unwrap().get("authentication.anonymous.enabled").map(String::as_str),
+                Some("true"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_could_hide_a_key_is_refused() {
+        for text in ["words", "a: 1\na: 2", "\ta: 1", "a: 1\n---\na: 2", "a: !x 1", "a: *x"] {
             assert!(read(text).is_err(), "{text}");
         }
+        assert_eq!(read("# nothing\n").unwrap(), Values::new());
     }
 }

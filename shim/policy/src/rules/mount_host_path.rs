@@ -13,7 +13,7 @@ fn place(mount: usize) -> String {
     format!("/mounts/{mount}/source")
 }
 
-fn allowed_here(fact: &SourceFact, case: &Case<'_>) -> bool {
+pub(super) fn allowed_here(fact: &SourceFact, case: &Case<'_>) -> bool {
     let is_own = |path| case.node.is_own_volume(path, case.identity, case.task.id);
     is_own(&fact.real_path)
         && (!is_subpath(&fact.real_path) || fact.locations.iter().any(|path| !is_subpath(path) && is_own(path)))

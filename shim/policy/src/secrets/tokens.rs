@@ -22,6 +22,8 @@ struct Format {
 const SHORTEST: usize = 20;
 /// Longer runs are no token but data.
 const LONGEST: usize = 4096;
+/// The shortest signature of a JSON Web Token.
+const SIGNATURE: usize = 16;
 /// Dots at the end of a sentence that are looked at with a token, and one more than belongs to it.
 const DOTS: usize = 4;
 
@@ -237,17 +239,22 @@ fn jwt(bytes: &[u8]) -> Option<&'static str> {
     let signature = run(rest.get(claims.len()..)?.strip_prefix(b".")?, word, LONGEST + 1);
     let decoded = base64::decode(header);
     let has_alg = decoded.windows(5).any(|window| window == b"\"alg\"");
-    (has_alg && signature.len() >= 16).then_some("a JSON Web Token")
+    (has_alg && signature.len() >= SIGNATURE).then_some("a JSON Web Token")
 }
 
 /// Whether a file's content is a token that Kubernetes has issued to a service account: a JSON Web Token with its claims
-/// (Kubernetes `pkg/serviceaccount`).
+/// (Kubernetes `pkg/serviceaccount`), however many audiences its author has asked for.
 #[must_use]
 pub fn is_service_account_token(content: &str) -> bool {
     let content = content.trim();
-    let claims = content.split('.').nth(1).map(base64::decode).unwrap_or_default();
-    let names = |text: &[u8]| claims.windows(text.len()).any(|window| window == text);
-    jwt(content.as_bytes()).is_some() && (names(b"kubernetes.io") || names(b"system:serviceaccount:"))
+    let parts: Vec<&str> = content.split('.').collect();
+    let [header, claims, signature] = parts.as_slice() else { return false };
+    let is_web_token = header.starts_with("eyJ") && claims.starts_with("eyJ") && signature.len() >= SIGNATURE;
+    if !is_web_token || !parts.iter().all(|part| part.bytes().all(word)) {
+        return false;
+    }
+    let has = |part: &str, text: &[u8]| base64::decode(part).windows(text.len()).any(|window| window == text);
+    has(header, b"\"alg\"") && (has(claims, b"kubernetes.io") || has(claims, b"system:serviceaccount:"))
 }
 
 /// RFC 7468, OpenSSH, OpenPGP: also as base64 of the whole file.

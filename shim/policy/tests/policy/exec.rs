@@ -182,7 +182,7 @@ fn an_exec_has_no_other_scheduling_class_than_its_container() {
 /// What a specification says of a user namespace that exists already counts for an exec no more than for the container.
 #[test]
 fn mappings_that_the_host_did_not_confirm_make_no_exec_root() {
-    let off = "[profiles.restricted.rules.\"exec.user\"]\naction = \"off\"\n";
+    let off = "[profiles.restricted.rules]\n\"exec.user\".action = \"off\"\n\"linux.userns\".action = \"audit\"\n";
     let policy = Policy::from_toml(off).unwrap();
     let mut spec = support::golden("cri-userns");
     for namespace in spec["linux"]["namespaces"].as_array_mut().unwrap() {

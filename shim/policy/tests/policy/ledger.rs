@@ -297,7 +297,12 @@ fn an_idmapped_mount_maps_to_nobody_of_the_host() {
         for (host, denied) in [(0, true), (1000, true), (100_000, true), (1_114_000, true), (1_048_576, false)] {
             let mut spec = with("/root/path", json!("rootfs"));
             crate::process::remap(&mut spec, 1_048_576);
-            spec["mounts"][0][kind] = mapping(host);
+            let mounts = spec["mounts"].as_array().unwrap();
+            let at = mounts.iter().position(|mount| mount["type"] == "bind").unwrap();
+            for both in ["uidMappings", "gidMappings"] {
+                spec["mounts"][at][both] = mapping(1_048_576);
+            }
+            spec["mounts"][at][kind] = mapping(host);
             let record = support::create(&spec, &Policy::builtin()).record;
             let expected = if denied { support::Verdict::Denied } else { support::Verdict::Clean };
             assert_eq!(verdict_of("linux.userns", &record), expected, "{kind} {host}");

@@ -36,6 +36,8 @@ mod properties;
 #[cfg(test)]
 mod pss;
 #[cfg(test)]
+mod rule_pages;
+#[cfg(test)]
 mod rules;
 #[cfg(test)]
 mod secrets;

@@ -1,7 +1,9 @@
 //! Users, capabilities, and the other fields of a process.
 
+use palisade_policy::{IdRange, Policy, ProfilePlace, TakenIds};
 use serde_json::{Value, json};
 
+use crate::support;
 use crate::support::Verdict::*;
 use crate::tables::{every_set, push, table};
 
@@ -52,8 +54,178 @@ fn user_namespace() {
                 s["linux"]["uidMappings"] = json!([{"containerID": 0, "hostID": 65_536, "size": 0}]);
             }),
             ("no mapping", Denied, |s| push(&mut s["linux"]["namespaces"], json!({"type": "user"}))),
+            ("ranges that share an id inside", Denied, |s| {
+                remap(s, 65_536);
+                let twice = json!([{"containerID": 0, "hostID": 65_536, "size": 10}, {"containerID": 9, "hostID": 70_000, "size": 1}]);
+                s["linux"]["gidMappings"] = twice;
+            }),
+            ("ranges that share a host id", Denied, |s| {
+                remap(s, 65_536);
+                let twice = json!([{"containerID": 0, "hostID": 65_536, "size": 10}, {"containerID": 10, "hostID": 65_545, "size": 1}]);
+                s["linux"]["uidMappings"] = twice;
+            }),
+            ("ids inside wrap round", Denied, |s| {
+                remap(s, 65_536);
+                s["linux"]["uidMappings"][0]["containerID"] = json!(u32::MAX - 10);
+            }),
         ],
     );
+}
+
+/// A volume of the pod itself, and one of the host.
+const VOLUME: &str = "/var/lib/kubelet/pods/b8a4d6bb-5a6f-4b86-9f43-0a4c2e4e5d4e/volumes/kubernetes.io~empty-dir/data";
+
+#[test]
+fn idmapped_mounts_are_the_pods_own() {
+    fn idmapped(spec: &mut Value, source: &str, options: &[&str], inside: u32, host: u32) {
+        remap(spec, 1_048_576);
+        let map = json!([{"containerID": inside, "hostID": host, "size": 1000}]);
+        let mount = json!({"destination": "/data", "type": "bind", "source": source, "options": options,
+            "uidMappings": map, "gidMappings": map});
+        push(&mut spec["mounts"], mount);
+    }
+    let volume = |spec: &Value| {
+        let uid = spec["annotations"]["io.kubernetes.cri.sandbox-uid"].as_str().unwrap_or_default().to_owned();
+        VOLUME.replace("b8a4d6bb-5a6f-4b86-9f43-0a4c2e4e5d4e", &uid)
+    };
+    type Change = fn(&mut Value, &str);
+    let cases: &[(&str, support::Verdict, Change)] = &[
+        ("its own files", Clean, |s, v| idmapped(s, v, &["rbind", "rw"], 0, 1_048_576)),
+        ("a part of its users", Clean, |s, v| idmapped(s, v, &["rbind", "ridmap"], 64_000, 1_048_576 + 64_000)),
+        ("a user of the host as its root", Denied, |s, v| idmapped(s, v, &["rbind"], 1000, 1_048_576)),
+        ("its own files as another of its users'", Denied, |s, v| idmapped(s, v, &["rbind"], 0, 1_048_577)),
+        ("another pod's users", Denied, |s, v| idmapped(s, v, &["rbind"], 0, 2_097_152)),
+        ("users of the host", Denied, |s, v| idmapped(s, v, &["rbind"], 0, 0)),
+        ("one id beyond the last", Denied, |s, v| idmapped(s, v, &["rbind"], 64_537, 1_048_576 + 64_537)),
+        ("users alone", Denied, |s, v| {
+            idmapped(s, v, &["rbind"], 0, 1_048_576);
+            drop(
+                s["mounts"].as_array_mut().unwrap().last_mut().unwrap().as_object_mut().unwrap().remove("gidMappings"),
+            );
+        }),
+        ("a directory of the host, to write", Denied, |s, _| {
+            idmapped(s, "/srv/models", &["rbind", "rw"], 0, 1_048_576)
+        }),
+        ("a directory of the host, to read", Clean, |s, _| idmapped(s, "/srv/models", &["rbind", "ro"], 0, 1_048_576)),
+        ("no bind mount", Denied, |s, v| {
+            idmapped(s, v, &["size=1m"], 0, 1_048_576);
+            s["mounts"].as_array_mut().unwrap().last_mut().unwrap()["type"] = json!("tmpfs");
+        }),
+        ("by the word alone", Clean, |s, v| {
+            remap(s, 1_048_576);
+            push(
+                &mut s["mounts"],
+                json!({"destination": "/data", "type": "bind", "source": v, "options": ["rbind", "idmap"]}),
+            );
+        }),
+        ("without a user namespace", Denied, |s, v| {
+            push(
+                &mut s["mounts"],
+                json!({"destination": "/data", "type": "bind", "source": v, "options": ["rbind", "idmap"]}),
+            );
+        }),
+    ];
+    let policy = Policy::from_toml("[profiles.restricted.rules.\"mount.host-path\"]\nallow = [\"/srv\"]\n").unwrap();
+    for (what, verdict, change) in cases {
+        let mut spec = support::golden("cri-app");
+        spec["root"]["path"] = json!("rootfs");
+        let source = volume(&spec);
+        change(&mut spec, &source);
+        let record = support::create(&spec, &policy).record;
+        assert_eq!(support::verdict_of("linux.userns", &record), *verdict, "{what}: {:?}", record.findings);
+    }
+}
+
+#[test]
+fn host_ids_that_another_pod_has_are_refused() {
+    let mut spec = support::golden("cri-app");
+    spec["root"]["path"] = json!("rootfs");
+    remap(&mut spec, 1_048_576);
+    let task = support::Task::of(&support::id_of(&spec));
+    let taken = TakenIds { first: 1_100_000, last: 1_200_000, by: "another pod".into() };
+    for (taken, verdict) in [(None, Clean), (Some(taken), Denied)] {
+        let decision =
+            support::create_with(&spec, &task, &Policy::builtin(), |host| host.users_of_others = taken.clone());
+        assert_eq!(support::verdict_of("linux.userns", &decision.record), verdict);
+    }
+}
+
+/// The layers' mappings come with containerd's request and not with the specification.
+#[test]
+fn layers_are_shown_as_the_containers_users_or_as_nobodys() {
+    let options = |uids: &str, gids: &str| vec![format!("uidmap={uids}"), format!("gidmap={gids}")];
+    let own = "0:1048576:65536";
+    for (what, options, verdict) in [
+        ("its own", options(own, own), Clean),
+        ("another pod's", options("0:2097152:65536", own), Denied),
+        ("users of the host", options("0:0:65536", "0:0:65536"), Denied),
+        ("a user of the host as its root", options("1000:1048576:1", own), Denied),
+        ("an id twice", options("0:1048576:10,5:1048581:1", own), Denied),
+        ("beyond the last number", options("0:4294967295:65536", own), Denied),
+        ("users alone", vec![format!("uidmap={own}")], Denied),
+        ("said twice", vec![format!("uidmap={own}"), format!("uidmap={own}"), format!("gidmap={own}")], Denied),
+    ] {
+        let mut spec = support::golden("cri-app");
+        spec["root"]["path"] = json!("rootfs");
+        remap(&mut spec, 1_048_576);
+        let mut task = support::Task::of(&support::id_of(&spec));
+        let layers = ["lowerdir=/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/1/fs".to_owned()];
+        task.rootfs = vec![("overlay".into(), "overlay".into(), layers.into_iter().chain(options).collect())];
+        let decision = support::create_task(&spec, &task, &Policy::builtin());
+        assert_eq!(support::verdict_of("linux.userns", &decision.record), verdict, "{what}");
+    }
+    let mut spec = support::golden("cri-app");
+    spec["root"]["path"] = json!("rootfs");
+    let mut task = support::Task::of(&support::id_of(&spec));
+    task.rootfs = vec![("overlay".into(), "overlay".into(), options(own, own))];
+    let decision = support::create_task(&spec, &task, &Policy::builtin());
+    assert_eq!(support::verdict_of("linux.userns", &decision.record), Denied, "no user namespace");
+}
+
+#[test]
+fn a_profile_can_require_a_user_namespace() {
+    let policy = Policy::from_toml("[profiles.restricted.rules.\"linux.userns.require\"]\naction = \"deny\"").unwrap();
+    for (own, verdict) in [(true, Clean), (false, Denied)] {
+        let mut spec = support::golden("cri-app");
+        spec["root"]["path"] = json!("rootfs");
+        if own {
+            remap(&mut spec, 65_536);
+        }
+        let decision = support::create(&spec, &policy);
+        assert_eq!(support::verdict_of("linux.userns.require", &decision.record), verdict);
+        if !own {
+            let line = decision.outcome.denial().unwrap().to_string();
+            assert!(line.contains("hostUsers: false"), "{line}");
+        }
+    }
+    // Nobody asks unless the admin does.
+    let decision = support::create(&support::golden("cri-app"), &Policy::builtin());
+    assert_eq!(support::verdict_of("linux.userns.require", &decision.record), Clean);
+}
+
+/// A runtime gets the idmapped mount itself, and nothing in the document that would have it mapped again.
+#[test]
+fn what_the_shim_idmaps_the_runtime_is_not_told_of() {
+    let mut spec = support::golden("cri-app");
+    spec["root"]["path"] = json!("rootfs");
+    remap(&mut spec, 1_048_576);
+    let map = json!([{"containerID": 0, "hostID": 1_048_576, "size": 65_536}]);
+    let at = spec["mounts"].as_array().unwrap().iter().position(|mount| mount["type"] == "bind").unwrap();
+    spec["mounts"][at]["uidMappings"] = map.clone();
+    spec["mounts"][at]["gidMappings"] = map;
+    push(&mut spec["mounts"][at]["options"], json!("ridmap"));
+    let (hardened, _) = support::admitted(support::create(&spec, &Policy::builtin()));
+    let [idmapped] = hardened.idmapped() else { panic!("{:?}", hardened.idmapped()) };
+    assert_eq!((idmapped.mount, idmapped.recursive), (at, true));
+    assert_eq!(idmapped.maps.uids, [IdRange { inside: 0, outside: 1_048_576, count: 65_536 }]);
+    let kept = support::json(hardened.as_bytes());
+    assert!(kept["mounts"][at]["uidMappings"].is_array(), "what was decided says it");
+    let shown = hardened.with_paths(&[(at, "/view/0".into())], &[], ProfilePlace::Document).unwrap();
+    let shown = support::json(&shown);
+    assert_eq!(shown["mounts"][at]["source"], json!("/view/0"));
+    assert!(shown["mounts"][at].get("uidMappings").is_none() && shown["mounts"][at].get("gidMappings").is_none());
+    let options = shown["mounts"][at]["options"].as_array().unwrap();
+    assert!(options.contains(&json!("rbind")) && !options.contains(&json!("ridmap")), "{options:?}");
 }
 
 #[test]

@@ -507,7 +507,8 @@ fn no_period_is_too_short_for_the_maximum() {
 
 #[test]
 fn mappings_of_a_joined_user_namespace_are_only_a_claim() {
-    let policy = Policy::builtin();
+    // Where it is not refused, root is root.
+    let policy = Policy::from_toml("[profiles.restricted.rules.\"linux.userns\"]\naction = \"audit\"").unwrap();
     let mut spec = pod();
     spec["root"]["path"] = json!("rootfs");
     remap(&mut spec, 100_000);
@@ -519,6 +520,8 @@ fn mappings_of_a_joined_user_namespace_are_only_a_claim() {
     for (confirmed, verdict) in [(true, Clean), (false, Mutated)] {
         let decision = support::create_with(&spec, &task, &policy, |host| host.joined_users_are_remapped = confirmed);
         assert_eq!(verdict_of("user.non-root", &decision.record), verdict, "confirmed: {confirmed}");
+        let refused = if confirmed { Clean } else { Audited };
+        assert_eq!(verdict_of("linux.userns", &decision.record), refused, "confirmed: {confirmed}");
         let grant = support::admitted(decision).0.grant().clone();
         let exec = support::exec(&spec["process"], &grant, &policy);
         assert_eq!(verdict_of("user.non-root", &exec.record), verdict, "exec, confirmed: {confirmed}");

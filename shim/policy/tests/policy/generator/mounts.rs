@@ -73,8 +73,6 @@ const WORDS: &[&str] = &[
     "symfollow",
     "sync",
     "unbindable",
-    "idmap",
-    "ridmap",
 ];
 
 const WRITABLE: &[&str] = &["rw", "rrw"];
@@ -94,8 +92,18 @@ const KEYED: &[&str] = &[
 
 const SIZES: &[&str] = &["size=1m", "size=64k", "size=0", "size=8g", "size=536870912", "size=4294967297"];
 
-const REFUSED: &[&str] =
-    &["rshared", "shared", "lowerdir=/etc", "ro,rw", "context=x", "size=50%", "nr_blocks=9", "size=0x10"];
+const REFUSED: &[&str] = &[
+    "rshared",
+    "shared",
+    "lowerdir=/etc",
+    "ro,rw",
+    "context=x",
+    "size=50%",
+    "nr_blocks=9",
+    "size=0x10",
+    "idmap",
+    "ridmap",
+];
 
 pub(super) fn of(role: Role, temper: Temper) -> Json {
     let kernel =
@@ -161,8 +169,8 @@ fn volume(role: Role, temper: Temper) -> Json {
         ("type", maybe(85, words(&["bind", "none", "rbind"]))),
         ("source", temper.mix(own_sources(role), sources())),
         ("options", options),
-        ("uidMappings", maybe(10, temper.mix(mappings(), wild_mappings()))),
-        ("gidMappings", maybe(10, temper.mix(mappings(), wild_mappings()))),
+        ("uidMappings", maybe(3, temper.mix(mappings(), wild_mappings()))),
+        ("gidMappings", maybe(3, temper.mix(mappings(), wild_mappings()))),
     ])
 }
 

@@ -45,6 +45,7 @@ pub(crate) fn facts_of(spec: &ParsedSpec, policy: &Policy) -> HostFacts {
         huge_page_sizes: Vec::new(),
         pod_cgroup: None,
         joined_users_are_remapped: true,
+        users_of_others: None,
     }
 }
 

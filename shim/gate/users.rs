@@ -1,0 +1,269 @@
+//! Whose the host ids of a user namespace are: each pod's are its own.
+//!
+//! Every shim locks the ids of its pod in one file, an id a byte, for as long as it holds the pod. The kernel finds what overlaps, in one step for
+//! whoever asks at the same time, and takes a lock back however its shim ends: nothing can be stale. What other runtimes have, and what a
+//! shim that was killed has left running, is seen by the maps of the processes that are there. Source: fcntl_locking(2), "Open file
+//! description locks"; user_namespaces(7).
+
+use std::collections::HashSet;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use oci_spec::runtime::LinuxNamespaceType;
+use palisade_policy::{ContainerKind, IdMaps, IdRange, ParsedSpec, TakenIds};
+use rustix::fs::fstat;
+
+use super::pins::Pins;
+use crate::user_namespace::{maps_of, parse};
+
+/// The file whose bytes are locked. Nothing is ever written to it.
+const LOCKS: &str = "/run/palisade/user-namespaces.lock";
+
+/// Groups are locked behind all users.
+const GROUPS: i64 = 1 << 32;
+
+/// Whether the user namespace that the specification joins has the mappings that it says, by the kernel, and maps nobody to the host's
+/// reserved ids.
+pub(super) fn joined_are_remapped(spec: &ParsedSpec, pins: &Pins) -> bool {
+    let joined = pins.namespaces.iter().find(|(kind, _)| *kind == LinuxNamespaceType::User);
+    let (Some((_, namespace)), Some(said)) = (joined, spec.user_maps()) else { return false };
+    let has = match maps_of(namespace.as_fd()) {
+        Ok(has) => has,
+        Err(error) => {
+            crate::warn!("read the mappings of the user namespace that is joined: {error}");
+            return false;
+        }
+    };
+    let outside = |map: &[IdRange]| !map.is_empty() && map.iter().all(|range| range.is_outside_host());
+    has == said && outside(&has.uids) && outside(&has.gids)
+}
+
+/// The ids that a shim holds for its pod.
+#[derive(Debug)]
+pub(super) struct UserIds {
+    locks: PathBuf,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    /// Closing it gives all back.
+    file: Option<File>,
+    maps: Vec<IdMaps>,
+}
+
+impl Default for UserIds {
+    fn default() -> Self {
+        Self::in_file(LOCKS.into())
+    }
+}
+
+impl UserIds {
+    fn in_file(locks: PathBuf) -> Self {
+        Self { locks, held: Mutex::default() }
+    }
+
+    /// Takes the ids of a container's user namespace for this pod, or says who has them.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's: nobody can say then.
+    pub(super) fn take(&self, spec: &ParsedSpec, pins: &Pins) -> io::Result<Option<TakenIds>> {
+        let Some(maps) = spec.user_maps() else { return Ok(None) };
+        let joined = pins.namespaces.iter().find(|(kind, _)| *kind == LinuxNamespaceType::User);
+        // Without a pod its client says whom it joins, and they have these ids already.
+        if joined.is_some() && spec.identity().kind == ContainerKind::Standalone {
+            return Ok(None);
+        }
+        let joined = joined.map(|(_, namespace)| name_of(namespace)).transpose()?;
+        self.take_maps(maps, joined.as_deref())
+    }
+
+    fn take_maps(&self, maps: IdMaps, joined: Option<&Path>) -> io::Result<Option<TakenIds>> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.maps.contains(&maps) {
+            return Ok(None);
+        }
+        let file = held.file.take().map_or_else(|| open(&self.locks), Ok)?;
+        // Locked before anybody looks: of two that begin at once, one sees the other.
+        let taken = match lock_all(&file, &maps)? {
+            None => of_processes(&maps, joined),
+            taken => taken,
+        };
+        if taken.is_none() {
+            held.maps.push(maps);
+        }
+        // One that was refused as the first of its pod gives back what it has locked.
+        if !held.maps.is_empty() {
+            held.file = Some(file);
+        }
+        Ok(taken)
+    }
+
+    /// Gives all back: no container of the pod is left.
+    pub(super) fn release(&self) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Held::default();
+    }
+}
+
+/// As links below `/proc/<pid>/ns` name it; that of a descriptor says where it is mounted. Source: namespaces(7).
+fn name_of(namespace: &OwnedFd) -> io::Result<PathBuf> {
+    Ok(format!("user:[{}]", fstat(namespace)?.st_ino).into())
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    if let Some(directory) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o711).create(directory)?;
+    }
+    let flags = libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(path)
+}
+
+/// Who has one of the ids, if not all of them were locked.
+fn lock_all(file: &File, maps: &IdMaps) -> io::Result<Option<TakenIds>> {
+    let users = maps.uids.iter().map(|range| (0, range));
+    let groups = maps.gids.iter().map(|range| (GROUPS, range));
+    for (begin, range) in users.chain(groups).filter(|(_, range)| range.is_sound()) {
+        let mut wanted = libc::flock {
+            l_type: libc::c_short::try_from(libc::F_WRLCK).map_err(io::Error::other)?,
+            l_whence: libc::c_short::try_from(libc::SEEK_SET).map_err(io::Error::other)?,
+            l_start: begin + i64::from(range.outside),
+            l_len: range.count.into(),
+            l_pid: 0,
+        };
+        match fcntl(file, FcntlArg::F_OFD_SETLK(&wanted)) {
+            Ok(_) => {}
+            Err(Errno::EAGAIN | Errno::EACCES) => {
+                fcntl(file, FcntlArg::F_OFD_GETLK(&mut wanted))?;
+                let id = |byte: i64| u32::try_from(byte - begin).unwrap_or(u32::MAX);
+                let (first, last) = (id(wanted.l_start), id(wanted.l_start + wanted.l_len - 1));
+                return Ok(Some(TakenIds { first, last, by: "another pod".to_owned() }));
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(None)
+}
+
+/// The same by the processes that are there, in whatever user namespace but the host's and the one that is joined.
+fn of_processes(maps: &IdMaps, joined: Option<&Path>) -> Option<TakenIds> {
+    let mut seen: HashSet<PathBuf> = fs::read_link("/proc/self/ns/user").into_iter().collect();
+    seen.extend(joined.map(Path::to_owned));
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_process =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit));
+    processes.filter(is_process).find_map(|process| {
+        // One that has ended meanwhile has no ids.
+        let namespace = fs::read_link(process.join("ns/user")).ok()?;
+        if !seen.insert(namespace) {
+            return None;
+        }
+        let map = |name: &str| parse(&fs::read_to_string(process.join(name)).ok()?).ok();
+        let (uids, gids) = (map("uid_map")?, map("gid_map")?);
+        let range = meeting(&maps.uids, &uids).or_else(|| meeting(&maps.gids, &gids))?;
+        let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
+        let number = process.file_name().unwrap_or_default().display();
+        Some(TakenIds {
+            first: range.outside,
+            last: range.outside.saturating_add(range.count - 1),
+            by: format!("process {number} ({})", name.trim_end()),
+        })
+    })
+}
+
+/// A range of a namespace that has ids of a pod's. That of the host's own users in a namespace of theirs, where every id is itself, is no
+/// pod's.
+fn meeting(wanted: &[IdRange], there: &[IdRange]) -> Option<IdRange> {
+    let is_identity = |range: &IdRange| (range.inside, range.outside, range.count) == (0, 0, u32::MAX);
+    let meets = |range: &&IdRange| !is_identity(range) && wanted.iter().any(|one| one.meets_outside(**range));
+    there.iter().find(meets).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{Mode, OFlags};
+
+    use super::*;
+    use crate::user_namespace::Member;
+
+    /// Ids that no pod on the machine has: counted from the end.
+    fn maps(from_end: u32, count: u32) -> IdMaps {
+        let map = vec![IdRange { inside: 0, outside: u32::MAX - from_end, count }];
+        IdMaps { uids: map.clone(), gids: map }
+    }
+
+    struct Locks(PathBuf);
+
+    impl Locks {
+        fn new(name: &str) -> Self {
+            Self(std::env::temp_dir().join(format!("palisade-users-{name}-{}", std::process::id())))
+        }
+
+        fn shim(&self) -> UserIds {
+            UserIds::in_file(self.0.join("lock"))
+        }
+    }
+
+    impl Drop for Locks {
+        fn drop(&mut self) {
+            drop(fs::remove_dir_all(&self.0));
+        }
+    }
+
+    #[test]
+    fn of_two_pods_one_has_an_id() {
+        let locks = Locks::new("two");
+        let (one, other) = (locks.shim(), locks.shim());
+        assert_eq!(one.take_maps(maps(10_000, 1000), None).unwrap(), None);
+        assert_eq!(one.take_maps(maps(10_000, 1000), None).unwrap(), None, "its next container");
+        let taken = other.take_maps(maps(9_001, 1000), None).unwrap().unwrap();
+        assert_eq!((taken.first, taken.last), (u32::MAX - 10_000, u32::MAX - 9_001));
+        assert_eq!(other.take_maps(maps(9_000, 1000), None).unwrap(), None, "the ids behind");
+        one.release();
+        let third = locks.shim();
+        assert_eq!(third.take_maps(maps(10_000, 1000), None).unwrap(), None, "given back");
+    }
+
+    #[test]
+    fn a_shim_that_ends_gives_back_and_one_that_was_refused_holds_nothing() {
+        let locks = Locks::new("ends");
+        let (one, other) = (locks.shim(), locks.shim());
+        assert_eq!(one.take_maps(maps(20_000, 10), None).unwrap(), None);
+        let mut two = maps(20_100, 10);
+        two.gids = maps(20_000, 10).gids;
+        assert!(other.take_maps(two, None).unwrap().is_some(), "a group");
+        assert_eq!(locks.shim().take_maps(maps(20_100, 10), None).unwrap(), None, "the users were given back");
+        drop(one);
+        assert_eq!(locks.shim().take_maps(maps(20_000, 10), None).unwrap(), None);
+    }
+
+    #[test]
+    fn processes_of_another_runtime_count_until_they_end() {
+        let locks = Locks::new("processes");
+        let process = Member::with(&maps(30_000, 10)).unwrap();
+        let shim = locks.shim();
+        let taken = shim.take_maps(maps(29_995, 10), None).unwrap().unwrap();
+        assert_eq!((taken.first, taken.last), (u32::MAX - 30_000, u32::MAX - 29_991), "{taken:?}");
+        let held = rustix::fs::open(process.file("ns/user"), OFlags::PATH, Mode::empty()).unwrap();
+        let namespace = name_of(&held).unwrap();
+        assert_eq!(fs::read_link(process.file("ns/user")).unwrap(), namespace);
+        assert_eq!(shim.take_maps(maps(29_995, 10), Some(&namespace)).unwrap(), None, "the one that is joined");
+        shim.release();
+        drop(process);
+        assert_eq!(shim.take_maps(maps(29_995, 10), None).unwrap(), None);
+    }
+
+    #[test]
+    fn the_hosts_own_users_are_no_pods() {
+        let wanted = maps(100, 10).uids;
+        let all = IdRange { inside: 0, outside: 0, count: u32::MAX };
+        assert_eq!(meeting(&wanted, &[all]), None);
+        assert!(meeting(&wanted, &[IdRange { inside: 1, ..all }]).is_some());
+    }
+}
