@@ -39,6 +39,12 @@ pub(super) fn in_force(cluster: &Path) -> Result<Option<PathBuf>, PolicyFileErro
     Ok(Some(set))
 }
 
+/// Whether that set is the one that the link names.
+pub(super) fn is_in_force(cluster: &Path, set: &Path) -> bool {
+    let name = readlink(cluster.join(CURRENT), Vec::new());
+    name.is_ok_and(|name| set.file_name().is_some_and(|set| set.as_encoded_bytes() == name.as_bytes()))
+}
+
 /// One name, which leads nowhere else.
 fn is_plain(name: &str) -> bool {
     let mut components = Path::new(name).components();

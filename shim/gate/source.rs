@@ -100,6 +100,13 @@ pub enum PolicyFileError {
     },
 }
 
+impl PolicyFileError {
+    /// Something is not there.
+    fn is_absence(&self) -> bool {
+        matches!(self, Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
 /// A policy, and the digest of the file that it came from.
 #[derive(Debug, Clone)]
 pub struct LoadedPolicy {
@@ -203,15 +210,24 @@ impl PolicySource {
             return self.load_with(Some(set));
         }
         let dir = self.cluster_dir();
+        let mut missing = None;
         for _ in 0..ATTEMPTS {
-            let Some(set) = cluster::in_force(&dir)? else { return self.load_with(None) };
+            let set = match cluster::in_force(&dir) {
+                Ok(Some(set)) => set,
+                Ok(None) => return self.load_with(None),
+                Err(error) if error.is_absence() => {
+                    missing = Some(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let loaded = self.load_with(Some(&set));
             // One that was replaced may have been removed meanwhile, and a file that is gone is taken for none.
-            if cluster::in_force(&dir)?.as_ref() == Some(&set) {
+            if cluster::is_in_force(&dir, &set) {
                 return loaded;
             }
         }
-        Err(PolicyFileError::Replaced { dir })
+        Err(missing.unwrap_or(PolicyFileError::Replaced { dir }))
     }
 
     fn load_with(&self, set: Option<&Path>) -> Result<LoadedPolicy, PolicyFileError> {
@@ -631,5 +647,41 @@ mod tests {
         fs::create_dir_all(there.parent().unwrap()).unwrap();
         fs::write(&there, "").unwrap();
         PolicySource::of_node(source.path().to_owned(), scratch.0.clone()).load().unwrap();
+    }
+
+    /// Sets come and go much faster than `palisade policy sync` has them: each is removed as soon as it is replaced.
+    #[test]
+    fn a_set_that_is_removed_while_it_is_read_is_never_taken_for_a_smaller_one() {
+        let scratch = Scratch::new("cluster-race");
+        let source = scratch.source("version = 1\n");
+        let over = std::sync::atomic::AtomicBool::new(false);
+        let files =
+            [(POLICY, "profile = \"baseline\"\n"), ("policy.d/20-team.toml", TEAM), ("seccomp.d/mine.json", OWN)];
+        hand_over(&scratch, "set-0-a", &files);
+        let whole = source.load().unwrap().sha256().to_owned();
+        let mut read = 0;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for number in 1..=600 {
+                    hand_over(&scratch, &format!("set-{number}-a"), &files);
+                    fs::remove_dir_all(scratch.0.join(CLUSTER).join(format!("set-{}-a", number - 1))).unwrap();
+                }
+                over.store(true, std::sync::atomic::Ordering::Relaxed);
+            });
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                // Read each time anew, and told as an error at worst.
+                match PolicySource::at(source.path().to_owned()).load() {
+                    Ok(loaded) => assert_eq!(loaded.sha256(), whole),
+                    Err(error) => assert!(is_of_a_race(&error), "{error:?}"),
+                }
+                read += 1;
+            }
+        });
+        assert!(read > 20, "{read}");
+    }
+
+    /// A set was replaced again and again, or between the look at the link and the one at its set.
+    fn is_of_a_race(error: &PolicyFileError) -> bool {
+        error.is_absence() || matches!(error, PolicyFileError::Replaced { .. })
     }
 }
