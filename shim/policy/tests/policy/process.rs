@@ -107,6 +107,10 @@ fn idmapped_mounts_are_the_pods_own() {
             idmapped(s, "/srv/models", &["rbind", "rw"], 0, 1_048_576)
         }),
         ("a directory of the host, to read", Clean, |s, _| idmapped(s, "/srv/models", &["rbind", "ro"], 0, 1_048_576)),
+        ("the same with what is mounted below it", Denied, |s, _| {
+            idmapped(s, "/srv/models", &["rbind", "ro", "ridmap"], 0, 1_048_576);
+        }),
+        ("the same, to read", Clean, |s, _| idmapped(s, "/srv/models", &["rbind", "rro", "ridmap"], 0, 1_048_576)),
         ("no bind mount", Denied, |s, v| {
             idmapped(s, v, &["size=1m"], 0, 1_048_576);
             s["mounts"].as_array_mut().unwrap().last_mut().unwrap()["type"] = json!("tmpfs");
