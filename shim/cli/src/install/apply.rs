@@ -52,13 +52,12 @@ impl Work<'_> {
             files::clean(tree, path)?;
         }
         record::keep(tree, &self.plan.changes)?;
-        self.after.unfinished = true;
         for directory in missing(tree, &self.plan.changes)? {
             if !self.after.directories.contains(&directory) {
                 self.after.directories.push(directory);
             }
         }
-        self.after.write(tree)?;
+        self.begin(tree)?;
         let mut done = Vec::new();
         if let Err(error) = self.carry_out(&mut done, dumped.as_deref()) {
             self.put_back(&done)?;
@@ -74,9 +73,18 @@ impl Work<'_> {
             }
         };
         self.after.unfinished = false;
+        self.after.replacing.clear();
         self.after.write(tree)?;
         record::forget_others(tree, &self.after)?;
         Ok((self.after, reload))
+    }
+
+    /// Puts on record what is about to be done: a run that is killed is taken up from there. What is taken away stays on record until it is.
+    fn begin(&self, tree: &Tree) -> Result<(), InstallError> {
+        let lasting = if self.wanted { &self.after } else { self.before.as_ref().unwrap_or(&self.after) };
+        let mut begun = lasting.begun(&self.plan.changes);
+        begun.reload_due = self.after.reload_due;
+        begun.write(tree)
     }
 
     /// What containerd makes of its configuration as it is. None where nothing of it is changed, or containerd can't be asked.
