@@ -58,16 +58,16 @@ impl Work<'_> {
             }
         }
         self.begin(tree)?;
-        let mut done = Vec::new();
+        let mut done = 0;
         if let Err(error) = self.carry_out(&mut done, dumped.as_deref()) {
-            self.put_back(&done)?;
+            self.put_back(done)?;
             return Err(error);
         }
         let reload = match (&restart, self.after.reload_due) {
             (_, false) => Reload::NotNeeded,
             (None, true) => Reload::Due,
             (Some(restart), true) => {
-                self.reload(restart, &done)?;
+                self.reload(restart)?;
                 self.after.reload_due = false;
                 Reload::Done
             }
@@ -96,9 +96,9 @@ impl Work<'_> {
         self.node.dump().transpose().map_err(|said| InstallError::BadBefore { path, said })
     }
 
-    fn carry_out(&self, done: &mut Vec<Change>, before: Option<&str>) -> Result<(), InstallError> {
+    fn carry_out(&self, done: &mut usize, before: Option<&str>) -> Result<(), InstallError> {
         for change in &self.plan.changes {
-            done.push(change.clone());
+            *done += 1;
             change.apply(&self.node.tree)?;
         }
         let Some(before) = before else { return Ok(()) };
@@ -116,10 +116,10 @@ impl Work<'_> {
         before.chain([self.after.handler.as_str()]).collect()
     }
 
-    fn reload(&self, restart: &Restart, done: &[Change]) -> Result<(), InstallError> {
+    fn reload(&self, restart: &Restart) -> Result<(), InstallError> {
         let (handler, seconds) = (&self.after.handler, self.place.wait);
         let Err(error) = restart.run(self.node, handler, self.wanted, seconds) else { return Ok(()) };
-        self.put_back(done)?;
+        self.put_back(self.plan.changes.len())?;
         // With what it had before: that it comes back with it is told as well.
         let had = self.before.as_ref().filter(|record| record.has_configuration());
         let again = match restart.run(self.node, had.map_or(handler, |record| &record.handler), had.is_some(), seconds)
@@ -135,10 +135,10 @@ impl Work<'_> {
         })
     }
 
-    /// Everything as it was, the last change first.
-    fn put_back(&self, done: &[Change]) -> Result<(), InstallError> {
+    /// Everything as it was, the last one of the changes that were begun first.
+    fn put_back(&self, done: usize) -> Result<(), InstallError> {
         let tree = &self.node.tree;
-        for change in done.iter().rev() {
+        for change in self.plan.changes.iter().take(done).rev() {
             change.undo(tree)?;
         }
         let Some(before) = &self.before else {
