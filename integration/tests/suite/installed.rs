@@ -33,6 +33,7 @@ pub(crate) fn trials(world: &'static World) -> Vec<Trial> {
         return Vec::new();
     }
     vec![
+        trial(world, "installer: odd configurations, as containerd itself reads them", odd),
         trial(world, "installer: a node's life with it, and a pod that outlives every step", life),
         trial(world, "installer: its image does the same from a container with four capabilities", by_image),
     ]
@@ -229,6 +230,71 @@ fn on_a_node(world: &World, test: impl FnOnce(&Node<'_>) -> Check) -> Check {
     });
     fs::remove_dir_all(world.containerd.layout().base.join("installed"))?;
     checked?
+}
+
+/// Configurations as admins have them.
+const ODD: &[&str] = &[
+    "version = VERSION",
+    "# mine\r\nversion = VERSION # so\r\n[plugins.'CRI'.containerd.runtimes.kata]\r\nruntime_type = 'io.containerd.kata.v2'\r\n",
+    "version = VERSION\n[plugins.\"CRI\".containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n[plugins.\"CRI\".containerd.runtimes.runc.options]\nSystemdCgroup = true",
+    "'version' = VERSION\n[ plugins . 'CRI' . containerd ]\ndefault_runtime_name = 'own'\n[plugins.'CRI'.containerd.runtimes.own]\nruntime_type = 'io.containerd.runc.v2'\n",
+    "oom_score = -1\nversion = VERSION\nimports = [\n  # nothing yet\n]\ngrpc = { max_recv_message_size = 16777217 }\n",
+    "version = VERSION\nimports = [ 'own-*.toml', ] # ours\n[debug]\nlevel = \"info\"\n",
+    "# nothing\n",
+    "",
+];
+
+/// containerd reads what becomes of each, and nothing that the admin set is lost: the installer itself compares, and this with it.
+fn odd(world: &World) -> Check {
+    let base = world.containerd.layout().base.join("installed");
+    fs::create_dir_all(&base)?;
+    let over = [Over::lay(&base, "/etc")?, Over::lay(&base, "/usr/local")?];
+    let tested = odd_ones(world, &base);
+    drop(over);
+    fs::remove_dir_all(&base)?;
+    tested
+}
+
+fn odd_ones(world: &World, base: &Path) -> Check {
+    let said = Invocation::run(Command::new(program().ok_or("no program")?).arg("--version"), b"", 10)?.success()?;
+    for name in ["containerd-shim-palisade-v1", "palisade"] {
+        fs::write(base.join(name), format!("#!/bin/sh\necho {said}"))?;
+        fs::set_permissions(base.join(name), fs::Permissions::from_mode(0o755))?;
+    }
+    let (version, section) = match world.containerd.assets().generation {
+        Generation::Two => ("3", "io.containerd.cri.v1.runtime"),
+        Generation::OneSeven => ("2", "io.containerd.grpc.v1.cri"),
+    };
+    let from = base.display().to_string();
+    fs::create_dir_all("/etc/containerd")?;
+    // Done, and containerd has still to be restarted, which is not needed to ask it.
+    let palisade = |args: &[&str]| -> Result<String, Failed> {
+        let mut command = Command::new(program().ok_or("no program")?);
+        command.args(args).args(["--containerd-config", CONFIG]).env_clear();
+        ended(Invocation::run(&mut command, b"", SECONDS)?, 1)
+    };
+    for text in ODD {
+        let text = text.replace("VERSION", version).replace("CRI", section);
+        fs::write(CONFIG, &text)?;
+        let mut wanted = handlers(world)?;
+        palisade(&["install", "--from", &from, "--edit-config", "--no-monitor"])?;
+        wanted.push("palisade".to_owned());
+        wanted.sort();
+        expect_eq!(handlers(world)?, wanted, "handlers with {text:?}");
+        palisade(&["uninstall"])?;
+        expect_eq!(fs::read_to_string(CONFIG)?, text, "the admin's file");
+    }
+    Ok(())
+}
+
+/// The handlers that containerd makes of its configuration, sorted.
+fn handlers(world: &World) -> Result<Vec<String>, Failed> {
+    let mut command = Command::new(world.containerd.assets().containerd.join("containerd"));
+    let dump = Invocation::run(command.args(["--config", CONFIG, "config", "dump"]), b"", 10)?.success()?;
+    let name = |line: &str| line.trim().strip_suffix(']')?.rsplit_once(".runtimes.").map(|(_, name)| name.to_owned());
+    let mut names: Vec<String> = dump.lines().filter_map(name).filter(|name| !name.contains('.')).collect();
+    names.sort();
+    Ok(names)
 }
 
 fn sha(path: impl AsRef<Path>) -> Result<Vec<u8>, Failed> {

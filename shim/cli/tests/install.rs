@@ -11,6 +11,7 @@ mod install {
     use std::time::{Duration, Instant};
 
     use serde_json::Value;
+    use sha2::{Digest as _, Sha256};
 
     const TWO: &str = "2.1.9";
     const LATER: &str = "2.2.1";
@@ -630,6 +631,64 @@ mod install {
         assert!(cut_short > 8, "{cut_short} of 24 were killed before their end");
         let left: Vec<PathBuf> = planted.all().into_keys().filter(|path| !before.contains_key(path)).collect();
         assert!(left.iter().all(|path| !path.to_string_lossy().contains("palisade-install")), "{left:?}");
+    }
+
+    /// The same of runs that change what is installed, and that take it away.
+    #[test]
+    fn a_change_or_an_uninstallation_that_is_killed_is_taken_up_by_the_next_run() {
+        let planted = Planted::new("killed-later");
+        planted.write(CONFIG, "version = 3\n");
+        let kill_at = |verb: &str, args: &[&str], micros: u64| {
+            let mut child =
+                planted.command(verb, TWO, args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            let moment = Instant::now() + Duration::from_micros(micros);
+            while Instant::now() < moment && child.try_wait().unwrap().is_none() {
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            child.kill().ok();
+            usize::from(child.wait().unwrap().code().is_none())
+        };
+        let start = Instant::now();
+        ended(&planted.install(TWO, &["--edit-config"]), 1);
+        let whole = u64::try_from(start.elapsed().as_micros()).unwrap();
+        let mut cut_short = 0;
+        for part in 0..10_u64 {
+            ended(&planted.install(TWO, &["--edit-config"]), 1);
+            cut_short += kill_at("install", &["--edit-config", "--handler", "other"], whole * part / 10);
+            ended(&planted.install(TWO, &["--edit-config", "--handler", "other"]), 1);
+            assert_eq!(handlers(&planted.read(DROP_IN)), ["other"], "part {part}");
+            cut_short += kill_at("uninstall", &[], whole * part / 10);
+            if planted.has(RECORD) {
+                ended(&planted.uninstall(TWO, &[]), 1);
+            }
+            assert_eq!(planted.read(CONFIG), "version = 3\n", "part {part}");
+            assert!(!planted.has(SHIM) && !planted.has("etc/palisade") && !planted.has(DROP_IN), "part {part}");
+        }
+        assert!(cut_short > 6, "{cut_short} of 20 were killed before their end");
+    }
+
+    /// Killed between a record and a file: what the file still is belongs to palisade as well.
+    #[test]
+    fn a_file_that_a_killed_run_was_about_to_replace_is_still_its_own() {
+        for again in ["install", "uninstall"] {
+            let planted = covered(&format!("about-{again}"));
+            ended(&planted.install(TWO, &[]), 1);
+            let old = planted.read(DROP_IN);
+            ended(&planted.install(TWO, &["--handler", "other"]), 1);
+            let mut record: Value = serde_json::from_str(&planted.read(RECORD)).unwrap();
+            let path = format!("/{DROP_IN}");
+            let entry = record["files"][&path]["written"].clone();
+            record["unfinished"] = true.into();
+            let digest = Sha256::digest(old.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            let mut replacing = entry;
+            replacing["sha256"] = digest.into();
+            record["replacing"] = serde_json::json!({ path: replacing });
+            planted.write(RECORD, &record.to_string());
+            planted.write(DROP_IN, &old);
+            let args: &[&str] = if again == "install" { &["--handler", "other"] } else { &[] };
+            ended(&planted.command(again, TWO, args).output().unwrap(), 1);
+            assert_eq!(planted.has(DROP_IN), again == "install");
+        }
     }
 
     /// Killed while it wrote: what it had written by then lies beside the place.

@@ -52,31 +52,39 @@ impl Work<'_> {
             files::clean(tree, path)?;
         }
         record::keep(tree, &self.plan.changes)?;
-        self.after.unfinished = true;
         for directory in missing(tree, &self.plan.changes)? {
             if !self.after.directories.contains(&directory) {
                 self.after.directories.push(directory);
             }
         }
-        self.after.write(tree)?;
-        let mut done = Vec::new();
+        self.begin(tree)?;
+        let mut done = 0;
         if let Err(error) = self.carry_out(&mut done, dumped.as_deref()) {
-            self.put_back(&done)?;
+            self.put_back(done)?;
             return Err(error);
         }
         let reload = match (&restart, self.after.reload_due) {
             (_, false) => Reload::NotNeeded,
             (None, true) => Reload::Due,
             (Some(restart), true) => {
-                self.reload(restart, &done)?;
+                self.reload(restart)?;
                 self.after.reload_due = false;
                 Reload::Done
             }
         };
         self.after.unfinished = false;
+        self.after.replacing.clear();
         self.after.write(tree)?;
         record::forget_others(tree, &self.after)?;
         Ok((self.after, reload))
+    }
+
+    /// Puts on record what is about to be done: a run that is killed is taken up from there. What is taken away stays on record until it is.
+    fn begin(&self, tree: &Tree) -> Result<(), InstallError> {
+        let lasting = if self.wanted { &self.after } else { self.before.as_ref().unwrap_or(&self.after) };
+        let mut begun = lasting.begun(&self.plan.changes);
+        begun.reload_due = self.after.reload_due;
+        begun.write(tree)
     }
 
     /// What containerd makes of its configuration as it is. None where nothing of it is changed, or containerd can't be asked.
@@ -88,9 +96,9 @@ impl Work<'_> {
         self.node.dump().transpose().map_err(|said| InstallError::BadBefore { path, said })
     }
 
-    fn carry_out(&self, done: &mut Vec<Change>, before: Option<&str>) -> Result<(), InstallError> {
+    fn carry_out(&self, done: &mut usize, before: Option<&str>) -> Result<(), InstallError> {
         for change in &self.plan.changes {
-            done.push(change.clone());
+            *done += 1;
             change.apply(&self.node.tree)?;
         }
         let Some(before) = before else { return Ok(()) };
@@ -108,10 +116,10 @@ impl Work<'_> {
         before.chain([self.after.handler.as_str()]).collect()
     }
 
-    fn reload(&self, restart: &Restart, done: &[Change]) -> Result<(), InstallError> {
+    fn reload(&self, restart: &Restart) -> Result<(), InstallError> {
         let (handler, seconds) = (&self.after.handler, self.place.wait);
         let Err(error) = restart.run(self.node, handler, self.wanted, seconds) else { return Ok(()) };
-        self.put_back(done)?;
+        self.put_back(self.plan.changes.len())?;
         // With what it had before: that it comes back with it is told as well.
         let had = self.before.as_ref().filter(|record| record.has_configuration());
         let again = match restart.run(self.node, had.map_or(handler, |record| &record.handler), had.is_some(), seconds)
@@ -127,10 +135,10 @@ impl Work<'_> {
         })
     }
 
-    /// Everything as it was, the last change first.
-    fn put_back(&self, done: &[Change]) -> Result<(), InstallError> {
+    /// Everything as it was, the last one of the changes that were begun first.
+    fn put_back(&self, done: usize) -> Result<(), InstallError> {
         let tree = &self.node.tree;
-        for change in done.iter().rev() {
+        for change in self.plan.changes.iter().take(done).rev() {
             change.undo(tree)?;
         }
         let Some(before) = &self.before else {

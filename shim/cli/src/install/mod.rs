@@ -93,7 +93,7 @@ pub(crate) fn uninstall(arguments: &UninstallArguments, out: &mut Vec<u8>) -> Re
         Some(used) => plan.leave_programs(&used.to_string()),
         None => {}
     }
-    let names = undo::other_handlers(&node, &before, &plan).join(", ");
+    let names = undo::other_handlers(&node, &plan).join(", ");
     if !arguments.force && !names.is_empty() {
         return Err(InstallError::OtherHandlers { names }.into());
     }
@@ -113,6 +113,8 @@ pub(crate) fn uninstall(arguments: &UninstallArguments, out: &mut Vec<u8>) -> Re
     };
     // What was left because containers need it is taken away by the next run; other files that were left are the admin's by now.
     if plan.left_paths.is_empty() {
+        // The record last: as long as it is there a run that is killed can be taken up.
+        apply::remove_directories(&node.tree, &after.directories)?;
         record::remove(&node.tree)?;
         apply::remove_directories(&node.tree, &after.directories)?;
     }

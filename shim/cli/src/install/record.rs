@@ -76,6 +76,9 @@ pub(super) struct Record {
     pub(super) reload_due: bool,
     /// Whether a run has begun and not come to its end.
     pub(super) unfinished: bool,
+    /// What that run replaces: a file may still be it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) replacing: BTreeMap<String, Content>,
 }
 
 impl Record {
@@ -89,6 +92,7 @@ impl Record {
             previous: None,
             reload_due: false,
             unfinished: false,
+            replacing: BTreeMap::new(),
         }
     }
 
@@ -116,7 +120,23 @@ impl Record {
     /// Whether a file is as some run of ours left it.
     pub(super) fn wrote(&self, path: &str, held: &Held) -> bool {
         let before = self.previous.as_ref().and_then(|previous| previous.files.get(path));
-        [self.files.get(path), before].into_iter().flatten().any(|entry| entry.written.is(held))
+        let known = [self.files.get(path), before].into_iter().flatten().map(|entry| &entry.written);
+        known.chain(self.replacing.get(path)).any(|content| content.is(held))
+    }
+
+    /// As it is while a plan is carried out.
+    pub(super) fn begun(&self, changes: &[Change]) -> Self {
+        let mut begun = self.clone();
+        begun.unfinished = true;
+        for change in changes.iter().filter(|change| self.files.contains_key(&change.path)) {
+            let before = change.as_file().and_then(|file| file.before.as_ref());
+            // What was there before palisade is put back, and is not palisade's.
+            let ours = before.filter(|held| {
+                self.files.get(&change.path).is_none_or(|entry| entry.before.as_ref().is_none_or(|old| !old.is(held)))
+            });
+            begun.replacing.extend(ours.map(|held| (change.path.clone(), Content::of(held))));
+        }
+        begun
     }
 
     /// Whether containerd was told of the handler.

@@ -1,12 +1,14 @@
 //! The way back: what an uninstallation or a rollback changes, worked out from the record and from what is on the node now.
 
+use toml::Table;
+
 use super::change::{Change, FileChange, Part, Plan, What};
 use super::edit;
 use super::error::InstallError;
 use super::files::{Held, held};
 use super::node::Node;
 use super::record::{Content, Entry, Previous, Record, kept};
-use crate::doctor::config::matches;
+use crate::doctor::config::{Config, Handler, matches};
 
 /// Everything that was installed is taken away, containerd's configuration first.
 pub(super) fn uninstall(node: &Node, record: &Record) -> Result<Plan, InstallError> {
@@ -97,9 +99,7 @@ pub(super) fn rollback(node: &Node, record: &Record) -> Result<(Plan, Record), I
 }
 
 /// Handlers that would still be palisade's after a plan of `uninstall`, whose shim would be gone.
-pub(super) fn other_handlers(node: &Node, record: &Record, plan: &Plan) -> Vec<String> {
-    let taken = plan.changes.iter().any(|change| change.part == Part::Configuration);
-    let ours = record.files.values().any(|entry| entry.part == Part::Configuration);
+pub(super) fn other_handlers(node: &Node, plan: &Plan) -> Vec<String> {
     let removes_shim = plan
         .changes
         .iter()
@@ -107,6 +107,16 @@ pub(super) fn other_handlers(node: &Node, record: &Record, plan: &Plan) -> Vec<S
     if !removes_shim {
         return Vec::new();
     }
-    let own = node.config.handlers().into_iter().filter(crate::doctor::config::Handler::is_palisade);
-    own.map(|handler| handler.name).filter(|name| !(taken && ours && *name == record.handler)).collect()
+    let changes = plan.changes.iter().filter(|change| change.part == Part::Configuration);
+    let taken: Vec<String> = changes.filter_map(Change::as_file).flat_map(handlers_of).collect();
+    let own = node.config.handlers().into_iter().filter(Handler::is_palisade);
+    own.map(|handler| handler.name).filter(|name| !taken.contains(name)).collect()
+}
+
+/// The handlers in what is taken away.
+fn handlers_of(file: &FileChange) -> Vec<String> {
+    let whole = file.before.as_ref().and_then(Held::text);
+    let text = if file.after.is_none() { whole } else { file.inserted.as_deref() };
+    let table: Table = text.and_then(|text| text.parse().ok()).unwrap_or_default();
+    Config { table, ..Config::default() }.handlers().into_iter().map(|handler| handler.name).collect()
 }
