@@ -270,6 +270,18 @@ mod kubernetes {
                 ["document 2", "spec.containers", "at least one container"],
             ),
             ("a: 1\n".to_owned(), ["document 2", "apiVersion and kind", "no Kubernetes object"]),
+            (
+                POD.replace("image: i", "image: i, resources: {limits: {memory: much}}"),
+                ["document 2, line 10", "spec.containers[c].resources.limits.memory", "is no quantity"],
+            ),
+            (
+                POD.replace("image: i", "image: i, volumeMounts: [{name: v, mountPath: /v}]"),
+                ["document 2", "spec.containers[c].volumeMounts[v].name", "no such volume"],
+            ),
+            (
+                POD.replace("image: i", "image: i, securityContext: {procMount: unmasked}"),
+                ["document 2", "spec.containers[c].securityContext.procMount", "is none of Default, Unmasked"],
+            ),
             (POD.replace("kind: Pod", "kind: Pod\nkind: Pod"), ["line 6", "\"kind\"", "stands twice"]),
             ("a: [\n".to_owned(), ["line", "no YAML", "more"]),
         ] {

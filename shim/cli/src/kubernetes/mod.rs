@@ -7,6 +7,7 @@
 mod cdi;
 mod containerd;
 mod cri;
+mod demands;
 mod edit;
 mod error;
 mod facts;

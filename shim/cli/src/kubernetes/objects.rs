@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::demands;
 use super::place::Place;
 use super::pod::{Metadata, PodSpec, PodTemplate};
 
@@ -103,6 +104,8 @@ const KINDS: &[Kind] = &[
 #[derive(Debug)]
 pub(crate) struct WrongField {
     pub(crate) path: String,
+    /// The same as a JSON pointer.
+    pub(crate) pointer: String,
     pub(crate) reason: String,
 }
 
@@ -113,6 +116,7 @@ pub(crate) fn read(value: &Value) -> Result<Object, WrongField> {
     if api.is_empty() || kind.is_empty() {
         return Err(WrongField {
             path: String::new(),
+            pointer: String::new(),
             reason: "no Kubernetes object: apiVersion and kind are missing".to_owned(),
         });
     }
@@ -136,47 +140,23 @@ fn workload(known: &Kind, value: &Value) -> Result<Workload, WrongField> {
     let own: Metadata = at(value, &Place::of("metadata"))?;
     let metadata: Metadata = at(value, &metadata_place)?;
     let spec: PodSpec = at(value, &spec_place)?;
-    complete(&spec, &spec_place)?;
     let name = own.name.clone().or_else(|| own.generate_name.as_ref().map(|prefix| format!("{prefix}x7k2p")));
     let name = name.unwrap_or_else(|| "unnamed".to_owned());
     let claims = value.pointer("/spec/volumeClaimTemplates").and_then(Value::as_array);
     let claimed = claims.into_iter().flatten().filter_map(|claim| claim.pointer("/metadata/name")?.as_str());
+    let claimed: Vec<String> = claimed.map(str::to_owned).collect();
+    demands::meets(&spec, &spec_place, &claimed)?;
     Ok(Workload {
         kind: known.name.to_owned(),
         pod_name: format!("{name}{}", known.suffix),
         name,
         namespace: own.namespace.clone(),
-        claimed: claimed.map(str::to_owned).collect(),
+        claimed,
         spec_place,
         metadata_place,
         metadata,
         spec,
     })
-}
-
-/// What the API server demands and the model cannot do without.
-fn complete(spec: &PodSpec, place: &Place) -> Result<(), WrongField> {
-    let missing = |place: Place, what: &str| WrongField { path: place.to_string(), reason: what.to_owned() };
-    if spec.containers.is_empty() {
-        return Err(missing(place.field("containers"), "a pod has at least one container"));
-    }
-    let lists = [
-        ("initContainers", &spec.init_containers),
-        ("containers", &spec.containers),
-        ("ephemeralContainers", &spec.ephemeral_containers),
-    ];
-    for (list, containers) in lists {
-        for (index, container) in containers.iter().enumerate() {
-            let place = place.field(list).item(index, &container.name);
-            if container.name.is_empty() {
-                return Err(missing(place.field("name"), "is missing"));
-            }
-            if let Some(at) = container.env.iter().position(|variable| variable.name.is_empty()) {
-                return Err(missing(place.field("env").item(at, "").field("name"), "is missing"));
-            }
-        }
-    }
-    Ok(())
 }
 
 fn at<T: DeserializeOwned + Default>(value: &Value, place: &Place) -> Result<T, WrongField> {
@@ -192,7 +172,8 @@ fn typed<T: DeserializeOwned>(value: &Value, above: &str) -> Result<T, WrongFiel
             ("", inner) => inner.to_owned(),
             (above, inner) => format!("{above}.{inner}"),
         };
-        WrongField { path, reason: error.into_inner().to_string() }
+        let pointer = format!("/{}", path.replace(['.', '['], "/").replace(']', ""));
+        WrongField { path, pointer, reason: error.into_inner().to_string() }
     })
 }
 

@@ -172,7 +172,7 @@ impl Ground<'_> {
                 Some(container.place.fields("securityContext.privileged"))
             }
             Origin::Containerd if part == "source" && self.namespaces.ipc == Mode::Node => Some(self.pod("hostIPC")),
-            Origin::Containerd if part == "source" && self.namespaces.network == Mode::Node => {
+            Origin::Containerd if self.namespaces.network == Mode::Node && self.namespaces.users.is_some() => {
                 Some(self.pod("hostNetwork"))
             }
             Origin::Cdi(resource) => Some(container.place.fields("resources.limits").field(resource)),

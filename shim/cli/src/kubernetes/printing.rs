@@ -94,7 +94,9 @@ fn mends(one: &Checked, head: &str, suggest: bool, out: &mut Vec<u8>) -> Result<
         let who =
             if left.container.is_empty() { "sandbox".to_owned() } else { format!("container {}", left.container) };
         let Finding { rule, reason, .. } = &left.finding;
-        let line = format!("{head}, {who}: no mend: {rule}: {place}: {reason}; only the policy could let it pass");
+        let essential = RULES.iter().any(|known| known.id == *rule && known.essential);
+        let end = if essential { "no policy lets it pass" } else { "only the policy could let it pass" };
+        let line = format!("{head}, {who}: no mend: {rule}: {place}: {reason}; {end}");
         writeln!(out, "{}", plain(&line))?;
     }
     if suggest && !suggestion.edits.is_empty() {

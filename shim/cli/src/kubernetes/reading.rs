@@ -137,7 +137,7 @@ impl File<'_> {
             }
             Ok(Object::Makes(workload)) => Content::Makes(workload),
             Ok(Object::Other { kind, name }) => Content::Other { kind, name },
-            Err(WrongField { path, reason }) if path.is_empty() && self.lenient => Content::Foreign(reason),
+            Err(WrongField { path, reason, .. }) if path.is_empty() && self.lenient => Content::Foreign(reason),
             Err(wrong) => return Err(self.wrong(&pointer, wrong)),
         };
         all.push(Found {
@@ -152,8 +152,7 @@ impl File<'_> {
     }
 
     fn wrong(&self, pointer: &str, wrong: WrongField) -> KubernetesError {
-        let inner = wrong.path.replace(['.', '['], "/").replace(']', "");
-        let line = self.document.line(&format!("{pointer}/{inner}"));
+        let line = self.document.line(&format!("{pointer}{}", wrong.pointer));
         let place = if wrong.path.is_empty() { "the document".to_owned() } else { wrong.path };
         KubernetesError::Field { path: self.path.to_owned(), document: self.number, line, place, reason: wrong.reason }
     }

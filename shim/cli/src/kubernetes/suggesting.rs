@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use palisade_policy::{Finding, Policy};
 use serde_json::{Value, json};
 
-use super::containerd::full_name;
+use super::containerd::{full_name, is_known};
 use super::edit::Edit;
 use super::judging::{JudgedPart, JudgedPod, judge};
 use super::kubelet::Surroundings;
@@ -60,16 +60,22 @@ pub(super) fn suggest(object: &Value, around: &Surroundings, policy: &Policy) ->
     }
     let refusals = |object: &Value| judged(object).map(|(_, pod)| keys(&pod));
     let kept = refusals(&changed).unwrap_or_default();
-    let mut at = 0;
-    // Each change is there for a refusal; that none is too many is looked at where that takes no more than seconds.
-    while at < edits.len() && edits.len() * containers(object) <= TRIALS {
+    // Each change is there for a refusal; that none is too many is looked at where that takes no more than seconds. One that was needed
+    // beside another may not be without it, so it is looked at again until nothing more can go.
+    let (mut at, mut needed) = (0, 0);
+    while needed < edits.len() && edits.len() * containers(object) <= TRIALS {
         let fewer: Vec<Edit> =
             edits.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, edit)| edit.clone()).collect();
         // A refusal can hide others, so it is not their number that counts.
         if refusals(&applied(object, &fewer)).is_some_and(|found| found.is_subset(&kept)) {
             edits = fewer;
+            needed = 0;
         } else {
             at += 1;
+            needed += 1;
+        }
+        if at >= edits.len() {
+            at = 0;
         }
     }
     let changed = applied(object, &edits);
@@ -136,6 +142,7 @@ fn mends(finding: &Finding, place: Option<&super::place::Place>, part: &JudgedPa
     let gone = || place.map(|place| Edit::Remove(place.clone())).into_iter().collect::<Vec<_>>();
     match finding.rule.as_str() {
         "priv.heuristic" => unprivileged(part),
+        "spec.strict" if finding.pointer.starts_with("/process/capabilities") => unknown_capabilities(part),
         "linux.ns" => {
             let mut all: Vec<Edit> =
                 ["hostNetwork", "hostPID", "hostIPC"].iter().map(|name| Edit::Remove(spec.field(name))).collect();
@@ -196,6 +203,14 @@ fn unprivileged(part: &JudgedPart) -> Vec<Edit> {
 /// The capabilities that a rule would leave.
 fn allowed_capabilities(finding: &Finding) -> Vec<String> {
     serde_json::from_str(&finding.allowed).unwrap_or_default()
+}
+
+/// Names that the kernel does not have.
+fn unknown_capabilities(part: &JudgedPart) -> Vec<Edit> {
+    let Some(container) = &part.container else { return Vec::new() };
+    let add = container.place.fields("securityContext.capabilities.add");
+    let unknown = container.security.add.iter().filter(|name| !is_known(name));
+    unknown.map(|name| Edit::Without(add.clone(), json!(name))).collect()
 }
 
 fn capabilities_taken_back(finding: &Finding, part: &JudgedPart) -> Vec<Edit> {
@@ -345,7 +360,10 @@ mod tests {
     }
 
     fn capabilities() -> impl Strategy<Value = Vec<&'static str>> {
-        subsequence(vec!["ALL", "SYS_ADMIN", "CAP_NET_ADMIN", "CHOWN", "NET_BIND_SERVICE", "sys_ptrace", "KILL"], 0..4)
+        subsequence(
+            vec!["ALL", "SYS_ADMIN", "CAP_NET_ADMIN", "CHOWN", "NET_BIND_SERVICE", "sys_ptrace", "KILL", "FOO"],
+            0..4,
+        )
     }
 
     fn security() -> impl Strategy<Value = Value> {

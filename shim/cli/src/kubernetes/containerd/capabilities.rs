@@ -79,6 +79,11 @@ pub(in crate::kubernetes) fn full_name(name: &str) -> String {
     if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") }
 }
 
+/// Whether the kernel has a capability of this name, or it stands for all.
+pub(in crate::kubernetes) fn is_known(name: &str) -> bool {
+    is_all(name) || ALL.contains(&full_name(name).as_str())
+}
+
 fn is_all(name: &str) -> bool {
     name.eq_ignore_ascii_case("ALL")
 }

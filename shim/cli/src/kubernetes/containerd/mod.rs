@@ -9,7 +9,7 @@ mod sandbox;
 
 use serde_json::Value;
 
-pub(super) use capabilities::full_name;
+pub(super) use capabilities::{full_name, is_known};
 
 use super::cri::{Container, Namespaces, Origin, Sandbox};
 use super::image::ImageConfig;
