@@ -68,6 +68,8 @@ pub struct Summary {
 
 /// What crun's init is called until its execve.
 const CRUN: &str = "crun";
+/// The same of runc's processes.
+const RUNC: &str = "runc:[2:INIT]";
 
 /// What a process is and has.
 #[derive(Debug, Clone)]
@@ -144,6 +146,14 @@ impl Seen {
     pub fn is_to_be_filtered(&self, expected: &Expected) -> bool {
         let has_name = self.status.as_ref().is_ok_and(|status| status.name == CRUN);
         self.runs_own_program(expected) || has_name && !self.runs_program_of_container()
+    }
+
+    /// Whether it is runc's process still, by its name and a binary that is none of the container's. runc 1.3 comes back from an exec before
+    /// the execve.
+    #[must_use]
+    pub fn is_runcs(&self) -> bool {
+        let has_name = self.status.as_ref().is_ok_and(|status| status.name == RUNC);
+        has_name && !self.has_ended() && !self.runs_program_of_container()
     }
 
     fn runs_program_of_container(&self) -> bool {

@@ -123,6 +123,18 @@ fn what_is_exactly_as_decided_passes_at_every_stage() {
     assert_eq!(told(&expected, &of_crun, Stage::Begun), ["seccomp"], "and no later");
 }
 
+/// A name proves nothing: whoever is waited for has a binary that is none of the container's.
+#[test]
+fn a_process_of_runc_is_known_until_its_execve() {
+    let expected = expected();
+    let mut seen = Seen::exactly(&expected, false);
+    assert!(!seen.is_runcs());
+    status(&mut seen).name = "runc:[2:INIT]".into();
+    assert!(seen.is_runcs());
+    seen.program.as_mut().unwrap().mount = 1;
+    assert!(!seen.is_runcs(), "a program of the container's with that name");
+}
+
 #[test]
 fn each_change_is_told_by_its_check() {
     let expected = expected();

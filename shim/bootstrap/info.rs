@@ -2,7 +2,8 @@
 //!
 //! CRI asks at startup and decides by the answer whether the handler may be used with user namespaces and
 //! recursive read-only mounts; nothing is claimed here that the runtime can't do. Idmapped mounts are the shim's own work, whatever the
-//! runtime is, so whether there are any is the kernel's to say.
+//! runtime is, so whether there are any is the kernel's to say; but a runtime that knows nothing of them is too old for a pod's user namespace (runc 1.1
+//! can't mount the pod's `/dev/shm` there).
 
 use std::io;
 use std::process::{Command, Stdio};
@@ -72,15 +73,17 @@ fn features(runtime: &OciRuntime) -> Result<Vec<u8>, InfoError> {
     let mut command: Command = runtime.features();
     let output = command.stdin(Stdio::null()).output().map_err(InfoError::Features)?;
     if output.status.success() {
-        with_idmapped_mounts(&output.stdout, can_idmap())
+        with_idmapped_mounts(&output.stdout, runtime.is_embedded(), can_idmap())
     } else {
         Err(InfoError::Failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
     }
 }
 
 /// The runtime's document with what the shim does in its place. Source: OCI runtime-spec features-linux.md "mountExtensions".
-fn with_idmapped_mounts(document: &[u8], can: bool) -> Result<Vec<u8>, InfoError> {
+fn with_idmapped_mounts(document: &[u8], embedded: bool, kernel: bool) -> Result<Vec<u8>, InfoError> {
     let mut features: Value = serde_json::from_slice(document).map_err(InfoError::Document)?;
+    let says = features.pointer("/linux/mountExtensions/idmap/enabled").and_then(Value::as_bool).unwrap_or(false);
+    let can = kernel && (embedded || says);
     let mut section = &mut features;
     for name in ["linux", "mountExtensions"] {
         let part = section.as_object_mut().ok_or(InfoError::Shape)?;
@@ -95,19 +98,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernel_says_whether_there_are_idmapped_mounts_and_the_runtime_all_else() {
-        for (document, can) in [
-            (json!({"ociVersionMin": "1.0.0"}), true),
-            (json!({"linux": {"mountExtensions": {"idmap": {"enabled": true}, "other": 1}, "seccomp": 2}}), false),
+    fn kernel_and_runtime_say_whether_there_are_idmapped_mounts_and_the_runtime_all_else() {
+        let old = json!({"ociVersionMin": "1.0.0"});
+        let new = json!({"linux": {"mountExtensions": {"idmap": {"enabled": true}, "other": 1}, "seccomp": 2}});
+        for (document, embedded, kernel, can) in [
+            (&old, true, true, true),
+            (&old, true, false, false),
+            (&old, false, true, false),
+            (&new, false, true, true),
+            (&new, false, false, false),
         ] {
-            let made = with_idmapped_mounts(document.to_string().as_bytes(), can).unwrap();
+            let made = with_idmapped_mounts(document.to_string().as_bytes(), embedded, kernel).unwrap();
             let mut made: Value = serde_json::from_slice(&made).unwrap();
             assert_eq!(made["linux"]["mountExtensions"]["idmap"]["enabled"], json!(can));
             for kept in ["/ociVersionMin", "/linux/mountExtensions/other", "/linux/seccomp"] {
                 assert_eq!(made.pointer_mut(kept), document.clone().pointer_mut(kept), "{kept}");
             }
         }
-        assert!(with_idmapped_mounts(b"[]", true).is_err());
-        assert!(with_idmapped_mounts(br#"{"linux": []}"#, true).is_err());
+        assert!(with_idmapped_mounts(b"[]", true, true).is_err());
+        assert!(with_idmapped_mounts(br#"{"linux": []}"#, true, true).is_err());
     }
 }

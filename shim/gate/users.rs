@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use oci_spec::runtime::LinuxNamespaceType;
-use palisade_policy::{ContainerKind, IdMaps, IdRange, ParsedSpec, TakenIds};
+use palisade_policy::{ContainerKind, FIRST_REMAPPED_ID, IdMaps, IdRange, ParsedSpec, TakenIds};
 use rustix::fs::fstat;
 
 use super::pins::Pins;
@@ -41,7 +41,14 @@ pub(super) fn joined_are_remapped(spec: &ParsedSpec, pins: &Pins) -> bool {
         }
     };
     let outside = |map: &[IdRange]| !map.is_empty() && map.iter().all(|range| range.is_outside_host());
-    has == said && outside(&has.uids) && outside(&has.gids)
+    // The kernel sorts long maps.
+    let same = |one: &[IdRange], other: &[IdRange]| {
+        let (mut one, mut other) = (one.to_vec(), other.to_vec());
+        one.sort_unstable();
+        other.sort_unstable();
+        one == other
+    };
+    same(&has.uids, &said.uids) && same(&has.gids, &said.gids) && outside(&has.uids) && outside(&has.gids)
 }
 
 /// The ids that a shim holds for its pod.
@@ -93,7 +100,7 @@ impl UserIds {
         let file = held.file.take().map_or_else(|| open(&self.locks), Ok)?;
         // Locked before anybody looks: of two that begin at once, one sees the other.
         let taken = match lock_all(&file, &maps)? {
-            None => of_processes(&maps, joined),
+            None => of_processes(&maps, joined)?,
             taken => taken,
         };
         if taken.is_none() {
@@ -152,36 +159,37 @@ fn lock_all(file: &File, maps: &IdMaps) -> io::Result<Option<TakenIds>> {
 }
 
 /// The same by the processes that are there, in whatever user namespace but the host's and the one that is joined.
-fn of_processes(maps: &IdMaps, joined: Option<&Path>) -> Option<TakenIds> {
-    let mut seen: HashSet<PathBuf> = fs::read_link("/proc/self/ns/user").into_iter().collect();
+fn of_processes(maps: &IdMaps, joined: Option<&Path>) -> io::Result<Option<TakenIds>> {
+    let mut seen = HashSet::from([fs::read_link("/proc/self/ns/user")?]);
     seen.extend(joined.map(Path::to_owned));
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
-    let is_process =
-        |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit));
-    processes.filter(is_process).find_map(|process| {
-        // One that has ended meanwhile has no ids.
-        let namespace = fs::read_link(process.join("ns/user")).ok()?;
-        if !seen.insert(namespace) {
-            return None;
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        if !name.as_encoded_bytes().iter().all(u8::is_ascii_digit) {
+            continue;
         }
-        let map = |name: &str| parse(&fs::read_to_string(process.join(name)).ok()?).ok();
-        let (uids, gids) = (map("uid_map")?, map("gid_map")?);
-        let range = meeting(&maps.uids, &uids).or_else(|| meeting(&maps.gids, &gids))?;
-        let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
-        let number = process.file_name().unwrap_or_default().display();
-        Some(TakenIds {
-            first: range.outside,
-            last: range.outside.saturating_add(range.count - 1),
-            by: format!("process {number} ({})", name.trim_end()),
-        })
-    })
+        let process = Path::new("/proc").join(&name);
+        // One that has ended meanwhile has no ids, and another one of its namespace is asked in its place.
+        let Ok(namespace) = fs::read_link(process.join("ns/user")) else { continue };
+        if seen.contains(&namespace) {
+            continue;
+        }
+        let map = |file: &str| fs::read_to_string(process.join(file)).and_then(|map| parse(&map));
+        let (Ok(uids), Ok(gids)) = (map("uid_map"), map("gid_map")) else { continue };
+        if let Some(range) = meeting(&maps.uids, &uids).or_else(|| meeting(&maps.gids, &gids)) {
+            let last = range.outside.saturating_add(range.count - 1);
+            let by = format!("the user namespace of process {}", name.display());
+            return Ok(Some(TakenIds { first: range.outside, last, by }));
+        }
+        seen.insert(namespace);
+    }
+    Ok(None)
 }
 
-/// A range of a namespace that has ids of a pod's. That of the host's own users in a namespace of theirs, where every id is itself, is no
-/// pod's.
+/// A range of a namespace that has ids of a pod's. Where ids of the host are themselves (systemd's `PrivateUsers=`), a range that begins among those
+/// that no pod has is the host's own.
 fn meeting(wanted: &[IdRange], there: &[IdRange]) -> Option<IdRange> {
-    let is_identity = |range: &IdRange| (range.inside, range.outside, range.count) == (0, 0, u32::MAX);
-    let meets = |range: &&IdRange| !is_identity(range) && wanted.iter().any(|one| one.meets_outside(**range));
+    let is_hosts = |range: &IdRange| range.inside == range.outside && range.outside < FIRST_REMAPPED_ID;
+    let meets = |range: &&IdRange| !is_hosts(range) && wanted.iter().any(|one| one.meets_outside(**range));
     there.iter().find(meets).copied()
 }
 
@@ -264,6 +272,12 @@ mod tests {
         let wanted = maps(100, 10).uids;
         let all = IdRange { inside: 0, outside: 0, count: u32::MAX };
         assert_eq!(meeting(&wanted, &[all]), None);
+        // As systemd writes the same.
+        let one = IdRange { count: 1, ..all };
+        assert_eq!(meeting(&wanted, &[one, IdRange { inside: 1, outside: 1, count: u32::MAX - 1 }]), None);
         assert!(meeting(&wanted, &[IdRange { inside: 1, ..all }]).is_some());
+        let of_pods =
+            IdRange { inside: FIRST_REMAPPED_ID, outside: FIRST_REMAPPED_ID, count: u32::MAX - FIRST_REMAPPED_ID };
+        assert!(meeting(&wanted, &[of_pods]).is_some());
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::container::Created;
 use super::error::TaskError;
 use super::host::ContainerCgroup;
-use super::reaper::LastStatus;
+use super::reaper::{Child, LastStatus};
 use super::service::TaskService;
 use crate::attest::{
     ATTESTED, Attested, Expected, Identities, NotAttested, Seen, Stage, TableMark, attest, attest_limits,
@@ -49,6 +49,20 @@ impl Look<'_> {
                 Err(found.into())
             }
         }
+    }
+
+    /// Waits for the execve of an exec, where the runtime has come back before it. Past the longest wait it is looked at as it is.
+    pub(super) async fn past_runtime(&self, child: &Child, expected: &Arc<Expected>) -> Result<(), TaskError> {
+        for pause in EXECVE_PAUSES {
+            if child.was_collected() {
+                return Ok(());
+            }
+            match self.cgroup.look(child.pid(), Arc::clone(expected), self.stage).await? {
+                Some(seen) if seen.is_runcs() => tokio::time::sleep(Duration::from_millis(pause)).await,
+                _ => return Ok(()),
+            }
+        }
+        Ok(())
     }
 
     /// Looks at a process whose program has begun, and which may have ended already.

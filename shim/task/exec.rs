@@ -175,7 +175,11 @@ async fn attest(
         cgroup: created.cgroup.as_ref(),
         chronicle: &created.chronicle,
     };
-    look.begun(child.pid(), child.last_status().clone(), &Arc::new(expected)).await
+    let expected = Arc::new(expected);
+    if !created.runtime.is_embedded() {
+        look.past_runtime(child, &expected).await?;
+    }
+    look.begun(child.pid(), child.last_status().clone(), &expected).await
 }
 
 /// A runtime that succeeded where the shim then failed has left a process that nobody would wait for.

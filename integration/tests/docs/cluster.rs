@@ -5,7 +5,7 @@ use std::path::Path;
 use libtest_mimic::Failed;
 
 /// Programs that such a command may begin with.
-const PROGRAMS: &[&str] = &["kubectl", "helm", "kind", "docker", "k3s"];
+const PROGRAMS: &[&str] = &["kubectl", "kustomize", "helm", "kind", "docker", "k3s", "cd", "palisade", "rm"];
 /// Folders of this repository.
 const FOLDERS: &[&str] = &["deploy/", "docs/", "scripts/", "./"];
 

@@ -27,6 +27,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("scripts/mutants", "takes hours"),
     ("scripts/vm", "a step of scripts/test"),
     ("scripts/build", "a step of scripts/test"),
+    ("DIR=$(dirname \"$(scripts/build)\")", "a step of scripts/test; the node has what it built"),
+    ("scripts/image", "the suite makes the image and installs from it"),
     ("cosign ", "signs at a registry; the suite makes the same signatures with openssl"),
     ("digest=$(crane", "asks a registry"),
     ("trivy ", "has a database to fetch; reports of its form are judged by tests"),

@@ -25,7 +25,10 @@ const SECONDS: u64 = 60;
 /// The container that runs.
 const RUNNING: &str = "web-1";
 /// Words that a reader replaces, and by what.
-const REPLACED: &[(&str, &str)] = &[("ID", RUNNING), ("example/shop:1.2", "learnt-1"), ("/host", "/var/lib/host")];
+const REPLACED: &[(&str, &str)] =
+    &[("ID", RUNNING), ("IMAGE", IMAGE), ("example/shop:1.2", "learnt-1"), ("/host", "/var/lib/host")];
+/// Where a build has put the two programs.
+const BUILT: &str = "/var/lib/built";
 
 const POLICY: &str = "/etc/palisade/policy.toml";
 const LEARNING: &str = "version = 1\nprofile = \"learner\"\n[audit]\nchain = true\n[profiles.learner]\nextends = \"restricted\"\nlearn = true\n";
@@ -85,6 +88,10 @@ impl Node {
             cover(folder)?;
         }
         programs(assets)?;
+        for (from, name) in [(&cli, "palisade"), (&assets.shim, "containerd-shim-palisade-v1")] {
+            let to = Path::new(BUILT).join(name);
+            fs::create_dir_all(BUILT).and_then(|()| fs::copy(from, &to)).map_err(Failure::io("copy", from))?;
+        }
         work()?;
         let config = CONTAINERD.replace("PAUSE", image::PAUSE).replace("CNI", &assets.cni.display().to_string());
         write("/etc/containerd/config.toml", &config)?;
@@ -176,6 +183,7 @@ impl Node {
             .current_dir(WORK)
             .env_clear()
             .env("HOME", WORK)
+            .env("DIR", BUILT)
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         Invocation::run(&mut bash, b"", SECONDS)
     }

@@ -47,7 +47,9 @@ fn cgroups(world: &'static World) -> Vec<Phase> {
         let mut trials: Vec<Trial> = runtimes.iter().flat_map(|runtime| lifecycle::of(world, *runtime)).collect();
         trials.extend(limits::under_palisade(world));
         trials.extend(once(world, in_force::trials));
-        trials.extend(once(world, cri::of_users));
+        // runc 1.1 can't.
+        let users = if policy == runc_policy(world) { Vec::new() } else { once(world, cri::of_users) };
+        trials.extend(users);
         // What the kubelet asks for is the same for every runtime.
         let kubelet = if policy.is_empty() { once(world, cri::of_cgroups) } else { Vec::new() };
         trials.extend(kubelet);
@@ -167,6 +169,11 @@ fn all(world: &'static World) -> Vec<Phase> {
             ..phase("cri, plugins, all allowed", "profile = \"privileged\"\n", once(world, cri::with_plugins_alike))
         },
         Phase { alone: true, ..phase("cri, plugins", "", once(world, cri::with_plugins_restricted)) },
+        phase(
+            "user namespaces, a new runc as the runtime",
+            &policy_with(&world.containerd.assets().new_runc),
+            once(world, cri::of_users),
+        ),
         phase("user namespaces", &exchange::policy_of_mount(world), exchange::in_user_namespace(world)),
         Phase { alone: true, ..phase("broken runtimes", &broken::policy(world), broken::trials(world)) },
         phase("a runtime that exchanges a source", &exchange::policy(world), exchange::trials(world)),
@@ -245,7 +252,6 @@ fn with_another_runtime(world: &'static World) -> Vec<Trial> {
     trials.extend(isolation::under_palisade(world));
     trials.extend(limits::under_palisade(world));
     trials.extend(once(world, in_force::trials));
-    trials.extend(once(world, cri::of_users));
     trials
 }
 

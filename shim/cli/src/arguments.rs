@@ -538,7 +538,8 @@ impl InstallArguments {
 pub(crate) struct UninstallArguments {
     #[command(flatten)]
     pub(crate) place: InstallPlace,
-    /// Also while containers run under palisade, and while other handlers are palisade's. containerd can't clean up after them then.
+    /// Also while containers are under palisade, and while other handlers are palisade's. The containers run on, but CRI lets nobody exec in them any more;
+    /// the programs are left until a later run, when they have ended.
     #[arg(long)]
     pub(crate) force: bool,
 }

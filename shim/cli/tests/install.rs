@@ -562,13 +562,16 @@ mod install {
         planted.write("run/containerd/io.containerd.runtime.v2.task/k8s.io/others/config.json", "{}");
         let before = planted.all();
         let refused = ended(&planted.uninstall(TWO, &[]), 2);
-        assert!(
-            refused.contains("1 container run") && refused.contains("k8s.io/web") && !refused.contains("others"),
-            "{refused}"
-        );
+        assert!(refused.contains("1 container,") && refused.contains("k8s.io/web"), "{refused}");
+        assert!(!refused.contains("others"), "{refused}");
         assert_eq!(planted.all(), before);
-        ended(&planted.uninstall(TWO, &["--force"]), 1);
-        assert!(!planted.has(SHIM));
+        // What containerd needs to go on with them stays, and nothing else.
+        let forced = ended(&planted.uninstall(TWO, &["--force"]), 1);
+        assert!(forced.contains("left: /usr/local/bin/containerd-shim-palisade-v1"), "{forced}");
+        assert!(planted.has(SHIM) && !planted.has(DROP_IN) && !planted.has("etc/palisade/policy.toml"));
+        fs::remove_dir_all(planted.root.join("run/containerd")).unwrap();
+        ended(&planted.uninstall(TWO, &[]), 1);
+        assert!(!planted.has(SHIM) && !planted.has("var/lib/palisade"));
     }
 
     #[test]
@@ -629,6 +632,26 @@ mod install {
         assert!(left.iter().all(|path| !path.to_string_lossy().contains("palisade-install")), "{left:?}");
     }
 
+    /// Killed while it wrote: what it had written by then lies beside the place.
+    #[test]
+    fn what_a_killed_run_has_half_written_goes_with_the_next_one() {
+        for again in ["install", "uninstall"] {
+            let planted = covered(&format!("half-{again}"));
+            ended(&planted.install(TWO, &[]), 1);
+            let mut record: Value = serde_json::from_str(&planted.read(RECORD)).unwrap();
+            record["unfinished"] = true.into();
+            planted.write(RECORD, &record.to_string());
+            fs::remove_file(planted.root.join("etc/palisade/policy.toml")).unwrap();
+            let half = ["etc/palisade/.palisade-install.policy.toml", "usr/local/bin/.palisade-install.palisade"];
+            for path in half {
+                planted.write(path, "half");
+            }
+            ended(&planted.command(again, TWO, &[]).output().unwrap(), 1);
+            assert!(half.iter().all(|path| !planted.has(path)), "{again}");
+            assert_eq!(planted.has("etc/palisade"), again == "install");
+        }
+    }
+
     #[test]
     fn the_plan_is_told_to_programs_as_well() {
         let planted = covered("json");
@@ -662,10 +685,16 @@ mod install {
         ended(&planted.install(TWO, &["--bin-dir", "/opt/palisade/bin"]), 1);
         let unit = planted.root.join("etc/systemd/system/palisade-monitor.service");
         assert!(fs::read_to_string(&unit).unwrap().contains("ExecStart=/opt/palisade/bin/palisade monitor\n"));
-        let checked = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit).output();
+        // systemd keeps to it by taking openat2 away, without which nothing of the node can be looked at.
+        assert!(!planted.read("etc/systemd/system/palisade-monitor.service").contains("RestrictSUIDSGID="));
+        let verify = || {
+            Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit).output().map(|output| said(&output))
+        };
         // Without systemd there is nothing that could check it.
-        let Ok(checked) = checked else { return };
-        let said = said(&checked);
-        assert!(!said.contains("Unknown") && !said.contains("ignoring"), "{said}");
+        let Ok(first) = verify() else { return };
+        assert!(!first.contains("Unknown") && !first.contains("ignoring"), "{first}");
+        let text = fs::read_to_string(&unit).unwrap();
+        fs::write(&unit, text.replace("[Service]", "[Service]\nNosuchKey=yes")).unwrap();
+        assert!(verify().unwrap().contains("Unknown key"), "the checker tells of a key that is none");
     }
 }

@@ -270,7 +270,7 @@ mod kubernetes {
                 ["document 2", "spec.containers", "at least one container"],
             ),
             ("a: 1\n".to_owned(), ["document 2", "apiVersion and kind", "no Kubernetes object"]),
-            (POD.replace("kind: Pod", "kind: Pod\nkind: Pod"), ["line 5", "\"kind\"", "stands twice"]),
+            (POD.replace("kind: Pod", "kind: Pod\nkind: Pod"), ["line 6", "\"kind\"", "stands twice"]),
             ("a: [\n".to_owned(), ["line", "no YAML", "more"]),
         ] {
             let file = scratch.write("wrong.yaml", &format!("apiVersion: v1\nkind: Namespace\n---\n{wrong}"));

@@ -21,6 +21,7 @@ use crate::moved::{self, SecretPlace};
 use crate::policy::Policy;
 use crate::profile::Profile;
 use crate::rootfs::{self, PlaceFact};
+use crate::rules::writes_as_root;
 use crate::rules::{
     Case, ImageCase, Judge, ProcessScope, ResourceScope, Rule, RuleId, StreamScope, UpdateScope, judge_image,
     own_cgroup,
@@ -122,7 +123,7 @@ fn create_under(
         match rule.judge {
             Judge::Create(judge) => judge(&mut draft, &case, sheet),
             Judge::Process(judge) => {
-                let user_remapped = draft.linux.is_user_remapped_for_sure(host.joined_users_are_remapped);
+                let user_remapped = root_is_an_ordinary_user(&draft, host, policy);
                 let scope = ProcessScope { settings: &profile.settings, user_remapped, secrets };
                 judge(&mut draft.process, &scope, sheet);
             }
@@ -163,13 +164,19 @@ fn create_under(
         // The shim has to know the cgroup, also where no rule asks for one.
         draft.linux.cgroups_path = own_cgroup(task.namespace, task.id);
     }
-    let user_remapped = draft.linux.is_user_remapped_for_sure(host.joined_users_are_remapped);
+    let user_remapped = root_is_an_ordinary_user(&draft, host, policy);
     let root = task.bundle.join("rootfs");
     conclude(Operation::Create, court, sheet, || {
         let grant = Grant::of(&draft, profile.name(), identity, state, user_remapped);
         let grant = Grant { cgroup_v2: host.cgroup_v2, ..grant };
         hardened(draft, grant, root)
     })
+}
+
+/// Whether a user namespace makes an ordinary user of the container's root, on the disk too.
+fn root_is_an_ordinary_user(draft: &Draft, host: &HostFacts, policy: &Policy) -> bool {
+    draft.linux.is_user_remapped_for_sure(host.joined_users_are_remapped)
+        && !writes_as_root(&draft.mounts, &draft.linux.id_maps(), host, &policy.node)
 }
 
 /// The decision about a container whose specification is not understood: refused in every profile.

@@ -52,6 +52,7 @@ mod read_only;
 mod resource_network;
 mod rlimits;
 mod root_links;
+mod root_on_disk;
 mod root_path;
 mod root_read_only;
 mod scheduling;
@@ -77,6 +78,8 @@ use std::path::Path;
 
 use oci_spec::runtime as oci;
 use serde::{Serialize, Serializer};
+
+pub(crate) use root_on_disk::writes_as_root;
 
 use crate::action::Action;
 use crate::draft::{Draft, ProcessDraft};

@@ -49,7 +49,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ],
     )
     .since_two(WHY)
-    .with_new_runc(),
+    .beside_new_runc(),
     scenario(
         "a directory of the host in a pod with a user namespace",
         "",
@@ -58,7 +58,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     )
     .refused("mount.host-path")
     .since_two(WHY)
-    .with_new_runc(),
+    .beside_new_runc(),
     scenario(
         "a user namespace with host ids that another pod has",
         "",
@@ -73,11 +73,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ("after the first", "done"),
     ])
     .since_two(WHY)
-    .with_new_runc(),
+    .beside_new_runc(),
     scenario("the handler says that it has user namespaces", "", offered, &[("offered", "true")])
         .since_two(WHY)
         .by_path(BY_TYPE)
-        .with_new_runc(),
+        .beside_new_runc(),
     scenario(
         "the node's user namespace",
         "UserNamespaces: NamespaceMode_NODE",

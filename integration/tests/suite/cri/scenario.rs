@@ -85,7 +85,7 @@ impl Scenario {
     }
 
     /// The runc at hand can't do it; a newer one shows what is right.
-    pub(super) const fn with_new_runc(self) -> Self {
+    pub(super) const fn beside_new_runc(self) -> Self {
         Self { control: Runtime::NewRunc, ..self }
     }
 

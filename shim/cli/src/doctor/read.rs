@@ -142,19 +142,20 @@ pub(crate) fn find(tree: &Tree, name: &str, dirs: &[impl AsRef<str>]) -> Option<
     paths.into_iter().find(|path| matches!(tree.way(path), Ok(Some(_))))
 }
 
-/// Engines and kubelets that run. A process of a container is none, whatever it is called: it has another mount namespace.
+/// Engines and kubelets that run. A process of a container is none, whatever it is called: it has another mount namespace. Nor is one whose
+/// namespace can't be seen (without CAP_SYS_PTRACE that is everybody else's): a container could call its own so, and name files of its choice.
 pub(crate) fn processes(tree: &Tree) -> Fact<Vec<Process>> {
     let names = tree.list("/proc")?.ok_or("no /proc")?;
     if !names.iter().any(|name| name.starts_with(|c: char| c.is_ascii_digit())) {
         return Err("/proc shows no process".to_owned());
     }
-    let own: BTreeSet<Option<String>> =
-        ["self", "1"].iter().map(|pid| tree.link(format!("/proc/{pid}/ns/mnt"))).collect();
+    let namespace = |pid: &str| tree.link(format!("/proc/{pid}/ns/mnt"));
+    let own: BTreeSet<String> = ["self", "1"].into_iter().filter_map(namespace).collect();
     let mut found = Vec::new();
     for pid in names.iter().filter(|name| name.parse::<u32>().is_ok()) {
         let Ok(Some(name)) = tree.text(format!("/proc/{pid}/comm")) else { continue };
         let name = name.trim();
-        if !ENGINES.contains(&name) || !own.contains(&tree.link(format!("/proc/{pid}/ns/mnt"))) {
+        if !ENGINES.contains(&name) || namespace(pid).is_none_or(|namespace| !own.contains(&namespace)) {
             continue;
         }
         // Anybody can call a program so.

@@ -165,6 +165,9 @@ fn good() -> Vec<Put> {
         Text("/proc/sys/fs/suid_dumpable", "0\n"),
         Text("/proc/swaps", "Filename Type Size Used Priority\n"),
         Text("/proc/1/mountinfo", "40 1 8:1 / /var/lib/containerd rw - ext4 /dev/sda1 rw\n"),
+        Link("/proc/1/ns/mnt", "mnt:[1]"),
+        Link("/proc/100/ns/mnt", "mnt:[1]"),
+        Link("/proc/200/ns/mnt", "mnt:[1]"),
         Text("/proc/100/status", ROOTS),
         Text("/proc/100/comm", "containerd\n"),
         Text("/proc/100/cmdline", "/usr/bin/containerd\0"),
@@ -545,7 +548,7 @@ const CASES: &[Case] = &[
     ),
     ("host.kubelet.anonymous", &[Edit(KUBELET, "enabled: false", "enabled: true")], FAIL),
     ("host.kubelet.anonymous", &[Text("/proc/200/cmdline", "kubelet\0--anonymous-auth\0--v=2\0")], FAIL),
-    ("host.kubelet.anonymous", &[Text(KUBELET, "authentication: {anonymous: {enabled: false}}\n")], UNKNOWN),
+    ("host.kubelet.anonymous", &[Text(KUBELET, "authentication: {anonymous: {enabled: false}\n")], UNKNOWN),
     ("host.kubelet.anonymous", &[Gone(KUBELET), Gone("/proc/200")], NONE),
     (
         "host.kubelet.anonymous",
@@ -763,4 +766,29 @@ fn the_documentation_has_every_check() {
         return;
     }
     assert_eq!(found, table());
+}
+
+/// Whoever is root in a container chooses name and arguments of a process, and the node's own can't be told from it without rights.
+#[test]
+fn a_process_whose_namespace_is_not_seen_is_not_the_nodes() {
+    let impostor = |more: &[Put]| {
+        let mut puts = vec![
+            Text("/proc/12/status", ROOTS),
+            Text("/proc/12/comm", "containerd\n"),
+            Text("/proc/12/cmdline", "containerd\0--config\0/var/lib/kubelet/pods/x/c.toml\0"),
+        ];
+        puts.extend_from_slice(more);
+        let planted = Planted::new(&puts);
+        let tree = Tree::open(&planted.0).unwrap();
+        let found = super::read::processes(&tree).unwrap();
+        found
+            .into_iter()
+            .filter(|process| process.name == "containerd")
+            .map(|process| process.words)
+            .collect::<Vec<_>>()
+    };
+    let own = vec![vec!["/usr/bin/containerd".to_owned()]];
+    assert_eq!(impostor(&[]), own, "no namespace to be seen");
+    assert_eq!(impostor(&[Link("/proc/12/ns/mnt", "mnt:[9]")]), own, "another one");
+    assert_eq!(impostor(&[Link("/proc/12/ns/mnt", "mnt:[1]")]).len(), 2, "the control: the node's own");
 }

@@ -48,6 +48,9 @@ impl Work<'_> {
         let restart = if self.after.reload_due { Restart::of(self.node, self.place)? } else { None };
         let dumped = self.dump_before()?;
         let tree = &self.node.tree;
+        for path in self.before.iter().filter(|record| record.unfinished).flat_map(|record| record.files.keys()) {
+            files::clean(tree, path)?;
+        }
         record::keep(tree, &self.plan.changes)?;
         self.after.unfinished = true;
         for directory in missing(tree, &self.plan.changes)? {
@@ -114,6 +117,7 @@ impl Work<'_> {
         let again = match restart.run(self.node, had.map_or(handler, |record| &record.handler), had.is_some(), seconds)
         {
             Ok(_) => ", and containerd answers again",
+            Err(InstallError::Restart { .. }) => ", and containerd was not restarted",
             Err(_) => ", but containerd does not answer with that either: look at its log",
         };
         Err(match error {

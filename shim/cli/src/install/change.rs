@@ -110,6 +110,8 @@ pub(super) struct Plan {
     pub(super) notes: Vec<String>,
     /// What was left as it is, although it was to be changed.
     pub(super) left: Vec<String>,
+    /// Files that were left because they are still needed.
+    pub(super) left_paths: Vec<String>,
 }
 
 impl Plan {
@@ -119,6 +121,16 @@ impl Plan {
 
     pub(super) fn changes(&self, part: Part) -> bool {
         self.changes.iter().any(|change| change.part == part && change.as_file().is_some())
+    }
+
+    /// Leaves the programs, which are still needed.
+    pub(super) fn leave_programs(&mut self, why: &str) {
+        let is_program = |change: &Change| change.part == Part::Programs;
+        self.left_paths =
+            self.changes.iter().filter(|change| is_program(change)).map(|change| change.path.clone()).collect();
+        self.changes.retain(|change| !is_program(change));
+        let paths = self.left_paths.join(", ");
+        self.left.push(format!("{paths}: {why}. Run `palisade uninstall` again when they have ended"));
     }
 
     pub(super) fn add(&mut self, mut other: Self) {

@@ -100,7 +100,7 @@ pub(crate) enum InstallError {
     )]
     NoPrevious,
     #[error(
-        "{running} run under palisade, and without its shim containerd can't clean up after them; end them first, or use --force: {which}"
+        "under palisade are {running}, which containerd can't go on with without its shim: {which}; end them first, or use --force, which takes the handler away from them, with exec by CRI, and leaves the programs until they have ended"
     )]
     InUse { running: String, which: String },
     #[error(

@@ -119,6 +119,18 @@ fn fill(file: OwnedFd, held: &Held) -> io::Result<()> {
     file.sync_all()
 }
 
+/// Removes what a killed run may have left beside a file that it was about to replace.
+pub(super) fn clean(tree: &Tree, path: &str) -> Result<(), InstallError> {
+    let real = real(tree, path)?;
+    let cleaned = || -> io::Result<()> {
+        match parent(tree, &real) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            directory => absent(unlinkat(directory?, temporary(&real), AtFlags::empty())),
+        }
+    };
+    cleaned().map_err(InstallError::file("clean up beside", path))
+}
+
 /// Removes a file, and what a killed run may have left beside it.
 pub(super) fn remove(tree: &Tree, path: &str) -> Result<(), InstallError> {
     let path_of = Path::new(path);

@@ -87,18 +87,22 @@ pub(crate) fn uninstall(arguments: &UninstallArguments, out: &mut Vec<u8>) -> Re
     let before = Record::installed(&node.tree)?;
     let _locked = lock(&node, place)?;
     let mut plan = undo::uninstall(&node, &before)?;
-    if !arguments.force {
-        unless_used(&node)?;
-        let names = undo::other_handlers(&node, &before, &plan).join(", ");
-        if !names.is_empty() {
-            return Err(InstallError::OtherHandlers { names }.into());
-        }
+    let used = in_use(&node)?;
+    match used {
+        Some(used) if !arguments.force => return Err(used.into()),
+        Some(used) => plan.leave_programs(&used.to_string()),
+        None => {}
+    }
+    let names = undo::other_handlers(&node, &before, &plan).join(", ");
+    if !arguments.force && !names.is_empty() {
+        return Err(InstallError::OtherHandlers { names }.into());
     }
     if place.dry_run {
         return told(&node, &plan, dry(&plan, &before), &before, place, Vec::new(), out);
     }
     monitor(&node, &mut plan, false);
-    let after = Record { previous: None, ..before.clone() };
+    let mut after = Record { previous: None, ..before.clone() };
+    after.files.retain(|path, _| plan.left_paths.contains(path));
     let work = Work { node: &node, place, plan: &plan, before: Some(before), after, wanted: false };
     let (after, reload) = match work.run() {
         Ok(done) => done,
@@ -107,8 +111,11 @@ pub(crate) fn uninstall(arguments: &UninstallArguments, out: &mut Vec<u8>) -> Re
             return Err(error.into());
         }
     };
-    record::remove(&node.tree)?;
-    apply::remove_directories(&node.tree, &after.directories)?;
+    // What was left because containers need it is taken away by the next run; other files that were left are the admin's by now.
+    if plan.left_paths.is_empty() {
+        record::remove(&node.tree)?;
+        apply::remove_directories(&node.tree, &after.directories)?;
+    }
     if node.systemd && plan.changes(Part::Monitor) {
         systemctl(&node, &mut plan, &["systemctl", "daemon-reload"]);
     }
@@ -153,15 +160,14 @@ fn dry(plan: &Plan, record: &Record) -> Reload {
     if plan.changes_configuration() || record.reload_due { Reload::Due } else { Reload::NotNeeded }
 }
 
-/// Containers that palisade's shims hold: their ends need the shim.
-fn unless_used(node: &Node) -> Result<(), CliError> {
-    let Some(below) = node.tree.directory(Path::new(&node.state())).map_err(InstallError::Look)? else {
-        return Ok(());
+/// Containers that palisade's shims hold: containerd forgets them without the shim, and can't end them.
+fn in_use(node: &Node) -> Result<Option<InstallError>, CliError> {
+    let Some((_open, by)) = node.tree.directory(Path::new(&node.state())).map_err(InstallError::Look)? else {
+        return Ok(None);
     };
-    let (_open, by) = below;
     let bundles = containers::bundles(&by)?;
     if bundles.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let named = bundles.iter().take(MOST_NAMED).map(|(namespace, id, _)| format!("{namespace}/{id}"));
     let mut which = named.collect::<Vec<_>>().join(", ");
@@ -172,7 +178,7 @@ fn unless_used(node: &Node) -> Result<(), CliError> {
         1 => "1 container".to_owned(),
         number => format!("{number} containers"),
     };
-    Err(InstallError::InUse { running, which }.into())
+    Ok(Some(InstallError::InUse { running, which }))
 }
 
 /// Starts or ends the monitor where systemd runs. One that does not start is told of: containers do without it.

@@ -53,7 +53,10 @@ impl Restart {
         let failed = |said| InstallError::Restart { command: self.command(), said, again: "" };
         let ran = programs::run(&node.root, &words, patience).map_err(|error| failed(error.to_string()))?;
         if !ran.status.success() {
-            return Err(failed(ran.said()));
+            let said = ran.said();
+            // systemd's socket is not trusted by a process that does not see systemd. Source: systemd src/basic/socket-util.c, getpeercred.
+            let hint = if said.contains("connect to bus") { "; from a pod it needs hostPID: true" } else { "" };
+            return Err(failed(format!("{said}{hint}")));
         }
         loop {
             let answer = ask(node);

@@ -163,6 +163,8 @@ pub(super) struct Container {
     pub(super) security: Security,
     /// Bytes that the scheduler counts.
     pub(super) requests_memory: i64,
+    /// Thousandths of a CPU that it counts.
+    pub(super) requests_cpu: i64,
     /// What containerd knows of the image.
     pub(super) image_config: ImageConfig,
 }

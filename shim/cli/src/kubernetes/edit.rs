@@ -13,6 +13,8 @@ pub(super) enum Edit {
     Remove(Place),
     /// The list at this place has no item for which this holds: equal to the value, or of that `name`.
     Without(Place, Value),
+    /// Changes that go together: one without the other Kubernetes would not take.
+    All(Vec<Edit>),
 }
 
 impl Edit {
@@ -22,12 +24,14 @@ impl Edit {
             Self::Set(place, value) => set(object, &place.pointer(), value),
             Self::Remove(place) => remove(object, &place.pointer()),
             Self::Without(place, item) => without(object, &place.pointer(), item),
+            Self::All(edits) => edits.iter().filter(|edit| edit.apply(object)).count() > 0,
         }
     }
 
     /// What is to be done, in words.
     pub(super) fn words(&self) -> String {
         match self {
+            Self::All(edits) => edits.iter().map(Self::words).collect::<Vec<_>>().join(", "),
             Self::Set(place, value) => format!("set {place} to {value}"),
             Self::Remove(place) => format!("remove {place}"),
             Self::Without(place, item) => {

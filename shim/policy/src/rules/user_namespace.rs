@@ -106,8 +106,12 @@ fn why_not(
     // On the disk the container's root is root: what it made there with the set-user-ID bit would be the host's, for whoever
     // finds it outside of the container.
     let pods = case.host.source(at).is_some_and(|fact| allowed_here(fact, case));
-    let writable = !read_only::is(mount.options().as_deref().unwrap_or_default());
-    (!pods && writable).then_some(("lets root of the container be root in a directory of the host", "ro"))
+    let options = mount.options().as_deref().unwrap_or_default();
+    let has = |word: &str| options.iter().any(|option| option == word);
+    // Plain `ro` does not reach what is mounted below, `ridmap` does.
+    let writable = !read_only::is(options) || has("ridmap") && !has("rro");
+    (!pods && writable)
+        .then_some(("lets root of the container be root in a directory of the host", "ro, and rro with ridmap"))
 }
 
 /// Whoever calls containerd names the mappings of the layers as well.

@@ -184,7 +184,7 @@ fn an_exec_has_no_other_scheduling_class_than_its_container() {
 fn mappings_that_the_host_did_not_confirm_make_no_exec_root() {
     let off = "[profiles.restricted.rules]\n\"exec.user\".action = \"off\"\n\"linux.userns\".action = \"audit\"\n";
     let policy = Policy::from_toml(off).unwrap();
-    let mut spec = support::golden("cri-userns");
+    let mut spec = with_its_own_volume();
     for namespace in spec["linux"]["namespaces"].as_array_mut().unwrap() {
         if namespace["type"] == "user" {
             namespace["path"] = json!("/proc/77/ns/user");
@@ -225,10 +225,28 @@ fn each_stream_of_an_exec_is_judged() {
     assert!(!support::is_denied(&judge_exec(plain, &grant, &policy)));
 }
 
+/// A pod with a user namespace whose idmapped volume is the pod's alone.
+fn with_its_own_volume() -> Value {
+    let text = support::golden("cri-userns")
+        .to_string()
+        .replace("kubernetes.io~csi/pvc-1/mount", "kubernetes.io~empty-dir/data");
+    support::json(text.as_bytes())
+}
+
+/// Where its root is root on a disk of others, an exec is no root either.
+#[test]
+fn root_that_writes_as_root_is_forced_in_an_exec_too() {
+    let policy = Policy::builtin();
+    let grant = grant_of("cri-userns", &policy);
+    assert_eq!(grant.uid(), 65_532);
+    let (hardened, _) = support::admitted(support::exec(&unhardened("cri-userns"), &grant, &policy));
+    assert_eq!(support::json(hardened.as_bytes())["user"]["uid"], json!(65_532));
+}
+
 #[test]
 fn root_in_a_remapped_container_stays_root_there() {
     let policy = Policy::builtin();
-    let grant = grant_of("cri-userns", &policy);
+    let grant = support::admitted(support::create(&with_its_own_volume(), &policy)).0.grant().clone();
     assert_eq!((grant.uid(), grant.host_uid()), (0, 1_048_576));
     let (hardened, _) = support::admitted(support::exec(&unhardened("cri-userns"), &grant, &policy));
     assert_eq!(support::json(hardened.as_bytes())["user"]["uid"], json!(0));

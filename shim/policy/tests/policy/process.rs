@@ -23,6 +23,15 @@ fn user_non_root() {
                 s["process"]["user"]["uid"] = json!(0);
                 remap(s, 0);
             }),
+            ("root of a remapped namespace on a disk of its pod's", Clean, |s| writes_as_root(s, "empty-dir", "rw")),
+            ("root of a remapped namespace on a disk of others", Mutated, |s| writes_as_root(s, "csi", "rw")),
+            ("the same, to read", Clean, |s| writes_as_root(s, "csi", "ro")),
+            ("without an idmapped mount it is nobody there", Clean, |s| {
+                writes_as_root(s, "csi", "rw");
+                let mount = s["mounts"].as_array_mut().unwrap().last_mut().unwrap().as_object_mut().unwrap();
+                mount.remove("uidMappings");
+                mount.remove("gidMappings");
+            }),
             ("mappings without the namespace", Mutated, |s| {
                 s["process"]["user"]["uid"] = json!(0);
                 let mapping = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
@@ -31,6 +40,18 @@ fn user_non_root() {
             }),
         ],
     );
+}
+
+/// Root of a user namespace with an idmapped volume, whose files are root's on the disk.
+fn writes_as_root(spec: &mut Value, plugin: &str, access: &str) {
+    spec["process"]["user"]["uid"] = json!(0);
+    remap(spec, 1_048_576);
+    let uid = spec["annotations"]["io.kubernetes.cri.sandbox-uid"].as_str().unwrap_or_default().to_owned();
+    let source = format!("/var/lib/kubelet/pods/{uid}/volumes/kubernetes.io~{plugin}/v");
+    let map = json!([{"containerID": 0, "hostID": 1_048_576, "size": 65_536}]);
+    let options = ["rbind", "rprivate", "nosuid", "nodev", access];
+    let mount = json!({"destination": "/vol", "type": "bind", "source": source, "options": options, "uidMappings": map, "gidMappings": map});
+    push(&mut spec["mounts"], mount);
 }
 
 pub(crate) fn remap(spec: &mut Value, host: u32) {
@@ -107,6 +128,10 @@ fn idmapped_mounts_are_the_pods_own() {
             idmapped(s, "/srv/models", &["rbind", "rw"], 0, 1_048_576)
         }),
         ("a directory of the host, to read", Clean, |s, _| idmapped(s, "/srv/models", &["rbind", "ro"], 0, 1_048_576)),
+        ("the same with what is mounted below it", Denied, |s, _| {
+            idmapped(s, "/srv/models", &["rbind", "ro", "ridmap"], 0, 1_048_576);
+        }),
+        ("the same, to read", Clean, |s, _| idmapped(s, "/srv/models", &["rbind", "rro", "ridmap"], 0, 1_048_576)),
         ("no bind mount", Denied, |s, v| {
             idmapped(s, v, &["size=1m"], 0, 1_048_576);
             s["mounts"].as_array_mut().unwrap().last_mut().unwrap()["type"] = json!("tmpfs");

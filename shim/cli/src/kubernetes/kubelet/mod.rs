@@ -208,7 +208,8 @@ impl Seat<'_> {
             devices,
             hooks,
             tty: container.tty.unwrap_or_default(),
-            requests_memory: resources::memory_request(container),
+            requests_memory: resources::requests(container).0,
+            requests_cpu: resources::requests(container).1,
             image_config: image,
         }
     }

@@ -113,9 +113,10 @@ pub(super) fn of_container(
     }
 }
 
-/// Bytes of memory that a container asks for.
-pub(super) fn memory_request(container: &Container) -> i64 {
-    Asked::of(container.resources.as_ref()).request("memory").value()
+/// Bytes of memory and thousandths of a CPU that a container asks for.
+pub(super) fn requests(container: &Container) -> (i64, i64) {
+    let asked = Asked::of(container.resources.as_ref());
+    (asked.request("memory").value(), asked.request("cpu").milli())
 }
 
 /// What the pod as a whole asks for; containerd writes it into annotations only.
