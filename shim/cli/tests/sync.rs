@@ -255,6 +255,17 @@ mod sync {
     }
 
     #[test]
+    fn the_policy_that_an_installation_begins_with_leaves_every_key_to_the_cluster() {
+        let node = Node::new("skeleton");
+        fs::write(node.path("etc/policy.toml"), include_str!("../src/install/policy.toml")).unwrap();
+        let all = "version = 1\nprofile = \"baseline\"\n[audit]\nkeep = 5\n[profiles.restricted.rules.\"res.pids\"]\nmax = 300\n";
+        node.mount(&[("policy.toml".to_owned(), all.to_owned())]);
+        let output = node.once();
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(node.in_force().0, "baseline");
+    }
+
+    #[test]
     fn what_a_newer_policy_loosens_is_told() {
         let node = Node::new("looser");
         node.mount(&[("policy.toml".to_owned(), "version = 1\n".to_owned())]);
