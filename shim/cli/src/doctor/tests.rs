@@ -13,6 +13,7 @@ use super::{Result, all, covers, look};
 use crate::arguments::{DoctorArguments, PolicyFile};
 
 /// One thing that is put into the tree, in place of what was there.
+#[derive(Clone, Copy)]
 enum Put {
     Text(&'static str, &'static str),
     /// What stands in a file, in place of another text in it.
@@ -777,7 +778,7 @@ fn a_process_whose_namespace_is_not_seen_is_not_the_nodes() {
             Text("/proc/12/comm", "containerd\n"),
             Text("/proc/12/cmdline", "containerd\0--config\0/var/lib/kubelet/pods/x/c.toml\0"),
         ];
-        puts.extend_from_slice(more);
+        puts.extend(more.iter().copied());
         let planted = Planted::new(&puts);
         let tree = Tree::open(&planted.0).unwrap();
         let found = super::read::processes(&tree).unwrap();
