@@ -449,6 +449,7 @@ const CASES: &[Case] = &[
     (
         "host.runtimeclass.handler",
         &[
+            Link("/proc/099/ns/mnt", "mnt:[1]"),
             Text("/proc/099/status", ROOTS),
             Text("/proc/099/comm", "containerd\n"),
             Text("/proc/099/cmdline", "containerd\0--config\0/home/x/config.toml\0"),
@@ -460,6 +461,7 @@ const CASES: &[Case] = &[
     (
         "host.runtimeclass.handler",
         &[
+            Link("/proc/099/ns/mnt", "mnt:[1]"),
             Text("/proc/099/status", ROOTS),
             Text("/proc/099/comm", "containerd\n"),
             Text("/proc/099/cmdline", "containerd\0--config\0/home/x/config.toml\0"),
@@ -569,7 +571,12 @@ const CASES: &[Case] = &[
     ("host.engine.others", &[Socket("/run/docker.sock", 0o660)], FAIL),
     (
         "host.engine.others",
-        &[Text("/proc/300/status", ROOTS), Text("/proc/300/comm", "crio\n"), Text("/proc/300/cmdline", "crio\0")],
+        &[
+            Link("/proc/300/ns/mnt", "mnt:[1]"),
+            Text("/proc/300/status", ROOTS),
+            Text("/proc/300/comm", "crio\n"),
+            Text("/proc/300/cmdline", "crio\0"),
+        ],
         FAIL,
     ),
     ("host.engine.sockets", &[Socket("/run/docker.sock", 0o660)], PASS),
@@ -584,6 +591,7 @@ const CASES: &[Case] = &[
         "host.engine.docker-tcp",
         &[
             Text("/proc/300/status", ROOTS),
+            Link("/proc/300/ns/mnt", "mnt:[1]"),
             Text("/proc/300/comm", "dockerd\n"),
             Text("/proc/300/cmdline", "dockerd\0-H\0tcp://0.0.0.0:2375\0"),
         ],

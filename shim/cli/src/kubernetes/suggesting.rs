@@ -175,6 +175,8 @@ fn mends(finding: &Finding, place: Option<&super::place::Place>, part: &JudgedPa
             _ => Vec::new(),
         },
         "mount.host-path" if finding.allowed == "ro" => read_only(finding, part),
+        // Root of a user namespace in a directory of the host.
+        "linux.userns" if finding.allowed.starts_with("ro") => read_only(finding, part),
         "linux.sysctl" => sysctl(finding, workload),
         "task.annotations" | "annotations" => gone(),
         "mount.token" => vec![Edit::Set(spec.field("automountServiceAccountToken"), json!(false))],
