@@ -179,6 +179,28 @@ mod sync {
         assert_eq!(node.in_force().0, "restricted");
     }
 
+    /// Anybody may lock what they can open for reading.
+    #[test]
+    fn nobody_holds_it_up_by_a_lock_and_what_hangs_is_not_ready() {
+        let node = Node::new("locked");
+        node.mount(&set("one"));
+        assert!(node.once().status.success());
+        let directory = fs::File::open(node.path("etc/cluster")).unwrap();
+        directory.lock().unwrap();
+        node.mount(&set("two"));
+        assert!(node.once().status.success());
+        assert_eq!(node.in_force().0, "two");
+        let mode = fs::metadata(node.path("etc/cluster/lock")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        // A look of long ago says nothing of today.
+        let mut status = node.status();
+        assert!(node.command(&["--check"]).output().unwrap().status.success());
+        status["looked"] = (status["looked"].as_u64().unwrap() - 121).into();
+        fs::write(node.path("var/status.json"), status.to_string()).unwrap();
+        assert_eq!(node.command(&["--check"]).output().unwrap().status.code(), Some(1));
+        assert!(node.command(&["--check", "--interval", "60"]).output().unwrap().status.success());
+    }
+
     #[test]
     fn what_the_shim_would_not_go_by_leaves_the_old_in_force_and_is_told() {
         let node = Node::new("invalid");

@@ -472,6 +472,7 @@ const CASES: &[Case] = &[
     (
         "host.runtimeclass.handler",
         &[
+            Link("/proc/099/ns/mnt", "mnt:[1]"),
             Text("/proc/099/status", ROOTS),
             Text("/proc/099/comm", "containerd\n"),
             Text("/proc/099/cmdline", "containerd\0--config\0/var/run/docker/containerd/containerd.toml\0"),

@@ -24,7 +24,7 @@ pub(crate) use status::Status;
 
 pub(crate) fn run(arguments: &SyncArguments, out: &mut Vec<u8>) -> Result<Verdict, CliError> {
     if arguments.check {
-        return status::print(&arguments.status, out);
+        return status::print(&arguments.status, arguments.interval, out);
     }
     let mut node = Node::new(arguments)?;
     if arguments.once {

@@ -7,7 +7,8 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use palisade::gate::{CLUSTER, CURRENT};
 use rustix::fs::{FlockOperation, flock};
@@ -19,6 +20,10 @@ use crate::error::CliError;
 const SET: &str = "set-";
 /// The link that is about to be `current`.
 const NEXT: &str = "next";
+
+/// What is locked, and how long another one's work is waited for.
+const LOCK: &str = "lock";
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What became of what is wanted.
 pub(super) enum Swap {
@@ -44,14 +49,23 @@ impl Sets {
         Ok(Self { dir })
     }
 
-    /// One works on them at a time, until it lets go of this.
+    /// One works on them at a time, until it lets go of this. On a file that only root can open: anybody may lock what they can read.
     fn lock(&self) -> Result<File, CliError> {
+        let path = self.dir.join(LOCK);
         let lock = || {
-            let dir = File::open(&self.dir)?;
-            flock(&dir, FlockOperation::LockExclusive)?;
-            Ok(dir)
+            let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+            file.set_permissions(fs::Permissions::from_mode(0o600))?;
+            let begun = Instant::now();
+            loop {
+                match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                    Err(error) if error == rustix::io::Errno::WOULDBLOCK && begun.elapsed() < PATIENCE => {}
+                    Err(error) => return Err(error.into()),
+                    Ok(()) => return Ok(file),
+                }
+                thread::sleep(PATIENCE / 100);
+            }
         };
-        lock().map_err(|source| CliError::Replace { path: self.dir.clone(), source })
+        lock().map_err(|source| CliError::Replace { path: path.clone(), source })
     }
 
     /// The set that is in force, by its name, and its files.
@@ -73,18 +87,14 @@ impl Sets {
         judge: impl FnOnce(&Path) -> Result<String, CliError>,
     ) -> Result<Swap, CliError> {
         let locked = self.lock()?;
-        let swap = self.swap(files, judge, &locked);
+        let swap = self.swap(files, judge);
         // Shims that read the one before are not in the way of a third.
         self.remove_but(1);
+        drop(locked);
         swap
     }
 
-    fn swap(
-        &self,
-        files: &Files,
-        judge: impl FnOnce(&Path) -> Result<String, CliError>,
-        locked: &File,
-    ) -> Result<Swap, CliError> {
+    fn swap(&self, files: &Files, judge: impl FnOnce(&Path) -> Result<String, CliError>) -> Result<Swap, CliError> {
         let known = self.current();
         if known.is_some_and(|known| Files::laid(&self.dir.join(known)).is_ok_and(|laid| laid == *files)) {
             return Ok(Swap::None);
@@ -93,7 +103,7 @@ impl Sets {
         let set = self.dir.join(&name);
         let judged = lay(&set, files).and_then(|()| judge(&set));
         let swapped = judged.and_then(|differences| {
-            self.point_at(&name, locked)?;
+            self.point_at(&name)?;
             Ok(Swap::Done { differences })
         });
         if swapped.is_err() {
@@ -110,7 +120,7 @@ impl Sets {
     }
 
     /// From here on each shim reads the other set.
-    fn point_at(&self, name: &str, dir: &File) -> Result<(), CliError> {
+    fn point_at(&self, name: &str) -> Result<(), CliError> {
         let (next, current) = (self.dir.join(NEXT), self.dir.join(CURRENT));
         let swap = || {
             match fs::remove_file(&next) {
@@ -119,7 +129,7 @@ impl Sets {
             }
             symlink(name, &next)?;
             fs::rename(&next, &current)?;
-            dir.sync_all()
+            File::open(&self.dir)?.sync_all()
         };
         swap().map_err(|source| CliError::Replace { path: current.clone(), source })
     }

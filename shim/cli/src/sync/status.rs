@@ -12,6 +12,13 @@ use crate::Verdict;
 use crate::error::CliError;
 use crate::monitor::replace;
 
+/// Seconds that a look may take on a busy node.
+const SLACK: u64 = 30;
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
 /// What one look came to.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,7 +65,7 @@ impl Status {
     }
 
     pub(super) fn take(&mut self, outcome: Outcome) {
-        self.looked = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.looked = now();
         if outcome.error.is_none() {
             self.succeeded = self.looked;
         }
@@ -74,10 +81,14 @@ impl Status {
     }
 }
 
-/// Prints it. What is wanted has to be in force.
-pub(super) fn print(path: &Path, out: &mut Vec<u8>) -> Result<Verdict, CliError> {
+/// Prints it. What is wanted has to be in force, and to have been looked at within three of those intervals: what hangs is not ready.
+pub(super) fn print(path: &Path, interval: u64, out: &mut Vec<u8>) -> Result<Verdict, CliError> {
     let none = || CliError::Read { path: path.to_owned(), source: io::ErrorKind::NotFound.into() };
     let status = Status::written(path).ok_or_else(none)?;
     writeln!(out, "{}", serde_json::to_string_pretty(&status)?)?;
-    Ok(if status.has_error() { Verdict::Objections } else { Verdict::Fine })
+    let is_late = now().saturating_sub(status.looked) > interval.saturating_mul(3).saturating_add(SLACK);
+    if is_late {
+        writeln!(out, "that was the last look; there should have been one every {interval} s")?;
+    }
+    Ok(if status.has_error() || is_late { Verdict::Objections } else { Verdict::Fine })
 }
