@@ -88,6 +88,8 @@ impl Node {
             cover(folder)?;
         }
         programs(assets)?;
+        write("/etc/systemd/system/containerd.service", "[Service]\nExecStart=/usr/local/sbin/containerd\n")?;
+        fs::create_dir_all("/run/systemd/system").map_err(Failure::io("make", Path::new("/run/systemd")))?;
         for (from, name) in [(&cli, "palisade"), (&assets.shim, "containerd-shim-palisade-v1")] {
             let to = Path::new(BUILT).join(name);
             fs::create_dir_all(BUILT).and_then(|()| fs::copy(from, &to)).map_err(Failure::io("copy", from))?;
@@ -168,6 +170,10 @@ impl Node {
             return Err(format!("ended with {code}, not {:?}: {}{}", command.codes, done.stdout, done.stderr).into());
         }
         let printed = format!("{}{}", done.stdout, done.stderr);
+        // What is ended by this test must have done something by then.
+        if is_stopped && printed.trim().is_empty() {
+            return Err("had said nothing when it was stopped".into());
+        }
         for pattern in &command.output {
             let pattern = replaced(pattern);
             if !printed.lines().any(|line| is_shown(&pattern, line)) {

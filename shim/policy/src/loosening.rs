@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use crate::image::{ImageKey, OnError};
-use crate::policy::{Policy, RuntimeChoice};
+use crate::audit::AuditSettings;
+use crate::image::{ImageKey, ImageSettings, OnError};
+use crate::node::NodePaths;
+use crate::policy::{Policy, RuntimeChoice, SeccompSettings};
 use crate::profile::Profile;
 use crate::scope::Scope;
 
@@ -95,12 +97,30 @@ impl Policy {
     }
 
     fn differences_of_settings(&self, old: &Self) -> Vec<PolicyDifference> {
+        // What is added to these has to be compared here before it compiles. Library and mitigations show in the profiles.
+        let Self { runtime: _, runtime_deadline: _, audit, seccomp, node, images, .. } = self;
+        let AuditSettings { path: _, max_bytes: _, keep: _, sink: _, chain: _, sync: _, attested: _ } = audit;
+        let SeccompSettings { report: _, records: _ } = seccomp;
+        let NodePaths { containerd_roots: _, kubelet_roots: _ } = node;
+        let ImageSettings {
+            record: _,
+            resolver: _,
+            deadline: _,
+            on_error: _,
+            denied: _,
+            allowed: _,
+            verdicts: _,
+            signatures: _,
+            signed_repository: _,
+            keys: _,
+            verifier: _,
+        } = images;
         let runtime = |policy: &Self| match &policy.runtime {
             RuntimeChoice::Embedded => "embedded".to_owned(),
             RuntimeChoice::Binary(path) => path.display().to_string(),
         };
-        let (audit, were) = (&self.audit, &old.audit);
-        let (images, had) = (&self.images, &old.images);
+        let were = &old.audit;
+        let had = &old.images;
         let is_new =
             |now: &[std::path::PathBuf], before: &[std::path::PathBuf]| now.iter().any(|one| !before.contains(one));
         let roots = |policy: &Self| (policy.node.containerd_roots.clone(), policy.node.kubelet_roots.clone());
@@ -110,19 +130,25 @@ impl Policy {
             let images = &policy.images;
             [images.denied.clone(), images.allowed.clone(), images.verdicts.clone(), images.signatures.clone()]
         };
+        let lost =
+            (were.sink.has_file() && !audit.sink.has_file()) || (were.sink.has_journal() && !audit.sink.has_journal());
         // With what: as it was, as it is, and whether the second may let more pass or leaves less to see.
         [
             changed("runtime.binary", &runtime(old), &runtime(self), self.runtime != RuntimeChoice::Embedded),
-            changed("audit.path", &were.path, &audit.path, false),
-            changed("audit.sink", &were.sink, &audit.sink, false),
+            changed("runtime.deadline", &old.runtime_deadline, &self.runtime_deadline, false),
+            // Whoever reads the one may not read the other.
+            changed("audit.path", &were.path, &audit.path, were.sink.has_file()),
+            changed("audit.sink", &were.sink, &audit.sink, lost),
             changed("audit.max_bytes", &were.max_bytes, &audit.max_bytes, audit.max_bytes < were.max_bytes),
             changed("audit.keep", &were.keep, &audit.keep, audit.keep < were.keep),
             changed("audit.chain", &were.chain, &audit.chain, were.chain),
             changed("audit.sync", &were.sync, &audit.sync, were.sync),
             changed("audit.attested", &were.attested, &audit.attested, were.attested),
+            changed("seccomp.records", &old.seccomp.records, &self.seccomp.records, false),
             changed("seccomp.report", &old.seccomp.report, &self.seccomp.report, old.seccomp.report),
             changed("node roots", &roots(old), &roots(self), has_new_root),
             changed("images.record", &had.record, &images.record, had.record),
+            changed("images.deadline", &had.deadline, &images.deadline, false),
             changed("images.resolver", &had.resolver, &images.resolver, true),
             changed("images.on_error", &had.on_error, &images.on_error, images.on_error == OnError::Audit),
             changed(
@@ -233,7 +259,11 @@ mod tests {
         for (old, new, looser) in [
             ("[audit]\nchain = true", "", true),
             ("", "[audit]\nchain = true", false),
-            ("", "[audit]\npath = \"/srv/a.jsonl\"", false),
+            ("", "[audit]\npath = \"/srv/a.jsonl\"", true),
+            ("[audit]\nsink = \"both\"", "[audit]\nsink = \"file\"", true),
+            ("", "[audit]\nsink = \"both\"", false),
+            ("", "[runtime]\ndeadline = 30", false),
+            ("", "[seccomp]\nrecords = \"/srv/calls\"", false),
             ("", "[runtime]\nbinary = \"/usr/sbin/runc\"", true),
             ("", "[images]\non_error = \"audit\"", true),
             ("", "[node]\nkubelet_roots = [\"/srv/kubelet\"]", true),
