@@ -96,7 +96,7 @@ impl Member {
     fn start(joined: Option<BorrowedFd<'_>>) -> io::Result<Self> {
         let (held, hold) = pipe_with(PipeFlags::CLOEXEC)?;
         let (told, ready) = pipe_with(PipeFlags::CLOEXEC)?;
-        let pid = stay_in_user_namespace(joined, (held.as_fd(), hold.as_fd()), ready.as_fd())?;
+        let pid = stay_in_user_namespace(joined, held.as_fd(), ready.as_fd())?;
         let member = Self { pid: Pid::from_raw(pid).ok_or(io::ErrorKind::NotFound)?, _hold: hold };
         drop(ready);
         File::from(told).read_exact(&mut [0])?;
@@ -140,6 +140,9 @@ impl Drop for Member {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::MetadataExt as _;
+    use std::process::Command;
+
+    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
     use super::*;
 
@@ -168,6 +171,43 @@ mod tests {
         assert!(process.exists());
         drop(member);
         assert!(!process.exists());
+    }
+
+    #[test]
+    fn a_member_has_no_descriptor_but_its_pipes() {
+        let member = Member::start(None).unwrap();
+        let descriptors: Vec<PathBuf> = fs::read_dir(member.file("fd"))
+            .unwrap()
+            // The one that it was ready by may go meanwhile.
+            .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok())
+            .collect();
+        assert!((1..=2).contains(&descriptors.len()), "{descriptors:?}");
+        assert!(descriptors.iter().all(|name| name.to_string_lossy().starts_with("pipe:")), "{descriptors:?}");
+    }
+
+    /// What root of the namespace can see of a process that joins it.
+    #[test]
+    fn root_of_a_namespace_can_not_look_into_a_member() {
+        // As the shim is; another test may have changed users meanwhile.
+        set_dumpable_behavior(DumpableBehavior::Dumpable).unwrap();
+        let map = [(0, 200_000, 10)];
+        let namespace = Member::with(&maps(&map, &map)).unwrap();
+        let joined = File::open(namespace.file("ns/user")).unwrap();
+        let member = Member::start(Some(joined.as_fd())).unwrap();
+        let reads = |file: PathBuf| {
+            let mut command = Command::new("nsenter");
+            command.env("LC_ALL", "C");
+            command.arg(format!("--user={}", namespace.file("ns/user").display())).arg("cat").arg(file);
+            command.output().unwrap()
+        };
+        let own = reads("/proc/self/maps".into());
+        assert!(own.status.success(), "{own:?}");
+        for process in [&namespace, &member] {
+            let seen = reads(process.file("maps"));
+            assert!(!seen.status.success(), "{}", String::from_utf8_lossy(&seen.stdout));
+            let said = String::from_utf8_lossy(&seen.stderr);
+            assert!(said.contains("Permission denied"), "{said}");
+        }
     }
 
     #[test]
