@@ -390,6 +390,35 @@ unsafe fn close_all_but(kept: [u32; 3]) -> bool {
     unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) == 0 }
 }
 
+/// The user who has made a user namespace, by its descriptor: ioctl_ns(2), `NS_GET_OWNER_UID`.
+///
+/// # Errors
+///
+/// The kernel's errno: `EINVAL` for a namespace of another kind.
+pub(crate) fn owner_of_user_namespace(namespace: impl AsFd) -> io::Result<libc::uid_t> {
+    let mut owner: libc::uid_t = 0;
+    // JUSTIFICATION: neither nix nor rustix wraps ioctl_ns(2).
+    // SAFETY: the kernel writes a uid_t to the pointer for the time of the call alone.
+    let status = unsafe { libc::ioctl(namespace.as_fd().as_raw_fd(), libc::NS_GET_OWNER_UID, &raw mut owner) };
+    if status == 0 { Ok(owner) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The user namespace that one was made in, by its descriptor: ioctl_ns(2), `NS_GET_PARENT`.
+///
+/// # Errors
+///
+/// The kernel's errno: `EPERM` where that is none of this process's namespace or below it.
+pub(crate) fn parent_of_user_namespace(namespace: impl AsFd) -> io::Result<OwnedFd> {
+    // JUSTIFICATION: neither nix nor rustix wraps ioctl_ns(2).
+    // SAFETY: the call takes no memory.
+    let parent = unsafe { libc::ioctl(namespace.as_fd().as_raw_fd(), libc::NS_GET_PARENT) };
+    if parent < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just opened it, for nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(parent) })
+}
+
 /// `struct mount_attr` of linux/mount.h, first version.
 #[repr(C)]
 #[derive(Default)]

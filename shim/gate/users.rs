@@ -20,6 +20,7 @@ use palisade_policy::{ContainerKind, FIRST_REMAPPED_ID, IdMaps, IdRange, ParsedS
 use rustix::fs::fstat;
 
 use super::pins::Pins;
+use crate::unsafe_syscalls::{owner_of_user_namespace, parent_of_user_namespace};
 use crate::user_namespace::{maps_of, parse};
 
 /// The file whose bytes are locked. Nothing is ever written to it.
@@ -158,9 +159,10 @@ fn lock_all(file: &File, maps: &IdMaps) -> io::Result<Option<TakenIds>> {
     Ok(None)
 }
 
-/// The same by the processes that are there, in whatever user namespace but the host's and the one that is joined.
+/// The same by the processes that are there, in whatever user namespace of root's but the host's and the one that is joined.
 fn of_processes(maps: &IdMaps, joined: Option<&Path>) -> io::Result<Option<TakenIds>> {
-    let mut seen = HashSet::from([fs::read_link("/proc/self/ns/user")?]);
+    let hosts = fs::read_link("/proc/self/ns/user")?;
+    let mut seen = HashSet::from([hosts.clone()]);
     seen.extend(joined.map(Path::to_owned));
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
@@ -176,6 +178,15 @@ fn of_processes(maps: &IdMaps, joined: Option<&Path>) -> io::Result<Option<Taken
         let map = |file: &str| fs::read_to_string(process.join(file)).and_then(|map| parse(&map));
         let (Ok(uids), Ok(gids)) = (map("uid_map"), map("gid_map")) else { continue };
         if let Some(range) = meeting(&maps.uids, &uids).or_else(|| meeting(&maps.gids, &gids)) {
+            match is_of_root(&process, &namespace, &hosts) {
+                Ok(true) => {}
+                Ok(false) => {
+                    seen.insert(namespace);
+                    continue;
+                }
+                Err(error) if has_ended(&error) => continue,
+                Err(error) => crate::warn!("read whose the user namespace of process {} is: {error}", name.display()),
+            }
             let last = range.outside.saturating_add(range.count - 1);
             let by = format!("the user namespace of process {}", name.display());
             return Ok(Some(TakenIds { first: range.outside, last, by }));
@@ -183,6 +194,34 @@ fn of_processes(maps: &IdMaps, joined: Option<&Path>) -> io::Result<Option<Taken
         seen.insert(namespace);
     }
     Ok(None)
+}
+
+/// Whether a runtime with root's power has made the user namespace of a process, or one that it is in: whoever has none can make namespaces too, with
+/// its own id or those of subuid(5) in them, and must not keep a pod from its ids so.
+///
+/// # Errors
+///
+/// The kernel's; see [`has_ended`].
+fn is_of_root(process: &Path, name: &Path, hosts: &Path) -> io::Result<bool> {
+    let mut namespace: OwnedFd = File::open(process.join("ns/user"))?.into();
+    // The number may be another process's meanwhile.
+    if name_of(&namespace)? != name {
+        return Err(Errno::ESRCH.into());
+    }
+    loop {
+        if owner_of_user_namespace(&namespace)? == 0 {
+            return Ok(true);
+        }
+        namespace = parent_of_user_namespace(&namespace)?;
+        if name_of(&namespace)? == hosts {
+            return Ok(false);
+        }
+    }
+}
+
+/// Whether a process was not there any more.
+fn has_ended(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
 }
 
 /// A range of a namespace that has ids of a pod's. Where ids of the host are themselves (systemd's `PrivateUsers=`), a range that begins among those
@@ -195,7 +234,12 @@ fn meeting(wanted: &[IdRange], there: &[IdRange]) -> Option<IdRange> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+    use std::process::{Command, Stdio};
+
     use rustix::fs::{Mode, OFlags};
+    use rustix::process::{DumpableBehavior, Uid, set_dumpable_behavior};
+    use rustix::thread::{CapabilitiesSecureBits, set_capabilities_secure_bits, set_thread_res_uid};
 
     use super::*;
     use crate::user_namespace::Member;
@@ -265,6 +309,54 @@ mod tests {
         shim.release();
         drop(process);
         assert_eq!(shim.take_maps(maps(29_995, 10), None).unwrap(), None);
+    }
+
+    /// A member of a namespace that an ordinary user of the host owns. Its maps are another's matter: what such a user may write alone is a map
+    /// of one id, its own.
+    fn of_user(uid: u32, maps: &IdMaps) -> Member {
+        let make = || {
+            let uid = Uid::from_raw(uid);
+            // Not every kernel lets users without privileges make namespaces: this thread keeps those that it has.
+            set_capabilities_secure_bits(CapabilitiesSecureBits::NO_SETUID_FIXUP).unwrap();
+            set_thread_res_uid(uid, uid, uid).unwrap();
+            // The kernel takes it from the whole process, which other tests want it of.
+            set_dumpable_behavior(DumpableBehavior::Dumpable).unwrap();
+            Member::with(maps).unwrap()
+        };
+        std::thread::scope(|scope| scope.spawn(make).join().unwrap())
+    }
+
+    #[test]
+    fn namespaces_that_users_made_for_themselves_take_no_ids_from_pods() {
+        let locks = Locks::new("own");
+        let wanted = maps(40_000, 10);
+        let own = maps(40_000, 1);
+        let process = of_user(own.uids[0].outside, &own);
+        assert_eq!(locks.shim().take_maps(wanted.clone(), None).unwrap(), None);
+        drop(process);
+        let _process = Member::with(&own).unwrap();
+        assert!(locks.shim().take_maps(wanted, None).unwrap().is_some(), "root's");
+    }
+
+    #[test]
+    fn who_is_deeper_in_a_namespace_of_roots_has_its_ids() {
+        let locks = Locks::new("deeper");
+        let wanted = maps(45_000, 10);
+        let outer = Member::with(&wanted).unwrap();
+        let mut inner = Command::new("nsenter")
+            .arg(format!("--user={}", outer.file("ns/user").display()))
+            .args(["unshare", "--user", "--map-root-user", "sh", "-c", "echo; exec cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        inner.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        drop(outer);
+        let taken = locks.shim().take_maps(wanted.clone(), None).unwrap().unwrap();
+        assert_eq!((taken.first, taken.last), (u32::MAX - 45_000, u32::MAX - 45_000));
+        drop(inner.stdin.take());
+        assert!(inner.wait().unwrap().success());
+        assert_eq!(locks.shim().take_maps(wanted, None).unwrap(), None);
     }
 
     #[test]
