@@ -8,9 +8,11 @@
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::sync::{Mutex, PoisonError};
 
 use nix::errno::Errno;
@@ -61,9 +63,17 @@ pub(super) struct UserIds {
 
 #[derive(Debug, Default)]
 struct Held {
-    /// Closing it gives all back.
-    file: Option<File>,
-    maps: Vec<IdMaps>,
+    file: Option<LockFile>,
+    /// With the number of containers that have them, or are about to.
+    maps: Vec<(IdMaps, usize)>,
+}
+
+impl Held {
+    /// The bytes of a container's ids that no other one of the pod has.
+    fn not_held(&self, maps: &IdMaps) -> Vec<Range<i64>> {
+        let held: Vec<_> = self.maps.iter().flat_map(|(maps, _)| bytes_of(maps)).collect();
+        bytes_of(maps).into_iter().flat_map(|bytes| without(bytes, &held)).collect()
+    }
 }
 
 impl Default for UserIds {
@@ -72,8 +82,30 @@ impl Default for UserIds {
     }
 }
 
+/// What was taken for a container: given back when dropped, as long as nobody says that it is kept.
+#[derive(Debug)]
+pub(super) struct Claim<'a> {
+    users: &'a UserIds,
+    maps: Option<IdMaps>,
+}
+
+impl Claim<'_> {
+    /// The pod has the ids until [`UserIds::release`].
+    pub(super) fn keep(mut self) {
+        self.maps = None;
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        if let Some(maps) = &self.maps {
+            self.users.give_back(maps);
+        }
+    }
+}
+
 impl UserIds {
-    fn in_file(locks: PathBuf) -> Self {
+    pub(super) fn in_file(locks: PathBuf) -> Self {
         Self { locks, held: Mutex::default() }
     }
 
@@ -82,36 +114,60 @@ impl UserIds {
     /// # Errors
     ///
     /// The kernel's: nobody can say then.
-    pub(super) fn take(&self, spec: &ParsedSpec, pins: &Pins) -> io::Result<Option<TakenIds>> {
-        let Some(maps) = spec.user_maps() else { return Ok(None) };
+    pub(super) fn take(&self, spec: &ParsedSpec, pins: &Pins) -> io::Result<(Claim<'_>, Option<TakenIds>)> {
+        let nothing = Claim { users: self, maps: None };
+        let Some(maps) = spec.user_maps() else { return Ok((nothing, None)) };
         let joined = pins.namespaces.iter().find(|(kind, _)| *kind == LinuxNamespaceType::User);
         // Without a pod its client says whom it joins, and they have these ids already.
         if joined.is_some() && spec.identity().kind == ContainerKind::Standalone {
-            return Ok(None);
+            return Ok((nothing, None));
         }
         let joined = joined.map(|(_, namespace)| name_of(namespace)).transpose()?;
-        self.take_maps(maps, joined.as_deref())
+        let taken = self.take_maps(maps.clone(), joined.as_deref())?;
+        let claim = if taken.is_none() { Claim { users: self, maps: Some(maps) } } else { nothing };
+        Ok((claim, taken))
     }
 
-    fn take_maps(&self, maps: IdMaps, joined: Option<&Path>) -> io::Result<Option<TakenIds>> {
+    pub(super) fn take_maps(&self, maps: IdMaps, joined: Option<&Path>) -> io::Result<Option<TakenIds>> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.maps.contains(&maps) {
+        if let Some((_, containers)) = held.maps.iter_mut().find(|(one, _)| *one == maps) {
+            *containers += 1;
             return Ok(None);
         }
         let file = held.file.take().map_or_else(|| open(&self.locks), Ok)?;
+        let wanted = held.not_held(&maps);
         // Locked before anybody looks: of two that begin at once, one sees the other.
-        let taken = match lock_all(&file, &maps)? {
-            None => of_processes(&maps, joined)?,
+        let taken = match file.lock_all(&wanted) {
+            Ok(None) => of_processes(&maps, joined),
             taken => taken,
         };
-        if taken.is_none() {
-            held.maps.push(maps);
+        if matches!(taken, Ok(None)) {
+            held.maps.push((maps, 1));
+        } else {
+            file.unlock_all(&wanted);
         }
-        // One that was refused as the first of its pod gives back what it has locked.
         if !held.maps.is_empty() {
             held.file = Some(file);
         }
-        Ok(taken)
+        taken
+    }
+
+    /// One of the containers that took these ids does not come to be.
+    fn give_back(&self, maps: &IdMaps) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(index) = held.maps.iter().position(|(one, _)| one == maps) else { return };
+        if let Some((_, containers @ 2..)) = held.maps.get_mut(index) {
+            *containers -= 1;
+            return;
+        }
+        held.maps.remove(index);
+        let unused = held.not_held(maps);
+        if let Some(file) = &held.file {
+            file.unlock_all(&unused);
+        }
+        if held.maps.is_empty() {
+            held.file = None;
+        }
     }
 
     /// Gives all back: no container of the pod is left.
@@ -125,38 +181,89 @@ fn name_of(namespace: &OwnedFd) -> io::Result<PathBuf> {
     Ok(format!("user:[{}]", fstat(namespace)?.st_ino).into())
 }
 
-fn open(path: &Path) -> io::Result<File> {
+/// Where the ids are locked. Closing it gives all back, here and now: a process that this one has started may have a copy of it for a moment.
+#[derive(Debug)]
+struct LockFile(File);
+
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        let all = 0..2 * GROUPS;
+        self.unlock_all(slice::from_ref(&all));
+    }
+}
+
+fn open(path: &Path) -> io::Result<LockFile> {
     if let Some(directory) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o711).create(directory)?;
     }
     let flags = libc::O_NOFOLLOW | libc::O_CLOEXEC;
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(path)
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
+    options.open(path).map(LockFile)
 }
 
-/// Who has one of the ids, if not all of them were locked.
-fn lock_all(file: &File, maps: &IdMaps) -> io::Result<Option<TakenIds>> {
+/// The bytes of all ids that mappings have.
+fn bytes_of(maps: &IdMaps) -> Vec<Range<i64>> {
     let users = maps.uids.iter().map(|range| (0, range));
     let groups = maps.gids.iter().map(|range| (GROUPS, range));
-    for (begin, range) in users.chain(groups).filter(|(_, range)| range.is_sound()) {
-        let mut wanted = libc::flock {
-            l_type: libc::c_short::try_from(libc::F_WRLCK).map_err(io::Error::other)?,
-            l_whence: libc::c_short::try_from(libc::SEEK_SET).map_err(io::Error::other)?,
-            l_start: begin + i64::from(range.outside),
-            l_len: range.count.into(),
-            l_pid: 0,
+    let sound = users.chain(groups).filter(|(_, range)| range.is_sound());
+    let bytes = |(begin, range): (i64, &IdRange)| {
+        let first = begin + i64::from(range.outside);
+        first..first + i64::from(range.count)
+    };
+    sound.map(bytes).collect()
+}
+
+/// What is left of some bytes without others.
+fn without(bytes: Range<i64>, others: &[Range<i64>]) -> Vec<Range<i64>> {
+    others.iter().fold(vec![bytes], |left, other| {
+        let sides = |part: Range<i64>| {
+            let (before, behind) = (part.start..part.end.min(other.start), part.start.max(other.end)..part.end);
+            [before, behind].into_iter().filter(|side| !side.is_empty())
         };
-        match fcntl(file, FcntlArg::F_OFD_SETLK(&wanted)) {
-            Ok(_) => {}
-            Err(Errno::EAGAIN | Errno::EACCES) => {
-                fcntl(file, FcntlArg::F_OFD_GETLK(&mut wanted))?;
-                let id = |byte: i64| u32::try_from(byte - begin).unwrap_or(u32::MAX);
-                let (first, last) = (id(wanted.l_start), id(wanted.l_start + wanted.l_len - 1));
-                return Ok(Some(TakenIds { first, last, by: "another pod".to_owned() }));
+        left.into_iter().flat_map(sides).collect()
+    })
+}
+
+impl LockFile {
+    /// Who has one of the ids, if not all of them were locked.
+    fn lock_all(&self, wanted: &[Range<i64>]) -> io::Result<Option<TakenIds>> {
+        for bytes in wanted {
+            let mut lock = lock_of(libc::F_WRLCK, bytes)?;
+            match fcntl(&self.0, FcntlArg::F_OFD_SETLK(&lock)) {
+                Ok(_) => {}
+                Err(Errno::EAGAIN | Errno::EACCES) => {
+                    fcntl(&self.0, FcntlArg::F_OFD_GETLK(&mut lock))?;
+                    let begin = if bytes.start < GROUPS { 0 } else { GROUPS };
+                    let id = |byte: i64| u32::try_from(byte - begin).unwrap_or(u32::MAX);
+                    let (first, last) = (id(lock.l_start), id(lock.l_start + lock.l_len - 1));
+                    return Ok(Some(TakenIds { first, last, by: "another pod".to_owned() }));
+                }
+                Err(errno) => return Err(errno.into()),
             }
-            Err(errno) => return Err(errno.into()),
+        }
+        Ok(None)
+    }
+
+    /// The other way; what was not locked is no matter.
+    fn unlock_all(&self, unused: &[Range<i64>]) {
+        for bytes in unused {
+            let unlock = |lock| fcntl(&self.0, FcntlArg::F_OFD_SETLK(&lock)).map_err(io::Error::from);
+            if let Err(error) = lock_of(libc::F_UNLCK, bytes).and_then(unlock) {
+                crate::warn!("give back ids of a user namespace: {error}");
+            }
         }
     }
-    Ok(None)
+}
+
+fn lock_of(kind: libc::c_int, bytes: &Range<i64>) -> io::Result<libc::flock> {
+    Ok(libc::flock {
+        l_type: libc::c_short::try_from(kind).map_err(io::Error::other)?,
+        l_whence: libc::c_short::try_from(libc::SEEK_SET).map_err(io::Error::other)?,
+        l_start: bytes.start,
+        l_len: bytes.end - bytes.start,
+        l_pid: 0,
+    })
 }
 
 /// The same by the processes that are there, in whatever user namespace of root's but the host's and the one that is joined.
@@ -357,6 +464,45 @@ mod tests {
         drop(inner.stdin.take());
         assert!(inner.wait().unwrap().success());
         assert_eq!(locks.shim().take_maps(wanted, None).unwrap(), None);
+    }
+
+    #[test]
+    fn one_that_was_refused_gives_back_what_it_locked_before_though_its_pod_has_others() {
+        let locks = Locks::new("parts");
+        let (one, other) = (locks.shim(), locks.shim());
+        assert_eq!(one.take_maps(maps(50_000, 10), None).unwrap(), None);
+        assert_eq!(other.take_maps(maps(50_100, 10), None).unwrap(), None);
+        let mut two = maps(50_105, 10);
+        two.gids = maps(50_000, 10).gids;
+        assert!(other.take_maps(two, None).unwrap().is_some(), "a group");
+        assert_eq!(locks.shim().take_maps(maps(50_110, 10), None).unwrap(), None, "the users before its own");
+        assert!(locks.shim().take_maps(maps(50_100, 1), None).unwrap().is_some(), "its own are held");
+        assert!(locks.shim().take_maps(maps(50_091, 1), None).unwrap().is_some(), "to the last");
+    }
+
+    #[test]
+    fn ids_that_no_container_came_to_have_are_given_back_and_no_others() {
+        let locks = Locks::new("claims");
+        let (pod, other) = (locks.shim(), locks.shim());
+        let claim = |from_end: u32| {
+            let maps = maps(from_end, 10);
+            assert_eq!(pod.take_maps(maps.clone(), None).unwrap(), None);
+            Claim { users: &pod, maps: Some(maps) }
+        };
+        let is_free = |from_end: u32| {
+            let free = other.take_maps(maps(from_end, 1), None).unwrap().is_none();
+            other.release();
+            free
+        };
+        claim(60_000).keep();
+        let (refused, admitted) = (claim(60_005), claim(60_005));
+        drop(refused);
+        assert!(!is_free(60_003), "another container has them");
+        drop(admitted);
+        assert!(is_free(60_005) && is_free(60_001), "before the pod's");
+        assert!(!is_free(60_000) && !is_free(59_991), "the pod's");
+        drop(claim(60_000));
+        assert!(!is_free(60_000), "those of the container that is kept");
     }
 
     #[test]
