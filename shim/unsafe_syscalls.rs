@@ -325,15 +325,15 @@ pub(crate) fn idmap_mount(mount: impl AsFd, users: BorrowedFd<'_>, depth: Depth)
 }
 
 /// Starts a copy of this process, whatever threads it has, in a new user namespace, or in the one that is given. The copy does nothing, and
-/// ends when the other end of `hold` is closed in every process; once it is in the namespace it writes one byte to `ready`. No signal tells of its
-/// end, and only a wait with `__WALL` collects it.
+/// ends when the other end of `hold` is closed; once it is in the namespace it writes one byte to `ready`. It has none of this process's descriptors
+/// beside, and its memory is closed to root of the namespace. No signal tells of its end, and only a wait with `__WALL` collects it.
 ///
 /// # Errors
 ///
-/// The kernel's errno: `ENOSPC` at a limit of user namespaces, `ENOSYS` before Linux 5.3.
+/// The kernel's errno: `ENOSPC` at a limit of user namespaces, `ENOSYS` before Linux 5.3. Before 5.9 the copy ends before it is ready.
 pub(crate) fn stay_in_user_namespace(
     joined: Option<BorrowedFd<'_>>,
-    hold: (BorrowedFd<'_>, BorrowedFd<'_>),
+    hold: BorrowedFd<'_>,
     ready: BorrowedFd<'_>,
 ) -> io::Result<i32> {
     // The kernel's struct clone_args, whose fields are of 64 bits (linux/sched.h): no signal at the end.
@@ -341,27 +341,82 @@ pub(crate) fn stay_in_user_namespace(
     let [flags, ..] = &mut arguments;
     *flags = if joined.is_none() { libc::CLONE_NEWUSER.unsigned_abs().into() } else { 0 };
     let joined = joined.map(|namespace| namespace.as_raw_fd());
-    let (read_end, write_end, ready) = (hold.0.as_raw_fd(), hold.1.as_raw_fd(), ready.as_raw_fd());
+    let (hold, ready) = (hold.as_raw_fd(), ready.as_raw_fd());
+    let mut kept = [hold, ready, joined.unwrap_or(hold)].map(i32::unsigned_abs);
+    kept.sort_unstable();
     // JUSTIFICATION: a process of several threads can't enter a user namespace, and a namespace needs a process whose maps are written or
     // read; neither nix nor rustix wraps clone3(2).
-    // SAFETY: without CLONE_VM the child has a copy of this process with this thread alone. It makes system calls on numbers and on a byte of
-    // its own stack, takes no lock and never returns from here.
+    // SAFETY: without CLONE_VM the child has a copy of this process with this thread alone, and without CLONE_FILES its own table of descriptors.
+    // It makes system calls on numbers and on a byte of its own stack, takes no lock and never returns from here.
     unsafe {
         match libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) {
             -1 => Err(io::Error::last_os_error()),
             0 => {
                 let mut byte = 0_u8;
-                libc::syscall(libc::SYS_close, write_end);
-                if joined.is_none_or(|joined| libc::syscall(libc::SYS_setns, joined, libc::CLONE_NEWUSER) == 0) {
+                // Before it joins: root of the namespace has every capability over who is in it. Source: ptrace(2), "access mode checking".
+                if libc::syscall(libc::SYS_prctl, libc::PR_SET_DUMPABLE, 0, 0, 0, 0) == 0
+                    && close_all_but(kept)
+                    && joined.is_none_or(|joined| libc::syscall(libc::SYS_setns, joined, libc::CLONE_NEWUSER) == 0)
+                {
+                    if let Some(joined) = joined {
+                        libc::syscall(libc::SYS_close, joined);
+                    }
                     libc::syscall(libc::SYS_write, ready, &raw const byte, 1);
                     libc::syscall(libc::SYS_close, ready);
-                    libc::syscall(libc::SYS_read, read_end, &raw mut byte, 1);
+                    libc::syscall(libc::SYS_read, hold, &raw mut byte, 1);
                 }
                 libc::_exit(0)
             }
             pid => i32::try_from(pid).map_err(io::Error::other),
         }
     }
+}
+
+/// Closes the descriptors between those that are kept, which are in order, and says whether that went well. Makes system calls alone.
+///
+/// # Safety
+///
+/// Only for a copy of a process, which goes on with nothing that owns a descriptor.
+unsafe fn close_all_but(kept: [u32; 3]) -> bool {
+    let mut first = 0;
+    for next in kept {
+        // SAFETY: the caller's.
+        if first < next && unsafe { libc::syscall(libc::SYS_close_range, first, next.wrapping_sub(1), 0) } != 0 {
+            return false;
+        }
+        first = next.wrapping_add(1);
+    }
+    // SAFETY: the caller's.
+    unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) == 0 }
+}
+
+/// The user who has made a user namespace, by its descriptor: ioctl_ns(2), `NS_GET_OWNER_UID`.
+///
+/// # Errors
+///
+/// The kernel's errno: `EINVAL` for a namespace of another kind.
+pub(crate) fn owner_of_user_namespace(namespace: impl AsFd) -> io::Result<libc::uid_t> {
+    let mut owner: libc::uid_t = 0;
+    // JUSTIFICATION: neither nix nor rustix wraps ioctl_ns(2).
+    // SAFETY: the kernel writes a uid_t to the pointer for the time of the call alone.
+    let status = unsafe { libc::ioctl(namespace.as_fd().as_raw_fd(), libc::NS_GET_OWNER_UID, &raw mut owner) };
+    if status == 0 { Ok(owner) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The user namespace that one was made in, by its descriptor: ioctl_ns(2), `NS_GET_PARENT`.
+///
+/// # Errors
+///
+/// The kernel's errno: `EPERM` where that is none of this process's namespace or below it.
+pub(crate) fn parent_of_user_namespace(namespace: impl AsFd) -> io::Result<OwnedFd> {
+    // JUSTIFICATION: neither nix nor rustix wraps ioctl_ns(2).
+    // SAFETY: the call takes no memory.
+    let parent = unsafe { libc::ioctl(namespace.as_fd().as_raw_fd(), libc::NS_GET_PARENT) };
+    if parent < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just opened it, for nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(parent) })
 }
 
 /// `struct mount_attr` of linux/mount.h, first version.

@@ -191,18 +191,18 @@ impl Gate {
         let Reading { policy, mut bytes, spec, took } = reading;
         let (namespace, id) = (create.task.namespace, create.task.id);
         let begun = Instant::now();
-        let (identity, pins, decision) = match spec {
+        let (identity, pins, ids, decision) = match spec {
             Ok(spec) => {
                 let (host, pins) = host::look_at(&spec, policy.policy(), Some(create.pod))?;
-                let users_of_others = self.users.take(&spec, &pins).map_err(GateError::Users)?;
+                let (ids, users_of_others) = self.users.take(&spec, &pins).map_err(GateError::Users)?;
                 let host = HostFacts { users_of_others, ..host };
                 let image_digest = create.image.digest_of(create.task.rootfs_mounts);
                 let identity = Identity { image_digest, ..spec.identity() };
                 let request = CreateRequest { spec, host, task: create.task, today: today(), image: create.image };
-                (identity, pins, judge_create(request, policy.policy()))
+                (identity, pins, Some(ids), judge_create(request, policy.policy()))
             }
             // On record as every refusal is; whose container it is can't be told.
-            Err(error) => (Identity::default(), Pins::default(), judge_unreadable(&error, policy.policy())),
+            Err(error) => (Identity::default(), Pins::default(), None, judge_unreadable(&error, policy.policy())),
         };
         let duration = took + begun.elapsed();
         let patch = patch_of(&bytes, &decision)?;
@@ -224,6 +224,9 @@ impl Gate {
             secret_files(files, grant.host_uid(), grant.host_gid()).map(|made| (mount, made))
         });
         let pins = Pins { secrets: secrets.transpose().map_err(GateError::Secrets)?, ..pins };
+        if let Some(ids) = ids {
+            ids.keep();
+        }
         Ok((hardened, policy, pins))
     }
 
@@ -411,5 +414,98 @@ fn word<T>(outcome: &Outcome<T>, record: &Record) -> &'static str {
         Outcome::Admit(_) if record.mode == Mode::Audit && !record.findings.is_empty() => "audit",
         Outcome::Admit(_) if record.has_mutations() => "mutate",
         Outcome::Admit(_) => "allow",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use palisade_policy::{IdMaps, IdRange, RuntimeOptions};
+    use serde_json::json;
+
+    use super::*;
+
+    /// Ids that no pod on the machine has.
+    const IDS: IdRange = IdRange { inside: 0, outside: u32::MAX - 70_000, count: 10 };
+
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new() -> Self {
+            let path = std::env::temp_dir().join(format!("palisade-decide-{}", std::process::id()));
+            fs::create_dir_all(path.join("ns/one")).unwrap();
+            Self(path)
+        }
+
+        fn users(&self) -> UserIds {
+            UserIds::in_file(self.0.join("lock"))
+        }
+
+        /// A create request with a user namespace of its own, under a profile that is the admin's now.
+        fn create(&self, gate: &Gate, profile: &str) -> Result<(), GateError> {
+            let audit = self.0.join("audit.jsonl");
+            let policy = format!("version = 1\nprofile = \"{profile}\"\n[audit]\npath = {audit:?}\n");
+            fs::write(self.0.join("policy.toml"), policy).unwrap();
+            let map = json!([{ "containerID": IDS.inside, "hostID": IDS.outside, "size": IDS.count }]);
+            let kinds = ["pid", "ipc", "uts", "mount", "network", "user"];
+            let spec = json!({
+                "ociVersion": "1.2.0",
+                "process": { "user": { "uid": 0, "gid": 0 }, "args": ["/app"], "cwd": "/" },
+                "root": { "path": "rootfs" },
+                // What `restricted` refuses and `privileged` lets pass.
+                "linux": {
+                    "namespaces": kinds.map(|kind| json!({ "type": kind })),
+                    "uidMappings": map,
+                    "gidMappings": map,
+                    "seccomp": { "defaultAction": "SCMP_ACT_ALLOW" },
+                    "devices": [{ "path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11 }],
+                },
+            });
+            let path = self.0.join("ns/one");
+            fs::write(path.join("config.json"), spec.to_string()).unwrap();
+            let bundle = OciBundle::open(&path, "ns", "one").unwrap();
+            let task = TaskFacts {
+                id: "one",
+                namespace: "ns",
+                bundle: &path,
+                stdin: "",
+                stdout: "",
+                stderr: "",
+                terminal: false,
+                checkpoint: "",
+                parent_checkpoint: "",
+                rootfs_mounts: &[],
+                options: RuntimeOptions::default(),
+                sandboxes: &[],
+            };
+            let reading = gate.read(&bundle).unwrap();
+            let pod = PodFacts::default();
+            gate.create(CreateTask { task, bundle: &bundle, pod: &pod, image: ImageAnswer::NotAsked }, reading)
+                .map(drop)
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            drop(fs::remove_dir_all(&self.0));
+        }
+    }
+
+    #[test]
+    fn a_container_that_is_refused_keeps_no_ids_from_others() {
+        let scratch = Scratch::new();
+        let source = PolicySource::at(scratch.0.join("policy.toml"));
+        let gate = Gate { source, loads: Loads::default(), users: scratch.users() };
+        let is_free = || {
+            let maps = IdMaps { uids: vec![IDS], gids: vec![IDS] };
+            scratch.users().take_maps(maps, None).unwrap().is_none()
+        };
+        let refused = scratch.create(&gate, "restricted").unwrap_err();
+        assert!(refused.to_string().contains("linux.devices"), "{refused}");
+        assert!(is_free());
+        scratch.create(&gate, "privileged").unwrap();
+        assert!(!is_free(), "of one that was admitted");
     }
 }
