@@ -395,6 +395,42 @@ mod kubernetes {
         assert_eq!(scratch.run(&["/dev/zero"]).status.code(), Some(2));
     }
 
+    /// Variables that each hold the one before twice, others that repeat one that is long, and very many of them.
+    #[test]
+    fn variables_that_multiply_are_an_error_that_names_where() {
+        let scratch = Scratch::new("variables");
+        let with = |env: &str| POD.replace("image: i", &format!("image: i, env: [{env}]"));
+        let double = |i: usize| format!("{{name: V{i}, value: \"$(V{0})$(V{0})\"}},", i.saturating_sub(1));
+        let doubling: String = (1..41).map(double).collect();
+        let long = "x".repeat(100_000);
+        let told = POD.replace("{name: p}", &format!("{{name: p, annotations: {{a: {long}}}}}"));
+        let field: String = (0..100)
+            .map(|i| format!("{{name: V{i}, valueFrom: {{fieldRef: {{fieldPath: \"metadata.annotations['a']\"}}}}}},"))
+            .collect();
+        let repeating = "\"$(V0)\",".repeat(100);
+        for (bomb, place) in [
+            (with(&format!("{{name: V0, value: lol}},{doubling}")), "spec.containers[c].env[V18].value: "),
+            (told.replace("image: i", &format!("image: i, env: [{field}]")), "spec.containers[c].env[V10].valueFrom: "),
+            (
+                with(&format!("{{name: V0, value: {long}}}")).replace("env:", &format!("args: [{repeating}], env:")),
+                "spec.containers[c].args[10]: ",
+            ),
+        ] {
+            let begun = Instant::now();
+            let output = scratch.piped(&[], &format!("apiVersion: v1\nkind: Namespace\n---\n{bomb}"));
+            let said = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{said}");
+            for words in ["document 2, line 10: ", place, "more than 1048576 bytes"] {
+                assert!(said.contains(words), "no {words:?} in {said}");
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+        }
+        let many: String = (0..50_000).map(|i| format!("{{name: V{i}}},")).collect();
+        let begun = Instant::now();
+        assert_eq!(scratch.piped(&[], &with(&many)).status.code(), Some(0));
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    }
+
     const BEGIN: &str =
         "<!-- The output is written by a test: UPDATE_GOLDEN=1 cargo test -p palisade-cli --test kubernetes -->\n";
 

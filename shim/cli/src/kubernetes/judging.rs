@@ -15,7 +15,7 @@ use super::containerd::{Made, Maker};
 use super::cri;
 use super::facts;
 use super::kubelet::{self, Pod, Surroundings};
-use super::objects::Workload;
+use super::objects::{Workload, WrongField};
 use super::place::Place;
 use super::placing::{Ground, place};
 
@@ -57,9 +57,9 @@ impl JudgedPod {
     }
 }
 
-/// Judges what a workload's pod would be.
-pub(super) fn judge(workload: &Workload, around: &Surroundings, policy: &Policy) -> JudgedPod {
-    let pod = kubelet::pod(workload, around);
+/// Judges what a workload's pod would be. Fails as [`kubelet::pod`] does.
+pub(super) fn judge(workload: &Workload, around: &Surroundings, policy: &Policy) -> Result<JudgedPod, WrongField> {
+    let pod = kubelet::pod(workload, around)?;
     let seccomp = |capabilities: &[String]| runtime_default(policy, capabilities);
     let pause = around.images.of(&around.node.pause).cloned().unwrap_or_default();
     let maker = Maker { node: &around.node, sandbox: &pod.sandbox, pause: &pause, seccomp: &seccomp };
@@ -70,7 +70,7 @@ pub(super) fn judge(workload: &Workload, around: &Surroundings, policy: &Policy)
     for container in &pod.containers {
         parts.push(court.judge(maker.container(container), Some(container), &identity));
     }
-    JudgedPod { parts, assumptions: pod.assumptions.list().to_vec() }
+    Ok(JudgedPod { parts, assumptions: pod.assumptions.list().to_vec() })
 }
 
 struct Court<'a> {

@@ -1,16 +1,22 @@
 //! The model of the kubelet (Kubernetes 1.34, `pkg/kubelet`): from a pod's specification to what it asks containerd for.
 
 mod environment;
+mod expansion;
 mod mounts;
 mod resources;
 mod security;
 mod volumes;
 
+use std::collections::BTreeSet;
+
+use expansion::Budget;
+
 use super::cdi::Plugins;
 use super::cri;
 use super::image::{ImageConfig, Images};
 use super::node::Node;
-use super::objects::Workload;
+use super::objects::{Workload, WrongField};
+use super::place::Place;
 use super::pod::{Container, PodSpec};
 
 /// The pod's id on the node; any will do.
@@ -36,18 +42,21 @@ pub(super) struct Pod {
 
 /// What the manifest does not say and was taken for granted: each once, in the order in which it came up.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Assumptions(Vec<String>);
+pub(super) struct Assumptions {
+    list: Vec<String>,
+    known: BTreeSet<String>,
+}
 
 impl Assumptions {
     pub(super) fn add(&mut self, text: impl Into<String>) {
         let text = text.into();
-        if !self.0.contains(&text) {
-            self.0.push(text);
+        if self.known.insert(text.clone()) {
+            self.list.push(text);
         }
     }
 
     pub(super) fn list(&self) -> &[String] {
-        &self.0
+        &self.list
     }
 }
 
@@ -72,18 +81,19 @@ pub(super) fn parts(spec: &PodSpec) -> impl Iterator<Item = (Part, &'static str,
     init.chain(app).chain(ephemeral.map(|(i, container)| (Part::Ephemeral, "ephemeralContainers", i, container)))
 }
 
-/// What the kubelet makes of a workload's pod.
-pub(super) fn pod(workload: &Workload, around: &Surroundings) -> Pod {
+/// What the kubelet makes of a workload's pod. Fails at the field whose references come to more text than anybody can use.
+pub(super) fn pod(workload: &Workload, around: &Surroundings) -> Result<Pod, WrongField> {
     let mut assumptions = Assumptions::default();
+    let mut budget = Budget::new();
     let sandbox = sandbox(workload, around);
     let containers = parts(&workload.spec)
         .map(|(part, list, index, container)| {
             let seat = Seat { workload, around, part, list, index, container };
-            seat.container(&mut assumptions)
+            seat.container(&mut assumptions, &mut budget)
         })
-        .collect();
+        .collect::<Result<_, _>>()?;
     general(workload, &mut assumptions);
-    Pod { sandbox, containers, assumptions }
+    Ok(Pod { sandbox, containers, assumptions })
 }
 
 fn general(workload: &Workload, assumptions: &mut Assumptions) {
@@ -170,13 +180,22 @@ impl Seat<'_> {
         own.or(pod).is_some()
     }
 
-    fn container(&self, assumptions: &mut Assumptions) -> cri::Container {
+    fn place(&self) -> Place {
+        self.workload.spec_place.field(self.list).item(self.index, &self.container.name)
+    }
+
+    fn container(&self, assumptions: &mut Assumptions, budget: &mut Budget) -> Result<cri::Container, WrongField> {
         let (container, spec) = (self.container, &self.workload.spec);
         let image = self.image(assumptions);
-        let env = environment::variables(self, assumptions);
-        let expand = |words: &[String]| words.iter().map(|word| environment::expand(word, &env)).collect();
+        let place = self.place();
+        let env = environment::variables(self, assumptions, budget)?;
+        let mut expand = |words: &[String], field: &str| -> Result<Vec<String>, WrongField> {
+            let list = place.field(field);
+            words.iter().enumerate().map(|(i, word)| budget.expand(word, &env, &list.item(i, ""))).collect()
+        };
+        let (command, args) = (expand(&container.command, "command")?, expand(&container.args, "args")?);
         let mut devices = volumes::devices(self, assumptions);
-        let mut mounts = mounts::of(self, &env);
+        let mut mounts = mounts::of(self, &env, budget)?;
         let mut env_added = Vec::new();
         let mut hooks = Vec::new();
         for (resource, count) in resources::extended(container) {
@@ -194,16 +213,16 @@ impl Seat<'_> {
                 env_added.extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
             }
         }
-        cri::Container {
-            place: self.workload.spec_place.field(self.list).item(self.index, &container.name),
+        Ok(cri::Container {
+            place,
             name: container.name.clone(),
             image: container.image.clone().unwrap_or_default(),
-            command: expand(&container.command),
-            args: expand(&container.args),
+            command,
+            args,
             working_dir: container.working_dir.clone().unwrap_or_default(),
             resources: resources::of_container(spec, self.part, container, &self.around.node, assumptions),
             security: security::of(self, &image, assumptions),
-            env: env.into_iter().chain(env_added).collect(),
+            env: environment::ordered(self, env).into_iter().chain(env_added).collect(),
             mounts,
             devices,
             hooks,
@@ -211,6 +230,6 @@ impl Seat<'_> {
             requests_memory: resources::requests(container).0,
             requests_cpu: resources::requests(container).1,
             image_config: image,
-        }
+        })
     }
 }
