@@ -357,10 +357,32 @@ mod kubernetes {
             said(POD, &["--namespace", "ops"]).contains("container c: admitted under profile baseline (select[0])")
         );
         let asking = POD.replace("{name: p}", "{name: p, annotations: {palisade.io/profile: privileged}}");
-        let refused = said(&asking, &[]);
+        let refused = said(&asking, &["--node", "pod-annotations=palisade.io/profile palisade.io/seccomp"]);
         assert!(refused.contains("denied: task.annotations: metadata.annotations[palisade.io/profile]: "), "{refused}");
         assert!(refused.contains("mend: remove metadata.annotations[palisade.io/profile]"), "{refused}");
-        assert!(!said(&asking, &["--node", "pod-annotations="]).contains("task.annotations"), "nobody passes it on");
+        assert!(!refused.contains("does not reach palisade"), "{refused}");
+    }
+
+    /// What containerd keeps to itself decides nothing: a pod is not shown under a stricter profile than it gets.
+    #[test]
+    fn annotations_that_no_handler_lists_do_not_select() {
+        let scratch = Scratch::new("annotations");
+        scratch.write("policy.toml", "profile = \"baseline\"\n");
+        let asking = POD.replace("{name: p}", "{name: p, annotations: {palisade.io/profile: restricted}}");
+        let told = "assumed: annotation \"palisade.io/profile\" does not reach palisade: ";
+        for (args, wanted) in [
+            (&[][..], "under profile baseline (profile)"),
+            (&["--node", "pod-annotations=palisade.io/seccomp"], "under profile baseline (profile)"),
+            (
+                &["--node", "pod-annotations=palisade.io/profile"],
+                "under profile restricted (annotation palisade.io/profile)",
+            ),
+        ] {
+            let said = text(&scratch.piped(args, &asking).stdout);
+            assert!(said.contains(&format!("container c: admitted {wanted}")), "{said}");
+            assert_eq!(said.contains(told), wanted.contains("baseline"), "{said}");
+        }
+        assert!(!text(&scratch.piped(&[], POD).stdout).contains("does not reach palisade"));
     }
 
     #[test]

@@ -354,7 +354,7 @@ mod tests {
 
     fn around() -> Surroundings {
         Surroundings {
-            node: Node::default(),
+            node: Node::with(&["pod-annotations=palisade.io/*".to_owned()]).unwrap(),
             images: Images::default(),
             plugins: Plugins::default(),
             namespace: "default".to_owned(),

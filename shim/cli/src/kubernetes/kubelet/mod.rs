@@ -22,6 +22,9 @@ use super::pod::{Container, PodSpec};
 /// The pod's id on the node; any will do.
 pub(super) const POD_UID: &str = "5d1f3c1e-7a52-4c1b-9a3e-3a4f0f1b2c3d";
 
+/// What the names of annotations that palisade goes by begin with.
+const OWN_ANNOTATIONS: &str = "palisade.io/";
+
 /// What a manifest is judged with beside itself.
 #[derive(Debug, Clone)]
 pub(super) struct Surroundings {
@@ -92,12 +95,19 @@ pub(super) fn pod(workload: &Workload, around: &Surroundings) -> Result<Pod, Wro
             seat.container(&mut assumptions, &mut budget)
         })
         .collect::<Result<_, _>>()?;
-    general(workload, &mut assumptions);
+    general(workload, &around.node, &mut assumptions);
     Ok(Pod { sandbox, containers, assumptions })
 }
 
-fn general(workload: &Workload, assumptions: &mut Assumptions) {
+fn general(workload: &Workload, node: &Node, assumptions: &mut Assumptions) {
     let spec = &workload.spec;
+    let own = workload.metadata.annotations.keys().filter(|name| name.starts_with(OWN_ANNOTATIONS));
+    for name in own.filter(|name| !node.passes(name)) {
+        assumptions.add(format!(
+            "annotation {name:?} does not reach palisade: containerd hands on what the runtime handler's pod_annotations lists; \
+             --node pod-annotations=palisade.io/profile if it lists that"
+        ));
+    }
     if spec.automount_service_account_token.is_none() {
         let account = spec.service_account_name.as_ref().or(spec.service_account.as_ref());
         let account = account.map_or("default", String::as_str);
