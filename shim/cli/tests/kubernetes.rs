@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod kubernetes {
     use std::fs;
-    use std::io::Write as _;
+    use std::io::{ErrorKind, Write as _};
     use std::os::unix::fs::PermissionsExt as _;
     use std::path::{Path, PathBuf};
     use std::process::{Command, Output, Stdio};
@@ -59,7 +59,10 @@ mod kubernetes {
                 .stderr(Stdio::piped())
                 .spawn()
                 .unwrap();
-            child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+            // One that ends over its options reads nothing.
+            if let Err(error) = child.stdin.take().unwrap().write_all(input.as_bytes()) {
+                assert_eq!(error.kind(), ErrorKind::BrokenPipe, "{error}");
+            }
             child.wait_with_output().unwrap()
         }
     }
@@ -415,6 +418,64 @@ mod kubernetes {
         }
         // A device that never ends is read up to the limit.
         assert_eq!(scratch.run(&["/dev/zero"]).status.code(), Some(2));
+    }
+
+    /// What a node can't do for a pod with a user namespace of its own: no policy changes that, an auditing one neither.
+    #[test]
+    fn what_host_users_needs_of_the_node_is_refused_or_told() {
+        let scratch = Scratch::new("users");
+        scratch.write("policy.toml", "[profiles.restricted]\nmode = \"audit\"\n");
+        let with = |volume: &str, users: bool| {
+            POD.replace("image: i", "image: i, volumeMounts: [{name: v, mountPath: /v}]").replace(
+                "containers:",
+                &format!("hostUsers: {users}\n  volumes:\n  - {{name: v, {volume}}}\n  containers:"),
+            )
+        };
+        for (volume, field, filesystem) in [
+            ("nfs: {server: s, path: /}", "nfs", "NFS"),
+            ("azureFile: {secretName: s, shareName: s}", "azureFile", "SMB"),
+            ("glusterfs: {endpoints: e, path: /}", "glusterfs", "GlusterFS"),
+        ] {
+            let refused = scratch.piped(&[], &with(volume, false));
+            let said = text(&refused.stdout);
+            assert_eq!(refused.status.code(), Some(1), "{said}{}", text(&refused.stderr));
+            for words in [
+                format!("-:8: Pod p, container c: denied: node: spec.volumes[v].{field}: can't show its files"),
+                format!("{filesystem} has no such mounts"),
+                "container c: REFUSED under".to_owned(),
+                format!("no mend: node: spec.volumes[v].{field}: "),
+                "sandbox: admitted".to_owned(),
+            ] {
+                assert!(said.contains(&words), "no {words:?} in {said}");
+            }
+            assert_eq!(scratch.piped(&[], &with(volume, true)).status.code(), Some(0), "{volume}");
+        }
+        for (volume, told) in [
+            ("persistentVolumeClaim: {claimName: c}", true),
+            ("csi: {driver: d}", true),
+            ("cephfs: {monitors: [m]}", true),
+            ("emptyDir: {}", false),
+            ("secret: {secretName: s}", false),
+        ] {
+            let passed = scratch.piped(&[], &with(volume, false));
+            let said = text(&passed.stdout);
+            assert_eq!(passed.status.code(), Some(0), "{said}");
+            assert_eq!(said.contains("is on a filesystem that can be idmapped"), told, "{said}");
+        }
+        let old = &["--node", "containerd=1.7"][..];
+        let said = text(&scratch.piped(old, &with("emptyDir: {}", false)).stdout);
+        let words = "-:6: Pod p, sandbox: denied: node: spec.hostUsers: containerd 1.7 has no user namespaces for pods";
+        assert!(said.contains(words), "{said}");
+        assert_eq!(scratch.piped(old, &with("emptyDir: {}", true)).status.code(), Some(0));
+        let file = scratch.write("nfs.yaml", &with("nfs: {server: s, path: /}", false));
+        let judged = scratch.judged(&[&file]);
+        let container = &judged["objects"][0]["containers"][1];
+        assert_eq!(container["decision"], "deny");
+        assert_eq!(container["node"][0]["place"]["pointer"], "/spec/volumes/0/nfs");
+        assert_eq!(judged["objects"][0]["without_mend"][0]["rule"], "node");
+        let log: Value = serde_json::from_slice(&scratch.run(&["--format", "sarif", &file]).stdout).unwrap();
+        let results = log["runs"][0]["results"].as_array().unwrap();
+        assert!(results.iter().any(|result| result["ruleId"] == "node" && result["level"] == "error"), "{results:?}");
     }
 
     /// Variables that each hold the one before twice, others that repeat one that is long, and very many of them.

@@ -3,6 +3,7 @@
 mod environment;
 mod expansion;
 mod mounts;
+mod remapping;
 mod resources;
 mod security;
 mod volumes;
@@ -41,6 +42,17 @@ pub(super) struct Pod {
     pub(super) sandbox: cri::Sandbox,
     pub(super) containers: Vec<cri::Container>,
     pub(super) assumptions: Assumptions,
+    pub(super) refusals: Vec<NodeRefusal>,
+}
+
+/// What the node can't do for a pod, whatever the policy says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NodeRefusal {
+    /// Index of the container; `None` for the sandbox.
+    pub(super) container: Option<usize>,
+    /// The field that asks for it.
+    pub(super) place: Place,
+    pub(super) reason: String,
 }
 
 /// What the manifest does not say and was taken for granted: each once, in the order in which it came up.
@@ -96,7 +108,8 @@ pub(super) fn pod(workload: &Workload, around: &Surroundings) -> Result<Pod, Wro
         })
         .collect::<Result<_, _>>()?;
     general(workload, &around.node, &mut assumptions);
-    Ok(Pod { sandbox, containers, assumptions })
+    let refusals = remapping::refusals(workload, &around.node, &mut assumptions);
+    Ok(Pod { sandbox, containers, assumptions, refusals })
 }
 
 fn general(workload: &Workload, node: &Node, assumptions: &mut Assumptions) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::expansion::Budget;
-use super::volumes::{Placed, place, pod_directory};
+use super::volumes::{Placed, place, pod_directory, position};
 use super::{Part, Seat};
 use crate::kubernetes::cri::{FileKind, Mount, Origin, Propagation, Shows};
 use crate::kubernetes::objects::WrongField;
@@ -55,9 +55,7 @@ fn volume(
     budget: &mut Budget,
 ) -> Result<Mount, WrongField> {
     let volumes = &seat.workload.spec.volumes;
-    // A claim of a StatefulSet takes the place of a volume of its name.
-    let claimed = seat.workload.claimed.contains(&mount.name);
-    let at = volumes.iter().position(|volume| volume.name == mount.name).filter(|_| !claimed);
+    let at = position(seat.workload, &mount.name);
     let Placed { path, shows, read_only } = place(at.and_then(|at| volumes.get(at)), &mount.name, &seat.around.node);
     let own = seat.place().field("volumeMounts").item(index, &mount.name);
     let expand = |text: &String| budget.expand(text, env, &own.field("subPathExpr"));
