@@ -478,6 +478,49 @@ mod kubernetes {
         assert!(results.iter().any(|result| result["ruleId"] == "node" && result["level"] == "error"), "{results:?}");
     }
 
+    /// Through an idmapped mount root of the pod's user namespace is root on the disk: where others are shown it, another user is forced.
+    #[test]
+    fn root_of_a_user_namespace_is_forced_to_another_user_on_a_disk_of_others_alone() {
+        let scratch = Scratch::new("disk");
+        let with = |volume: &str, mount: &str, users: bool| {
+            let own = format!(
+                "image: i, securityContext: {{runAsUser: 0}}, volumeMounts: [{{name: v, mountPath: /v{mount}}}]"
+            );
+            let pod = format!("hostUsers: {users}\n  volumes:\n  - {{name: v, {volume}}}\n  containers:");
+            POD.replace("image: i", &own).replace("containers:", &pod)
+        };
+        let claim = "persistentVolumeClaim: {claimName: c}";
+        for (volume, mount, users, forced) in [
+            (claim, "", false, true),
+            ("csi: {driver: d}", "", false, true),
+            ("ephemeral: {volumeClaimTemplate: {}}", "", false, true),
+            ("iscsi: {iqn: i}", "", false, true),
+            (claim, ", subPath: a", false, true),
+            // Which volume it is part of, nobody can see on the node.
+            ("emptyDir: {}", ", subPath: a", false, true),
+            (claim, ", readOnly: true", false, false),
+            ("persistentVolumeClaim: {claimName: c, readOnly: true}", "", false, false),
+            ("emptyDir: {}", "", false, false),
+            ("secret: {secretName: s}", "", false, false),
+            ("emptyDir: {}", "", true, true),
+        ] {
+            let file = scratch.write("disk.yaml", &with(volume, mount, users));
+            let forcing = (
+                "user.non-root".to_owned(),
+                "mutated".to_owned(),
+                "spec.containers[c].securityContext.runAsUser".to_owned(),
+            );
+            let places = places(&scratch.judged(&[&file]));
+            assert_eq!(places.contains(&forcing), forced, "{volume}{mount} hostUsers: {users}: {places:?}");
+            let specs: Value = serde_json::from_slice(&scratch.run(&["--specs", &file]).stdout).unwrap();
+            let mounts = specs[0]["specifications"]["c"]["mounts"].as_array().unwrap().clone();
+            let shown = mounts.into_iter().find(|mount| mount["destination"] == "/v").unwrap();
+            let map = serde_json::json!([{"containerID": 0, "hostID": 65_536, "size": 65_536}]);
+            let wanted = if users { Value::Null } else { map };
+            assert_eq!((&shown["uidMappings"], &shown["gidMappings"]), (&wanted, &wanted), "{shown}");
+        }
+    }
+
     /// Variables that each hold the one before twice, others that repeat one that is long, and very many of them.
     #[test]
     fn variables_that_multiply_are_an_error_that_names_where() {
