@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod kubernetes {
     use std::fs;
-    use std::io::Write as _;
+    use std::io::{ErrorKind, Write as _};
     use std::os::unix::fs::PermissionsExt as _;
     use std::path::{Path, PathBuf};
     use std::process::{Command, Output, Stdio};
@@ -59,7 +59,10 @@ mod kubernetes {
                 .stderr(Stdio::piped())
                 .spawn()
                 .unwrap();
-            child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+            // One that ends over its options reads nothing.
+            if let Err(error) = child.stdin.take().unwrap().write_all(input.as_bytes()) {
+                assert_eq!(error.kind(), ErrorKind::BrokenPipe, "{error}");
+            }
             child.wait_with_output().unwrap()
         }
     }
@@ -357,10 +360,32 @@ mod kubernetes {
             said(POD, &["--namespace", "ops"]).contains("container c: admitted under profile baseline (select[0])")
         );
         let asking = POD.replace("{name: p}", "{name: p, annotations: {palisade.io/profile: privileged}}");
-        let refused = said(&asking, &[]);
+        let refused = said(&asking, &["--node", "pod-annotations=palisade.io/profile palisade.io/seccomp"]);
         assert!(refused.contains("denied: task.annotations: metadata.annotations[palisade.io/profile]: "), "{refused}");
         assert!(refused.contains("mend: remove metadata.annotations[palisade.io/profile]"), "{refused}");
-        assert!(!said(&asking, &["--node", "pod-annotations="]).contains("task.annotations"), "nobody passes it on");
+        assert!(!refused.contains("does not reach palisade"), "{refused}");
+    }
+
+    /// What containerd keeps to itself decides nothing: a pod is not shown under a stricter profile than it gets.
+    #[test]
+    fn annotations_that_no_handler_lists_do_not_select() {
+        let scratch = Scratch::new("annotations");
+        scratch.write("policy.toml", "profile = \"baseline\"\n");
+        let asking = POD.replace("{name: p}", "{name: p, annotations: {palisade.io/profile: restricted}}");
+        let told = "assumed: annotation \"palisade.io/profile\" does not reach palisade: ";
+        for (args, wanted) in [
+            (&[][..], "under profile baseline (profile)"),
+            (&["--node", "pod-annotations=palisade.io/seccomp"], "under profile baseline (profile)"),
+            (
+                &["--node", "pod-annotations=palisade.io/profile"],
+                "under profile restricted (annotation palisade.io/profile)",
+            ),
+        ] {
+            let said = text(&scratch.piped(args, &asking).stdout);
+            assert!(said.contains(&format!("container c: admitted {wanted}")), "{said}");
+            assert_eq!(said.contains(told), wanted.contains("baseline"), "{said}");
+        }
+        assert!(!text(&scratch.piped(&[], POD).stdout).contains("does not reach palisade"));
     }
 
     #[test]
@@ -393,6 +418,143 @@ mod kubernetes {
         }
         // A device that never ends is read up to the limit.
         assert_eq!(scratch.run(&["/dev/zero"]).status.code(), Some(2));
+    }
+
+    /// What a node can't do for a pod with a user namespace of its own: no policy changes that, an auditing one neither.
+    #[test]
+    fn what_host_users_needs_of_the_node_is_refused_or_told() {
+        let scratch = Scratch::new("users");
+        scratch.write("policy.toml", "[profiles.restricted]\nmode = \"audit\"\n");
+        let with = |volume: &str, users: bool| {
+            POD.replace("image: i", "image: i, volumeMounts: [{name: v, mountPath: /v}]").replace(
+                "containers:",
+                &format!("hostUsers: {users}\n  volumes:\n  - {{name: v, {volume}}}\n  containers:"),
+            )
+        };
+        for (volume, field, filesystem) in [
+            ("nfs: {server: s, path: /}", "nfs", "NFS"),
+            ("azureFile: {secretName: s, shareName: s}", "azureFile", "SMB"),
+            ("glusterfs: {endpoints: e, path: /}", "glusterfs", "GlusterFS"),
+        ] {
+            let refused = scratch.piped(&[], &with(volume, false));
+            let said = text(&refused.stdout);
+            assert_eq!(refused.status.code(), Some(1), "{said}{}", text(&refused.stderr));
+            for words in [
+                format!("-:8: Pod p, container c: denied: node: spec.volumes[v].{field}: can't show its files"),
+                format!("{filesystem} has no such mounts"),
+                "container c: REFUSED under".to_owned(),
+                format!("no mend: node: spec.volumes[v].{field}: "),
+                "sandbox: admitted".to_owned(),
+            ] {
+                assert!(said.contains(&words), "no {words:?} in {said}");
+            }
+            assert_eq!(scratch.piped(&[], &with(volume, true)).status.code(), Some(0), "{volume}");
+        }
+        for (volume, told) in [
+            ("persistentVolumeClaim: {claimName: c}", true),
+            ("csi: {driver: d}", true),
+            ("cephfs: {monitors: [m]}", true),
+            ("emptyDir: {}", false),
+            ("secret: {secretName: s}", false),
+        ] {
+            let passed = scratch.piped(&[], &with(volume, false));
+            let said = text(&passed.stdout);
+            assert_eq!(passed.status.code(), Some(0), "{said}");
+            assert_eq!(said.contains("is on a filesystem that can be idmapped"), told, "{said}");
+        }
+        let old = &["--node", "containerd=1.7"][..];
+        let said = text(&scratch.piped(old, &with("emptyDir: {}", false)).stdout);
+        let words = "-:6: Pod p, sandbox: denied: node: spec.hostUsers: containerd 1.7 has no user namespaces for pods";
+        assert!(said.contains(words), "{said}");
+        assert_eq!(scratch.piped(old, &with("emptyDir: {}", true)).status.code(), Some(0));
+        let file = scratch.write("nfs.yaml", &with("nfs: {server: s, path: /}", false));
+        let judged = scratch.judged(&[&file]);
+        let container = &judged["objects"][0]["containers"][1];
+        assert_eq!(container["decision"], "deny");
+        assert_eq!(container["node"][0]["place"]["pointer"], "/spec/volumes/0/nfs");
+        assert_eq!(judged["objects"][0]["without_mend"][0]["rule"], "node");
+        let log: Value = serde_json::from_slice(&scratch.run(&["--format", "sarif", &file]).stdout).unwrap();
+        let results = log["runs"][0]["results"].as_array().unwrap();
+        assert!(results.iter().any(|result| result["ruleId"] == "node" && result["level"] == "error"), "{results:?}");
+    }
+
+    /// Through an idmapped mount root of the pod's user namespace is root on the disk: where others are shown it, another user is forced.
+    #[test]
+    fn root_of_a_user_namespace_is_forced_to_another_user_on_a_disk_of_others_alone() {
+        let scratch = Scratch::new("disk");
+        let with = |volume: &str, mount: &str, users: bool| {
+            let own = format!(
+                "image: i, securityContext: {{runAsUser: 0}}, volumeMounts: [{{name: v, mountPath: /v{mount}}}]"
+            );
+            let pod = format!("hostUsers: {users}\n  volumes:\n  - {{name: v, {volume}}}\n  containers:");
+            POD.replace("image: i", &own).replace("containers:", &pod)
+        };
+        let claim = "persistentVolumeClaim: {claimName: c}";
+        for (volume, mount, users, forced) in [
+            (claim, "", false, true),
+            ("csi: {driver: d}", "", false, true),
+            ("ephemeral: {volumeClaimTemplate: {}}", "", false, true),
+            ("iscsi: {iqn: i}", "", false, true),
+            (claim, ", subPath: a", false, true),
+            // Which volume it is part of, nobody can see on the node.
+            ("emptyDir: {}", ", subPath: a", false, true),
+            (claim, ", readOnly: true", false, false),
+            ("persistentVolumeClaim: {claimName: c, readOnly: true}", "", false, false),
+            ("emptyDir: {}", "", false, false),
+            ("secret: {secretName: s}", "", false, false),
+            ("emptyDir: {}", "", true, true),
+        ] {
+            let file = scratch.write("disk.yaml", &with(volume, mount, users));
+            let forcing = (
+                "user.non-root".to_owned(),
+                "mutated".to_owned(),
+                "spec.containers[c].securityContext.runAsUser".to_owned(),
+            );
+            let places = places(&scratch.judged(&[&file]));
+            assert_eq!(places.contains(&forcing), forced, "{volume}{mount} hostUsers: {users}: {places:?}");
+            let specs: Value = serde_json::from_slice(&scratch.run(&["--specs", &file]).stdout).unwrap();
+            let mounts = specs[0]["specifications"]["c"]["mounts"].as_array().unwrap().clone();
+            let shown = mounts.into_iter().find(|mount| mount["destination"] == "/v").unwrap();
+            let map = serde_json::json!([{"containerID": 0, "hostID": 65_536, "size": 65_536}]);
+            let wanted = if users { Value::Null } else { map };
+            assert_eq!((&shown["uidMappings"], &shown["gidMappings"]), (&wanted, &wanted), "{shown}");
+        }
+    }
+
+    /// Variables that each hold the one before twice, others that repeat one that is long, and very many of them.
+    #[test]
+    fn variables_that_multiply_are_an_error_that_names_where() {
+        let scratch = Scratch::new("variables");
+        let with = |env: &str| POD.replace("image: i", &format!("image: i, env: [{env}]"));
+        let double = |i: usize| format!("{{name: V{i}, value: \"$(V{0})$(V{0})\"}},", i.saturating_sub(1));
+        let doubling: String = (1..41).map(double).collect();
+        let long = "x".repeat(100_000);
+        let told = POD.replace("{name: p}", &format!("{{name: p, annotations: {{a: {long}}}}}"));
+        let field: String = (0..100)
+            .map(|i| format!("{{name: V{i}, valueFrom: {{fieldRef: {{fieldPath: \"metadata.annotations['a']\"}}}}}},"))
+            .collect();
+        let repeating = "\"$(V0)\",".repeat(100);
+        for (bomb, place) in [
+            (with(&format!("{{name: V0, value: lol}},{doubling}")), "spec.containers[c].env[V18].value: "),
+            (told.replace("image: i", &format!("image: i, env: [{field}]")), "spec.containers[c].env[V10].valueFrom: "),
+            (
+                with(&format!("{{name: V0, value: {long}}}")).replace("env:", &format!("args: [{repeating}], env:")),
+                "spec.containers[c].args[10]: ",
+            ),
+        ] {
+            let begun = Instant::now();
+            let output = scratch.piped(&[], &format!("apiVersion: v1\nkind: Namespace\n---\n{bomb}"));
+            let said = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{said}");
+            for words in ["document 2, line 10: ", place, "more than 1048576 bytes"] {
+                assert!(said.contains(words), "no {words:?} in {said}");
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+        }
+        let many: String = (0..50_000).map(|i| format!("{{name: V{i}}},")).collect();
+        let begun = Instant::now();
+        assert_eq!(scratch.piped(&[], &with(&many)).status.code(), Some(0));
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
     }
 
     const BEGIN: &str =

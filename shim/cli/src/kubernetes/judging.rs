@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use super::containerd::{Made, Maker};
 use super::cri;
 use super::facts;
-use super::kubelet::{self, Pod, Surroundings};
-use super::objects::Workload;
+use super::kubelet::{self, NodeRefusal, Pod, Surroundings};
+use super::objects::{Workload, WrongField};
 use super::place::Place;
 use super::placing::{Ground, place};
 
@@ -35,6 +35,8 @@ pub(crate) struct JudgedPart {
     pub(super) made: Made,
     pub(super) record: Record,
     pub(super) denial: Option<Denial>,
+    /// What the node refuses it for whatever the policy says.
+    pub(super) by_node: Vec<NodeRefusal>,
     /// For each finding of the record the place in the manifest, where one decides it.
     pub(super) places: Vec<Option<Place>>,
 }
@@ -49,17 +51,21 @@ impl JudgedPart {
         let refused = self.denial.is_some();
         self.findings().filter(move |(finding, _)| refused && finding.action == Taken::Denied)
     }
+
+    pub(super) fn is_refused(&self) -> bool {
+        self.denial.is_some() || !self.by_node.is_empty()
+    }
 }
 
 impl JudgedPod {
     pub(super) fn is_refused(&self) -> bool {
-        self.parts.iter().any(|part| part.denial.is_some())
+        self.parts.iter().any(JudgedPart::is_refused)
     }
 }
 
-/// Judges what a workload's pod would be.
-pub(super) fn judge(workload: &Workload, around: &Surroundings, policy: &Policy) -> JudgedPod {
-    let pod = kubelet::pod(workload, around);
+/// Judges what a workload's pod would be. Fails as [`kubelet::pod`] does.
+pub(super) fn judge(workload: &Workload, around: &Surroundings, policy: &Policy) -> Result<JudgedPod, WrongField> {
+    let pod = kubelet::pod(workload, around)?;
     let seccomp = |capabilities: &[String]| runtime_default(policy, capabilities);
     let pause = around.images.of(&around.node.pause).cloned().unwrap_or_default();
     let maker = Maker { node: &around.node, sandbox: &pod.sandbox, pause: &pause, seccomp: &seccomp };
@@ -70,7 +76,13 @@ pub(super) fn judge(workload: &Workload, around: &Surroundings, policy: &Policy)
     for container in &pod.containers {
         parts.push(court.judge(maker.container(container), Some(container), &identity));
     }
-    JudgedPod { parts, assumptions: pod.assumptions.list().to_vec() }
+    for refusal in &pod.refusals {
+        // The sandbox comes before the containers.
+        if let Some(part) = parts.get_mut(refusal.container.map_or(0, |index| index + 1)) {
+            part.by_node.push(refusal.clone());
+        }
+    }
+    Ok(JudgedPod { parts, assumptions: pod.assumptions.list().to_vec() })
 }
 
 struct Court<'a> {
@@ -101,7 +113,7 @@ impl Court<'_> {
             Ground { workload: self.workload, container, made: &made, namespaces: &self.pod.sandbox.namespaces };
         let places = decision.record.findings.iter().map(|finding| place(finding, &ground)).collect();
         let denial = decision.outcome.denial().cloned();
-        JudgedPart { container: container.cloned(), places, record: decision.record, denial, made }
+        JudgedPart { container: container.cloned(), places, record: decision.record, denial, made, by_node: Vec::new() }
     }
 
     fn bundle(&self, id: &str) -> PathBuf {

@@ -73,7 +73,7 @@ pub(crate) fn run(arguments: &CheckArguments, policy: &Policy, out: &mut Vec<u8>
         let what = match &found.content {
             Content::Makes(workload) => {
                 let workload = workload.as_ref().clone();
-                checked.push(check(found, workload, given, &around, policy));
+                checked.push(check(found, workload, given, &around, policy)?);
                 continue;
             }
             Content::Other { kind, name } => format!("{kind} {name:?} makes no pods that are known here"),
@@ -100,7 +100,7 @@ fn check(
     given: &KubernetesArguments,
     around: &Surroundings,
     policy: &Policy,
-) -> Checked {
+) -> Result<Checked, KubernetesError> {
     let class = workload.spec.runtime_class_name.as_deref();
     let windows = workload.spec.os.as_ref().is_some_and(|os| os.name == "windows");
     let elsewhere = match class {
@@ -109,8 +109,9 @@ fn check(
         Some(other) => Some(format!("RuntimeClass {other:?}")),
         None => Some("no RuntimeClass".to_owned()),
     };
-    let pod = elsewhere.is_none().then(|| judging::judge(&workload, around, policy));
+    let judged = elsewhere.is_none().then(|| judging::judge(&workload, around, policy)).transpose();
+    let pod = judged.map_err(|wrong| found.wrong(wrong))?;
     let refused = pod.as_ref().is_some_and(JudgedPod::is_refused);
     let suggestion = refused.then(|| suggesting::suggest(&found.value, around, policy));
-    Checked { found, workload, elsewhere, pod, suggestion }
+    Ok(Checked { found, workload, elsewhere, pod, suggestion })
 }

@@ -23,7 +23,7 @@ pub(super) struct Node {
     pub(super) seccomp_default: bool,
     /// Sizes of huge pages as OCI names them.
     pub(super) huge_pages: Vec<String>,
-    /// The runtime handler's `pod_annotations`.
+    /// The runtime handler's `pod_annotations`: none, unless somebody lists some.
     pub(super) pod_annotations: Vec<String>,
     /// The image of sandboxes.
     pub(super) pause: String,
@@ -49,7 +49,7 @@ impl Default for Node {
             one_seven: false,
             seccomp_default: false,
             huge_pages: vec!["2MB".to_owned(), "1GB".to_owned()],
-            pod_annotations: vec!["palisade.io/*".to_owned()],
+            pod_annotations: Vec::new(),
             pause: "registry.k8s.io/pause:3.10.1".to_owned(),
             kubelet_root: "/var/lib/kubelet".to_owned(),
             containerd_root: "/var/lib/containerd".to_owned(),

@@ -7,10 +7,14 @@ use palisade_policy::{Finding, RULES, Taken};
 use serde_json::{Value, json};
 
 use super::judging::{JudgedPart, JudgedPod};
+use super::kubelet::NodeRefusal;
 use super::place::Place;
 use super::{Checked, Skipped};
 use crate::error::CliError;
 use crate::report::{plain, uri, word, write_json};
+
+/// What stands in place of a rule where it is the node that refuses.
+const NODE: &str = "node";
 
 /// A line for each finding that a field of the manifest decides; the others in one line, by their rules.
 pub(super) fn text(checked: &[Checked], skipped: &[Skipped], suggest: bool, out: &mut Vec<u8>) -> Result<(), CliError> {
@@ -62,7 +66,11 @@ fn of_part(one: &Checked, part: &JudgedPart, out: &mut Vec<u8>) -> Result<(), Cl
             writeln!(out, "{}", plain(&text))?;
         }
     }
-    let verdict = if part.denial.is_some() { "REFUSED" } else { "admitted" };
+    for NodeRefusal { place, reason, .. } in &part.by_node {
+        let line = one.found.line_of(&place.pointer());
+        writeln!(out, "{}", plain(&format!("{path}:{line}: {name}: denied: {NODE}: {place}: {reason}")))?;
+    }
+    let verdict = if part.is_refused() { "REFUSED" } else { "admitted" };
     let others: Vec<String> = by_node.iter().map(|(word, rules)| format!("{word} {}", rules.join(", "))).collect();
     let others =
         if others.is_empty() { String::new() } else { format!("; of what no field says: {}", others.join("; ")) };
@@ -99,11 +107,21 @@ fn mends(one: &Checked, head: &str, suggest: bool, out: &mut Vec<u8>) -> Result<
         let line = format!("{head}, {who}: no mend: {rule}: {place}: {reason}; {end}");
         writeln!(out, "{}", plain(&line))?;
     }
+    for (part, NodeRefusal { place, reason, .. }) in by_node(one) {
+        let line = format!("{head}, {}: no mend: {NODE}: {place}: {reason}; no policy lets it pass", described(part));
+        writeln!(out, "{}", plain(&line))?;
+    }
     if suggest && !suggestion.edits.is_empty() {
         writeln!(out, "# {}", command(one))?;
         write_json(&serde_json::to_string(&suggestion.patch)?, out)?;
     }
     Ok(())
+}
+
+/// What the node refuses, and of which container.
+fn by_node(one: &Checked) -> impl Iterator<Item = (&JudgedPart, &NodeRefusal)> {
+    let parts = one.pod.iter().flat_map(|pod| &pod.parts);
+    parts.flat_map(|part| part.by_node.iter().map(move |refusal| (part, refusal)))
 }
 
 /// How to apply a patch; names that are none of Kubernetes' stay out of what somebody might run.
@@ -138,13 +156,21 @@ fn object(one: &Checked) -> Value {
         .map(|part| {
             json!({
                 "container": part.container.as_ref().map(|container| &container.name),
-                "decision": if part.denial.is_some() { "deny" } else { "admit" },
-                "message": part.denial.as_ref().map(ToString::to_string),
+                "decision": if part.is_refused() { "deny" } else { "admit" },
+                "message": message(part),
+                "node": part.by_node.iter().map(|refusal| json!({"place": shown(one, &refusal.place), "reason": refusal.reason})).collect::<Vec<_>>(),
                 "record": part.record,
                 "places": part.places.iter().map(|place| place.as_ref().map(|place| shown(one, place))).collect::<Vec<_>>(),
             })
         })
         .collect();
+    let unmended = one.suggestion.iter().flat_map(|suggestion| &suggestion.left).map(|left| {
+        json!({"container": left.container, "rule": left.finding.rule, "place": left.place, "reason": left.finding.reason})
+    });
+    let of_node = by_node(one).map(|(part, refusal)| {
+        let container = part.container.as_ref().map(|container| container.name.as_str()).unwrap_or_default();
+        json!({"container": container, "rule": NODE, "place": refusal.place.to_string(), "reason": refusal.reason})
+    });
     json!({
         "path": one.found.path,
         "line": one.found.line,
@@ -156,13 +182,14 @@ fn object(one: &Checked) -> Value {
         "containers": containers,
         "assumptions": one.pod.as_ref().map(|pod| &pod.assumptions),
         "patch": one.suggestion.as_ref().map(|suggestion| &suggestion.patch),
-        "without_mend": one.suggestion.iter().flat_map(|suggestion| &suggestion.left).map(|left| json!({
-            "container": left.container,
-            "rule": left.finding.rule,
-            "place": left.place,
-            "reason": left.finding.reason,
-        })).collect::<Vec<_>>(),
+        "without_mend": unmended.chain(of_node).collect::<Vec<_>>(),
     })
+}
+
+/// The policy's refusal, or the node's.
+fn message(part: &JudgedPart) -> Option<String> {
+    let of_node = part.by_node.first().map(|refusal| format!("{}: {}", refusal.place, refusal.reason));
+    part.denial.as_ref().map(ToString::to_string).or(of_node)
 }
 
 fn shown(one: &Checked, place: &Place) -> Value {
@@ -171,16 +198,19 @@ fn shown(one: &Checked, place: &Place) -> Value {
 
 /// SARIF 2.1.0: what a field of a manifest decides, and every refusal, at its line.
 pub(super) fn sarif(checked: &[Checked], out: &mut Vec<u8>) -> Result<(), CliError> {
-    let rules: Vec<Value> =
-        RULES.iter().map(|rule| json!({ "id": rule.id, "shortDescription": { "text": rule.source } })).collect();
+    let described = |id: &str, text: &str| json!({ "id": id, "shortDescription": { "text": text } });
+    let rules = RULES.iter().map(|rule| described(rule.id.as_str(), rule.source));
+    let rules: Vec<Value> = rules.chain([described(NODE, "What a node can't do, whatever the policy says")]).collect();
     let parts = checked
         .iter()
         .flat_map(|one| one.pod.iter().flat_map(move |pod| pod.parts.iter().map(move |part| (one, part))));
-    let results: Vec<Value> = parts
+    let results = parts
         .flat_map(|(one, part)| part.findings().map(move |(finding, place)| (one, part, finding, place)))
         .filter(|(.., finding, place)| place.is_some() || finding.action == Taken::Denied)
-        .map(|(one, part, finding, place)| result(one, part, finding, place))
-        .collect();
+        .map(|(one, part, finding, place)| of_finding(one, part, finding, place));
+    let of_node =
+        checked.iter().flat_map(|one| by_node(one).map(move |(part, refusal)| of_refusal(one, part, refusal)));
+    let results: Vec<Value> = results.chain(of_node).collect();
     let log = json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -192,29 +222,43 @@ pub(super) fn sarif(checked: &[Checked], out: &mut Vec<u8>) -> Result<(), CliErr
     write_json(&serde_json::to_string_pretty(&log)?, out)
 }
 
-fn result(one: &Checked, part: &JudgedPart, finding: &Finding, place: Option<&Place>) -> Value {
+fn of_finding(one: &Checked, part: &JudgedPart, finding: &Finding, place: Option<&Place>) -> Value {
     let level = match finding.action {
         Taken::Denied => "error",
         Taken::Mutated => "warning",
         Taken::Audited | Taken::Exempted => "note",
     };
+    let text = format!("{}; allowed: {}", finding.reason, finding.allowed);
     let line = place.map_or(one.found.line, |place| one.found.line_of(&place.pointer()));
     let name = place.map_or_else(|| finding.pointer.clone(), ToString::to_string);
-    let text = format!(
-        "{} {}, {}: {}; allowed: {}",
-        one.workload.kind,
-        one.workload.name,
-        described(part),
-        finding.reason,
-        finding.allowed
-    );
+    result(one, part, &Told { rule: finding.rule.as_str(), level, text, line, name })
+}
+
+fn of_refusal(one: &Checked, part: &JudgedPart, refusal: &NodeRefusal) -> Value {
+    let line = one.found.line_of(&refusal.place.pointer());
+    let (text, name) = (refusal.reason.clone(), refusal.place.to_string());
+    result(one, part, &Told { rule: NODE, level: "error", text, line, name })
+}
+
+/// What a result of SARIF says.
+struct Told<'a> {
+    rule: &'a str,
+    level: &'a str,
+    text: String,
+    line: usize,
+    /// The field.
+    name: String,
+}
+
+fn result(one: &Checked, part: &JudgedPart, told: &Told<'_>) -> Value {
+    let text = format!("{} {}, {}: {}", one.workload.kind, one.workload.name, described(part), told.text);
     json!({
-        "ruleId": finding.rule,
-        "level": level,
+        "ruleId": told.rule,
+        "level": told.level,
         "message": { "text": plain(&text) },
         "locations": [{
-            "physicalLocation": { "artifactLocation": { "uri": uri(&one.found.path) }, "region": { "startLine": line } },
-            "logicalLocations": [{ "fullyQualifiedName": name, "kind": "member" }],
+            "physicalLocation": { "artifactLocation": { "uri": uri(&one.found.path) }, "region": { "startLine": told.line } },
+            "logicalLocations": [{ "fullyQualifiedName": told.name, "kind": "member" }],
         }],
     })
 }

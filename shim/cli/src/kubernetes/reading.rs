@@ -26,6 +26,8 @@ pub(crate) struct Found {
     /// Its own text, of a list's as well.
     pub(crate) value: Value,
     document: Rc<Document>,
+    /// Which document of the file it is in, from 1.
+    number: usize,
     /// Where it is in its document.
     pointer: String,
     pub(crate) content: Content,
@@ -48,6 +50,13 @@ impl Found {
     /// The line of a place of the object.
     pub(crate) fn line_of(&self, pointer: &str) -> usize {
         self.document.line(&format!("{}{pointer}", self.pointer))
+    }
+
+    /// The error about one of its fields.
+    pub(crate) fn wrong(&self, wrong: WrongField) -> KubernetesError {
+        let line = self.line_of(&wrong.pointer);
+        let (path, document) = (self.path.clone(), self.number);
+        KubernetesError::Field { path, document, line, place: wrong.path, reason: wrong.reason }
     }
 }
 
@@ -145,6 +154,7 @@ impl File<'_> {
             line: self.document.line(&pointer),
             value: value.clone(),
             document: Rc::clone(&self.document),
+            number: self.number,
             pointer,
             content,
         });

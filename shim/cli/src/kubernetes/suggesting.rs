@@ -87,7 +87,7 @@ pub(super) fn suggest(object: &Value, around: &Surroundings, policy: &Policy) ->
 fn judged(object: &Value, around: &Surroundings, policy: &Policy) -> Option<(Workload, JudgedPod)> {
     match objects::read(object).ok()? {
         Object::Makes(workload) => {
-            let pod = judge(&workload, around, policy);
+            let pod = judge(&workload, around, policy).ok()?;
             Some((*workload, pod))
         }
         Object::Other { .. } | Object::List => None,
@@ -354,7 +354,7 @@ mod tests {
 
     fn around() -> Surroundings {
         Surroundings {
-            node: Node::default(),
+            node: Node::with(&["pod-annotations=palisade.io/*".to_owned()]).unwrap(),
             images: Images::default(),
             plugins: Plugins::default(),
             namespace: "default".to_owned(),

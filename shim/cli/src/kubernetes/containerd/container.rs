@@ -1,5 +1,7 @@
 //! A container of a pod.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::{DEFAULT_PATH, Made, Maker, capabilities, id, ids, labels, mappings, mounts, sandbox};
@@ -141,12 +143,18 @@ fn environment(maker: &Maker<'_>, container: &Container) -> Vec<String> {
     let terminal = container.tty.then(|| "TERM=xterm".to_owned());
     let mut all: Vec<String> = [DEFAULT_PATH.to_owned()].into_iter().chain(terminal).collect();
     all.push(format!("HOSTNAME={hostname}"));
+    let name = |text: &String| text.split_once('=').map(|(name, _)| name.to_owned());
+    let mut places: BTreeMap<String, usize> =
+        all.iter().enumerate().filter_map(|(at, text)| Some((name(text)?, at))).collect();
     for (name, value) in of_image.chain(container.env.iter().cloned()) {
         let text = format!("{name}={value}");
         // A variable that is there already keeps its place.
-        match all.iter_mut().find(|one| one.split_once('=').is_some_and(|(other, _)| other == name)) {
+        match places.get(&name).and_then(|at| all.get_mut(*at)) {
             Some(one) => *one = text,
-            None => all.push(text),
+            None => {
+                places.insert(name, all.len());
+                all.push(text);
+            }
         }
     }
     all

@@ -1,15 +1,23 @@
-//! Environment variables, and the references to them in commands.
+//! Environment variables.
 
+use std::collections::BTreeMap;
+
+use super::expansion::Budget;
 use super::{Assumptions, Seat};
-use crate::kubernetes::pod::{FieldRef, ValueFrom, Variable};
+use crate::kubernetes::objects::WrongField;
+use crate::kubernetes::pod::{FieldRef, ValueFrom};
 
 /// What stands for a value that a Secret holds: no word of a language, so that the policy takes it for what it is.
 const SECRET: &str = "qZ7pX2vK9mR4sL8wB3nY6cJ1";
 /// What stands for a value that is no secret and that nobody knows here.
 const UNKNOWN: &str = "unknown";
 
-/// The variables in the kubelet's order. Those of services (`KUBERNETES_SERVICE_HOST` and its like) are left out.
-pub(super) fn variables(seat: &Seat<'_>, assumptions: &mut Assumptions) -> Vec<(String, String)> {
+/// The variables by their names. Those of services (`KUBERNETES_SERVICE_HOST` and its like) are left out.
+pub(super) fn variables(
+    seat: &Seat<'_>,
+    assumptions: &mut Assumptions,
+    budget: &mut Budget,
+) -> Result<BTreeMap<String, String>, WrongField> {
     let container = seat.container;
     for source in &container.env_from {
         let (kind, object) = match (&source.config_map_ref, &source.secret_ref) {
@@ -20,20 +28,31 @@ pub(super) fn variables(seat: &Seat<'_>, assumptions: &mut Assumptions) -> Vec<(
         let object = object.unwrap_or_default();
         assumptions.add(format!("the variables that {kind} {object:?} holds (envFrom) are not known, and not judged"));
     }
-    let mut known: Vec<(String, String)> = Vec::new();
-    for variable in &container.env {
-        let value = value(variable, seat, &known, assumptions);
-        known.retain(|(name, _)| *name != variable.name);
-        known.push((variable.name.clone(), value));
+    let mut known = BTreeMap::new();
+    for (index, variable) in container.env.iter().enumerate() {
+        let value = match &variable.value_from {
+            None => {
+                let place = seat.place().field("env").item(index, &variable.name).field("value");
+                budget.expand(variable.value.as_deref().unwrap_or_default(), &known, &place)?
+            }
+            Some(from) => {
+                let value = from_elsewhere(from, seat, assumptions);
+                let place = seat.place().field("env").item(index, &variable.name).field("valueFrom");
+                budget.take(value.len(), &place)?;
+                value
+            }
+        };
+        known.insert(variable.name.clone(), value);
     }
-    known
+    Ok(known)
 }
 
-fn value(variable: &Variable, seat: &Seat<'_>, known: &[(String, String)], assumptions: &mut Assumptions) -> String {
-    match &variable.value_from {
-        None => expand(variable.value.as_deref().unwrap_or_default(), known),
-        Some(from) => from_elsewhere(from, seat, assumptions),
-    }
+/// The variables as they are handed on: in the manifest's order, each where it stands last.
+pub(super) fn ordered(seat: &Seat<'_>, mut known: BTreeMap<String, String>) -> Vec<(String, String)> {
+    let names = seat.container.env.iter().rev().map(|variable| &variable.name);
+    let mut all: Vec<(String, String)> = names.filter_map(|name| known.remove_entry(name)).collect();
+    all.reverse();
+    all
 }
 
 fn from_elsewhere(from: &ValueFrom, seat: &Seat<'_>, assumptions: &mut Assumptions) -> String {
@@ -77,59 +96,5 @@ fn downward(field: &FieldRef, seat: &Seat<'_>) -> String {
         "status.podIP" | "status.podIPs" => "10.0.0.10".to_owned(),
         "status.hostIP" | "status.hostIPs" => "192.0.2.1".to_owned(),
         _ => UNKNOWN.to_owned(),
-    }
-}
-
-/// Kubernetes' `$(NAME)`: what is not known stays as it is, and `$$` is a dollar sign.
-pub(super) fn expand(text: &str, known: &[(String, String)]) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find('$') {
-        let (before, from) = rest.split_at(at);
-        out.push_str(before);
-        let after = from.get(1..).unwrap_or_default();
-        if let Some(escaped) = after.strip_prefix('$') {
-            out.push('$');
-            rest = escaped;
-            continue;
-        }
-        match after.strip_prefix('(').and_then(|inner| inner.split_once(')')) {
-            Some((name, behind)) => {
-                match known.iter().find(|(one, _)| one == name) {
-                    Some((_, value)) => out.push_str(value),
-                    None => out.push_str(&format!("$({name})")),
-                }
-                rest = behind;
-            }
-            None => {
-                out.push('$');
-                rest = after;
-            }
-        }
-    }
-    out.push_str(rest);
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Source: Kubernetes `third_party/forked/golang/expansion/expand_test.go`.
-    #[test]
-    fn references_are_expanded_as_the_kubelet_does() {
-        let known = [("A".to_owned(), "1".to_owned()), ("B".to_owned(), "x y".to_owned())];
-        for (text, wanted) in [
-            ("$(A)-$(B)", "1-x y"),
-            ("$(C)", "$(C)"),
-            ("$$(A)", "$(A)"),
-            ("$$$(A)", "$1"),
-            ("$A $", "$A $"),
-            ("$(A", "$(A"),
-            ("$$$$", "$$"),
-            ("ä$(A)ö", "ä1ö"),
-        ] {
-            assert_eq!(expand(text, &known), wanted, "{text}");
-        }
     }
 }

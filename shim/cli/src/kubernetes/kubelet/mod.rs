@@ -1,20 +1,30 @@
 //! The model of the kubelet (Kubernetes 1.34, `pkg/kubelet`): from a pod's specification to what it asks containerd for.
 
 mod environment;
+mod expansion;
 mod mounts;
+mod remapping;
 mod resources;
 mod security;
 mod volumes;
+
+use std::collections::BTreeSet;
+
+use expansion::Budget;
 
 use super::cdi::Plugins;
 use super::cri;
 use super::image::{ImageConfig, Images};
 use super::node::Node;
-use super::objects::Workload;
+use super::objects::{Workload, WrongField};
+use super::place::Place;
 use super::pod::{Container, PodSpec};
 
 /// The pod's id on the node; any will do.
 pub(super) const POD_UID: &str = "5d1f3c1e-7a52-4c1b-9a3e-3a4f0f1b2c3d";
+
+/// What the names of annotations that palisade goes by begin with.
+const OWN_ANNOTATIONS: &str = "palisade.io/";
 
 /// What a manifest is judged with beside itself.
 #[derive(Debug, Clone)]
@@ -32,22 +42,36 @@ pub(super) struct Pod {
     pub(super) sandbox: cri::Sandbox,
     pub(super) containers: Vec<cri::Container>,
     pub(super) assumptions: Assumptions,
+    pub(super) refusals: Vec<NodeRefusal>,
+}
+
+/// What the node can't do for a pod, whatever the policy says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NodeRefusal {
+    /// Index of the container; `None` for the sandbox.
+    pub(super) container: Option<usize>,
+    /// The field that asks for it.
+    pub(super) place: Place,
+    pub(super) reason: String,
 }
 
 /// What the manifest does not say and was taken for granted: each once, in the order in which it came up.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Assumptions(Vec<String>);
+pub(super) struct Assumptions {
+    list: Vec<String>,
+    known: BTreeSet<String>,
+}
 
 impl Assumptions {
     pub(super) fn add(&mut self, text: impl Into<String>) {
         let text = text.into();
-        if !self.0.contains(&text) {
-            self.0.push(text);
+        if self.known.insert(text.clone()) {
+            self.list.push(text);
         }
     }
 
     pub(super) fn list(&self) -> &[String] {
-        &self.0
+        &self.list
     }
 }
 
@@ -72,22 +96,31 @@ pub(super) fn parts(spec: &PodSpec) -> impl Iterator<Item = (Part, &'static str,
     init.chain(app).chain(ephemeral.map(|(i, container)| (Part::Ephemeral, "ephemeralContainers", i, container)))
 }
 
-/// What the kubelet makes of a workload's pod.
-pub(super) fn pod(workload: &Workload, around: &Surroundings) -> Pod {
+/// What the kubelet makes of a workload's pod. Fails at the field whose references come to more text than anybody can use.
+pub(super) fn pod(workload: &Workload, around: &Surroundings) -> Result<Pod, WrongField> {
     let mut assumptions = Assumptions::default();
+    let mut budget = Budget::new();
     let sandbox = sandbox(workload, around);
     let containers = parts(&workload.spec)
         .map(|(part, list, index, container)| {
             let seat = Seat { workload, around, part, list, index, container };
-            seat.container(&mut assumptions)
+            seat.container(&mut assumptions, &mut budget)
         })
-        .collect();
-    general(workload, &mut assumptions);
-    Pod { sandbox, containers, assumptions }
+        .collect::<Result<_, _>>()?;
+    general(workload, &around.node, &mut assumptions);
+    let refusals = remapping::refusals(workload, &around.node, &mut assumptions);
+    Ok(Pod { sandbox, containers, assumptions, refusals })
 }
 
-fn general(workload: &Workload, assumptions: &mut Assumptions) {
+fn general(workload: &Workload, node: &Node, assumptions: &mut Assumptions) {
     let spec = &workload.spec;
+    let own = workload.metadata.annotations.keys().filter(|name| name.starts_with(OWN_ANNOTATIONS));
+    for name in own.filter(|name| !node.passes(name)) {
+        assumptions.add(format!(
+            "annotation {name:?} does not reach palisade: containerd hands on what the runtime handler's pod_annotations lists; \
+             --node pod-annotations=palisade.io/profile if it lists that"
+        ));
+    }
     if spec.automount_service_account_token.is_none() {
         let account = spec.service_account_name.as_ref().or(spec.service_account.as_ref());
         let account = account.map_or("default", String::as_str);
@@ -170,13 +203,22 @@ impl Seat<'_> {
         own.or(pod).is_some()
     }
 
-    fn container(&self, assumptions: &mut Assumptions) -> cri::Container {
+    fn place(&self) -> Place {
+        self.workload.spec_place.field(self.list).item(self.index, &self.container.name)
+    }
+
+    fn container(&self, assumptions: &mut Assumptions, budget: &mut Budget) -> Result<cri::Container, WrongField> {
         let (container, spec) = (self.container, &self.workload.spec);
         let image = self.image(assumptions);
-        let env = environment::variables(self, assumptions);
-        let expand = |words: &[String]| words.iter().map(|word| environment::expand(word, &env)).collect();
+        let place = self.place();
+        let env = environment::variables(self, assumptions, budget)?;
+        let mut expand = |words: &[String], field: &str| -> Result<Vec<String>, WrongField> {
+            let list = place.field(field);
+            words.iter().enumerate().map(|(i, word)| budget.expand(word, &env, &list.item(i, ""))).collect()
+        };
+        let (command, args) = (expand(&container.command, "command")?, expand(&container.args, "args")?);
         let mut devices = volumes::devices(self, assumptions);
-        let mut mounts = mounts::of(self, &env);
+        let mut mounts = mounts::of(self, &env, budget)?;
         let mut env_added = Vec::new();
         let mut hooks = Vec::new();
         for (resource, count) in resources::extended(container) {
@@ -194,16 +236,16 @@ impl Seat<'_> {
                 env_added.extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
             }
         }
-        cri::Container {
-            place: self.workload.spec_place.field(self.list).item(self.index, &container.name),
+        Ok(cri::Container {
+            place,
             name: container.name.clone(),
             image: container.image.clone().unwrap_or_default(),
-            command: expand(&container.command),
-            args: expand(&container.args),
+            command,
+            args,
             working_dir: container.working_dir.clone().unwrap_or_default(),
             resources: resources::of_container(spec, self.part, container, &self.around.node, assumptions),
             security: security::of(self, &image, assumptions),
-            env: env.into_iter().chain(env_added).collect(),
+            env: environment::ordered(self, env).into_iter().chain(env_added).collect(),
             mounts,
             devices,
             hooks,
@@ -211,6 +253,6 @@ impl Seat<'_> {
             requests_memory: resources::requests(container).0,
             requests_cpu: resources::requests(container).1,
             image_config: image,
-        }
+        })
     }
 }

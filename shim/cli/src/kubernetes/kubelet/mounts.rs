@@ -1,8 +1,12 @@
 //! Mounts: those of volumes in their order, then /etc/hosts, then the file for the last message.
 
-use super::volumes::{Placed, place, pod_directory};
-use super::{Part, Seat, environment};
+use std::collections::BTreeMap;
+
+use super::expansion::Budget;
+use super::volumes::{Placed, place, pod_directory, position};
+use super::{Part, Seat};
 use crate::kubernetes::cri::{FileKind, Mount, Origin, Propagation, Shows};
+use crate::kubernetes::objects::WrongField;
 use crate::kubernetes::pod::VolumeMount;
 
 /// Where admission mounts the token of a pod's service account.
@@ -10,10 +14,15 @@ const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// The volume that it adds; Kubernetes appends five characters.
 const TOKEN_VOLUME: &str = "kube-api-access-x7k2p";
 
-pub(super) fn of(seat: &Seat<'_>, env: &[(String, String)]) -> Vec<Mount> {
+pub(super) fn of(
+    seat: &Seat<'_>,
+    env: &BTreeMap<String, String>,
+    budget: &mut Budget,
+) -> Result<Vec<Mount>, WrongField> {
     let container = seat.container;
+    let each = container.volume_mounts.iter().enumerate();
     let mut mounts: Vec<Mount> =
-        container.volume_mounts.iter().enumerate().map(|(index, mount)| volume(seat, index, mount, env)).collect();
+        each.map(|(index, mount)| volume(seat, index, mount, env, budget)).collect::<Result<_, _>>()?;
     let has = |mounts: &[Mount], path: &str| mounts.iter().any(|mount| mount.container_path == path);
     if takes_token(seat) && !has(&mounts, TOKEN_PATH) {
         let path = format!("{}/volumes/kubernetes.io~projected/{TOKEN_VOLUME}", pod_directory(&seat.around.node));
@@ -30,7 +39,7 @@ pub(super) fn of(seat: &Seat<'_>, env: &[(String, String)]) -> Vec<Mount> {
         let path = format!("{}/containers/{}/0c9e2b1a", pod_directory(&seat.around.node), container.name);
         mounts.push(seat.mount(message, path, false, Origin::TerminationLog, file));
     }
-    mounts
+    Ok(mounts)
 }
 
 /// Admission adds the token when a pod is made; ephemeral containers come later.
@@ -38,13 +47,19 @@ fn takes_token(seat: &Seat<'_>) -> bool {
     seat.part != Part::Ephemeral && seat.workload.spec.automount_service_account_token != Some(false)
 }
 
-fn volume(seat: &Seat<'_>, index: usize, mount: &VolumeMount, env: &[(String, String)]) -> Mount {
+fn volume(
+    seat: &Seat<'_>,
+    index: usize,
+    mount: &VolumeMount,
+    env: &BTreeMap<String, String>,
+    budget: &mut Budget,
+) -> Result<Mount, WrongField> {
     let volumes = &seat.workload.spec.volumes;
-    // A claim of a StatefulSet takes the place of a volume of its name.
-    let claimed = seat.workload.claimed.contains(&mount.name);
-    let at = volumes.iter().position(|volume| volume.name == mount.name).filter(|_| !claimed);
+    let at = position(seat.workload, &mount.name);
     let Placed { path, shows, read_only } = place(at.and_then(|at| volumes.get(at)), &mount.name, &seat.around.node);
-    let expanded = mount.sub_path_expr.as_ref().map(|text| environment::expand(text, env));
+    let own = seat.place().field("volumeMounts").item(index, &mount.name);
+    let expand = |text: &String| budget.expand(text, env, &own.field("subPathExpr"));
+    let expanded = mount.sub_path_expr.as_ref().map(expand).transpose()?;
     let inner = expanded.or_else(|| mount.sub_path.clone()).filter(|inner| !inner.is_empty());
     let (host_path, shows) = match inner {
         None => (path, shows),
@@ -68,7 +83,8 @@ fn volume(seat: &Seat<'_>, index: usize, mount: &VolumeMount, env: &[(String, St
     };
     // IfPossible: the kernels that containerd 2 is used with can.
     let recursively = matches!(mount.recursive_read_only.as_deref(), Some("Enabled" | "IfPossible"));
-    Mount { propagation, recursively, ..seat.mount(&absolute(&mount.mount_path), host_path, read_only, origin, shows) }
+    let mount = seat.mount(&absolute(&mount.mount_path), host_path, read_only, origin, shows);
+    Ok(Mount { propagation, recursively, ..mount })
 }
 
 fn absolute(path: &str) -> String {

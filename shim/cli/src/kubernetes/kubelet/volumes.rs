@@ -4,6 +4,7 @@ use super::{Assumptions, POD_UID, Seat};
 use crate::kubernetes::containerd::ids;
 use crate::kubernetes::cri::{Device, FileKind, Shows};
 use crate::kubernetes::node::Node;
+use crate::kubernetes::objects::Workload;
 use crate::kubernetes::pod::{HostPath, Projected, Volume};
 
 /// A volume on the node.
@@ -17,6 +18,12 @@ pub(super) struct Placed {
 /// The directory of this pod.
 pub(super) fn pod_directory(node: &Node) -> String {
     format!("{}/pods/{POD_UID}", node.kubelet_root)
+}
+
+/// Which of the pod's volumes a name means; none where a StatefulSet claims it for each pod, which takes the place of a volume of its name.
+pub(super) fn position(workload: &Workload, name: &str) -> Option<usize> {
+    let claimed = workload.claimed.iter().any(|one| one == name);
+    workload.spec.volumes.iter().position(|volume| volume.name == name).filter(|_| !claimed)
 }
 
 /// Where a volume is; one that is claimed for each pod is a persistent one.
