@@ -5,6 +5,7 @@
 mod install {
     use std::collections::BTreeMap;
     use std::fs::{self, File};
+    use std::io::{BufRead as _, BufReader};
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
     use std::path::{Path, PathBuf};
     use std::process::{Command, Output, Stdio};
@@ -586,6 +587,101 @@ mod install {
         }
         drop(lock);
         ended(&planted.install(TWO, &[]), 1);
+    }
+
+    /// A containerd of scripts, run in the node's tree: `dump` is run when it is asked for its configuration, `restart` in place of a restart.
+    fn with_scripts(planted: &Planted, dump: &str, restart: &str) -> Command {
+        let listed = Command::new("ldd").arg("/bin/sh").output().unwrap();
+        let listed = String::from_utf8(listed.stdout).unwrap();
+        let libraries = listed.split_whitespace().filter(|word| word.starts_with('/'));
+        for path in libraries.chain(["/bin/sh"]) {
+            let to = planted.root.join(path.trim_start_matches('/'));
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            fs::copy(path, to).unwrap();
+        }
+        let dump =
+            format!("case \"$*\" in --version) echo containerd x {TWO} x;; *dump) {dump}; echo version = 3;; esac");
+        for (name, text) in [("usr/local/bin/containerd", dump.as_str()), ("usr/local/bin/restart", restart)] {
+            planted.write(name, &format!("#!/bin/sh\n{text}\n"));
+            fs::set_permissions(planted.root.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_palisade"));
+        command.args(["install", "--edit-config", "--wait", "30", "--restart-command", "/usr/local/bin/restart"]);
+        command.arg("--root").arg(&planted.root).arg("--from").arg(&planted.from).env_remove("PALISADE_CONFIG");
+        command
+    }
+
+    const MANAGED: &str = "version = 3\n# managed\n";
+    const MANAGE: &str = "printf 'version = 3\\n# managed\\n' > /etc/containerd/config.toml";
+
+    /// Between the plan and the first change, and between the change and its being undone.
+    #[test]
+    fn what_somebody_else_writes_meanwhile_is_left_and_told() {
+        for (name, dump, restart, told) in [
+            ("planned", MANAGE, "exit 0", "was changed by somebody else while palisade was about to"),
+            (
+                "undone",
+                ":",
+                &format!("{MANAGE}; exit 1"),
+                "apart from /etc/containerd/config.toml, which somebody else",
+            ),
+        ] {
+            let planted = Planted::new(&format!("meanwhile-{name}"));
+            planted.write(CONFIG, "version = 3\n");
+            let mut command = with_scripts(&planted, dump, restart);
+            let before = planted.all();
+            let said = ended(&command.output().unwrap(), 2);
+            assert!(said.contains(told), "{name}: {said}");
+            assert_eq!(planted.read(CONFIG), MANAGED, "{name}");
+            planted.write(CONFIG, "version = 3\n");
+            assert_eq!(planted.all(), before, "{name}: all else is as it was");
+        }
+    }
+
+    /// What was done is undone, and containerd is started once more: nobody else begins meanwhile.
+    #[test]
+    fn the_lock_is_held_until_nothing_more_is_done() {
+        let planted = Planted::new("lock-end");
+        planted.write(CONFIG, "version = 3\n");
+        let restart = "if [ -e /again ]; then echo > /here; read word < /go; fi; : > /again; exit 1";
+        let mut command = with_scripts(&planted, ":", restart);
+        for name in ["here", "go"] {
+            let path = planted.root.join(name);
+            assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+        }
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        fs::read(planted.root.join("here")).unwrap();
+        let other = planted.install(TWO, &["--edit-config"]);
+        fs::write(planted.root.join("go"), "on\n").unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(2));
+        assert!(ended(&other, 2).contains("under way on this node"));
+        assert!(!planted.has("var/lib/palisade"), "and it leaves nothing");
+    }
+
+    /// Its file was opened, went with the run that had it, and another run has made it anew: that one has the lock.
+    #[test]
+    fn a_lock_whose_file_has_gone_is_no_lock() {
+        let planted = Planted::new("lock-gone");
+        let directory = planted.root.join("var/lib/palisade/install");
+        fs::create_dir_all(&directory).unwrap();
+        let run = planted.command("install", TWO, &["--edit-config"]);
+        let trace = planted.from.join("trace");
+        assert!(Command::new("mkfifo").arg(&trace).status().unwrap().success());
+        let mut traced = Command::new("strace");
+        // Held up between its opening the file and its locking it; that it opened it is told before.
+        traced
+            .args(["-qq", "-e", "trace=openat,openat2,flock", "-e", "inject=flock:delay_enter=3000000", "-o"])
+            .arg(&trace);
+        traced.arg(run.get_program()).args(run.get_args()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = traced.spawn().expect("strace is there");
+        let mut lines = BufReader::new(File::open(&trace).unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().contains("\"lock\"")));
+        fs::remove_file(directory.join("lock")).unwrap();
+        let other = File::create(directory.join("lock")).unwrap();
+        other.lock().unwrap();
+        lines.for_each(drop);
+        let refused = ended(&child.wait_with_output().unwrap(), 2);
+        assert!(refused.contains("under way on this node"), "{refused}");
     }
 
     /// Killed at moments all over its run: the next one mends what it left, and all of it can be taken away again.

@@ -288,6 +288,23 @@ mod sync {
     }
 
     #[test]
+    fn every_example_comes_into_force_beside_the_policy_that_an_installation_begins_with() {
+        let node = Node::new("examples");
+        fs::write(node.path("etc/policy.toml"), include_str!("../src/install/policy.toml")).unwrap();
+        let mut policies = BTreeSet::new();
+        for entry in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/examples")).unwrap() {
+            let path = entry.unwrap().path().join("policy.toml");
+            node.mount(&[("policy.toml".to_owned(), fs::read_to_string(&path).unwrap())]);
+            let output = node.once();
+            assert!(output.status.success(), "{path:?} {output:?}");
+            let outcome = &node.status()["outcome"];
+            assert_eq!(outcome["wanted"], outcome["in_force"], "{path:?}");
+            policies.insert(node.in_force().1);
+        }
+        assert!(policies.len() > 5, "{policies:?}");
+    }
+
+    #[test]
     fn what_a_newer_policy_loosens_is_told() {
         let node = Node::new("looser");
         node.mount(&[("policy.toml".to_owned(), "version = 1\n".to_owned())]);

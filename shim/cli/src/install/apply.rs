@@ -60,8 +60,8 @@ impl Work<'_> {
         self.begin(tree)?;
         let mut done = 0;
         if let Err(error) = self.carry_out(&mut done, dumped.as_deref()) {
-            self.put_back(done)?;
-            return Err(error);
+            let left = self.put_back(done)?;
+            return Err(with_left(error, left));
         }
         let reload = match (&restart, self.after.reload_due) {
             (_, false) => Reload::NotNeeded,
@@ -99,7 +99,10 @@ impl Work<'_> {
     fn carry_out(&self, done: &mut usize, before: Option<&str>) -> Result<(), InstallError> {
         for change in &self.plan.changes {
             *done += 1;
-            change.apply(&self.node.tree)?;
+            let applied = change.apply(&self.node.tree);
+            // Nothing was done to that one.
+            *done -= usize::from(matches!(applied, Err(InstallError::Changed { .. })));
+            applied?;
         }
         let Some(before) = before else { return Ok(()) };
         let after = self.node.dump().unwrap_or_else(|| Err("it can't be asked any more".to_owned()));
@@ -119,7 +122,7 @@ impl Work<'_> {
     fn reload(&self, restart: &Restart) -> Result<(), InstallError> {
         let (handler, seconds) = (&self.after.handler, self.place.wait);
         let Err(error) = restart.run(self.node, handler, self.wanted, seconds) else { return Ok(()) };
-        self.put_back(self.plan.changes.len())?;
+        let left = self.put_back(self.plan.changes.len())?;
         // With what it had before: that it comes back with it is told as well.
         let had = self.before.as_ref().filter(|record| record.has_configuration());
         let again = match restart.run(self.node, had.map_or(handler, |record| &record.handler), had.is_some(), seconds)
@@ -128,28 +131,39 @@ impl Work<'_> {
             Err(InstallError::Restart { .. }) => ", and containerd was not restarted",
             Err(_) => ", but containerd does not answer with that either: look at its log",
         };
-        Err(match error {
+        let error = match error {
             InstallError::Restart { command, said, .. } => InstallError::Restart { command, said, again },
             InstallError::NoAnswer { what, seconds, last, .. } => InstallError::NoAnswer { what, seconds, last, again },
             other => other,
-        })
+        };
+        Err(with_left(error, left))
     }
 
-    /// Everything as it was, the last one of the changes that were begun first.
-    fn put_back(&self, done: usize) -> Result<(), InstallError> {
+    /// Everything as it was, the last one of the changes that were begun first; what somebody else has changed meanwhile is left, and named.
+    fn put_back(&self, done: usize) -> Result<Vec<String>, InstallError> {
         let tree = &self.node.tree;
+        let mut left = Vec::new();
         for change in self.plan.changes.iter().take(done).rev() {
-            change.undo(tree)?;
+            if !change.undo(tree)? {
+                left.push(change.path.clone());
+            }
         }
         let Some(before) = &self.before else {
             record::remove(tree)?;
-            return remove_directories(tree, &self.after.directories);
+            remove_directories(tree, &self.after.directories)?;
+            return Ok(left);
         };
         let made: Vec<String> =
             self.after.directories.iter().filter(|path| !before.directories.contains(path)).cloned().collect();
         remove_directories(tree, &made)?;
-        before.write(tree)
+        before.write(tree)?;
+        Ok(left)
     }
+}
+
+/// Why it failed, and what is not as it was before.
+fn with_left(error: InstallError, left: Vec<String>) -> InstallError {
+    if left.is_empty() { error } else { InstallError::Left { paths: left.join(", "), error: Box::new(error) } }
 }
 
 /// Directories that a plan will make, the uppermost first.

@@ -66,19 +66,22 @@ impl Change {
         }
     }
 
-    /// Does it.
+    /// Does it, if what is there is still what the plan was made of.
     pub(super) fn apply(&self, tree: &Tree) -> Result<(), InstallError> {
         match &self.what {
             What::MakeDirectory(mode) => files::make_directories(tree, &self.path, *mode),
-            What::File(file) => put(tree, &self.path, file.after.as_ref()),
+            What::File(file) if put(tree, &self.path, file.before.as_ref(), file.after.as_ref())? => Ok(()),
+            What::File(_) => Err(InstallError::Changed { path: self.path.clone() }),
         }
     }
 
-    /// Undoes it.
-    pub(super) fn undo(&self, tree: &Tree) -> Result<(), InstallError> {
+    /// Undoes it, or leaves what somebody else has put there meanwhile; whether it is as it was.
+    pub(super) fn undo(&self, tree: &Tree) -> Result<bool, InstallError> {
         match &self.what {
-            What::MakeDirectory(_) => files::remove_directory(tree, &self.path).map(drop),
-            What::File(file) => put(tree, &self.path, file.before.as_ref()),
+            What::MakeDirectory(_) => files::remove_directory(tree, &self.path).map(|_| true),
+            What::File(file) if is(tree, &self.path, file.before.as_ref()) => Ok(true),
+            What::File(file) if !is(tree, &self.path, file.after.as_ref()) => Ok(false),
+            What::File(file) => put(tree, &self.path, file.after.as_ref(), file.before.as_ref()),
         }
     }
 
@@ -95,12 +98,21 @@ impl Change {
     }
 }
 
-fn put(tree: &Tree, path: &str, held: Option<&Held>) -> Result<(), InstallError> {
-    let Some(held) = held else { return files::remove(tree, path) };
+/// Whether this is what is there. What can't be read is something else.
+fn is(tree: &Tree, path: &str, held: Option<&Held>) -> bool {
+    files::held(tree, path).is_ok_and(|there| there.as_ref() == held)
+}
+
+/// Puts one in the other's place, if that is what is there; whether it was.
+fn put(tree: &Tree, path: &str, from: Option<&Held>, to: Option<&Held>) -> Result<bool, InstallError> {
+    if !is(tree, path, from) {
+        return Ok(false);
+    }
+    let Some(to) = to else { return files::remove(tree, path).map(|()| true) };
     if let Some((directory, _)) = path.rsplit_once('/').filter(|(directory, _)| !directory.is_empty()) {
         files::make_directories(tree, directory, 0o755)?;
     }
-    files::write(tree, path, held)
+    files::write_if(tree, path, to, || is(tree, path, from))
 }
 
 /// What is to be done, and what an admin should know of it.

@@ -107,6 +107,16 @@ pub(crate) enum InstallError {
         "handler {names} is palisade's as well and was not made by `palisade install`; remove it from containerd's configuration first, or use --force"
     )]
     OtherHandlers { names: String },
+    #[error(
+        "{path} was changed by somebody else while palisade was about to, so everything else is as it was before; run it again"
+    )]
+    Changed { path: String },
+    #[error("apart from {paths}, which somebody else has changed meanwhile and which is left like that")]
+    Left {
+        paths: String,
+        #[source]
+        error: Box<InstallError>,
+    },
     #[error("another `palisade install` or `uninstall` is under way on this node (it holds {path}); wait for it")]
     Busy { path: String },
 }

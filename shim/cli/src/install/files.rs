@@ -94,19 +94,36 @@ fn temporary(path: &Path) -> PathBuf {
 
 /// Replaces a file as a whole: whoever has the old one open, or runs it, keeps it.
 pub(super) fn write(tree: &Tree, path: &str, held: &Held) -> Result<(), InstallError> {
+    write_if(tree, path, held, || true).map(drop)
+}
+
+/// The same, if it is still to be replaced when all of it is written; whether it was.
+pub(super) fn write_if(
+    tree: &Tree,
+    path: &str,
+    held: &Held,
+    still: impl FnOnce() -> bool,
+) -> Result<bool, InstallError> {
     let real = real(tree, path)?;
-    let written = || -> io::Result<()> {
+    let written = || -> io::Result<bool> {
         let directory = parent(tree, &real)?;
         let temporary = temporary(&real);
         absent(unlinkat(&directory, &temporary, AtFlags::empty()))?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&directory, &temporary, flags, Mode::from_raw_mode(0o600))?;
-        let finished = fill(file, held).and_then(|()| Ok(renameat(&directory, &temporary, &directory, name(&real))?));
-        if finished.is_err() {
+        let finished = fill(file, held).and_then(|()| {
+            let is_wanted = still();
+            if is_wanted {
+                renameat(&directory, &temporary, &directory, name(&real))?;
+            }
+            Ok(is_wanted)
+        });
+        if !matches!(finished, Ok(true)) {
             absent(unlinkat(&directory, &temporary, AtFlags::empty()))?;
         }
-        finished?;
-        Ok(fsync(&directory)?)
+        let replaced = finished?;
+        fsync(&directory)?;
+        Ok(replaced)
     };
     written().map_err(InstallError::file("write", path))
 }

@@ -12,6 +12,7 @@ mod dump;
 mod edit;
 mod error;
 mod files;
+mod lock;
 mod node;
 mod print;
 mod programs;
@@ -33,6 +34,7 @@ use crate::doctor;
 use crate::error::CliError;
 use apply::{Reload, Work, monitor_commands};
 use change::{Part, Plan};
+use lock::Lock;
 use node::Node;
 use print::Told;
 use record::{Previous, Record};
@@ -45,15 +47,25 @@ const MOST_NAMED: usize = 10;
 pub(crate) fn install(arguments: &InstallArguments, out: &mut Vec<u8>) -> Result<Verdict, CliError> {
     let place = &arguments.place;
     check_name(&arguments.handler)?;
-    let node = Node::read(place)?;
-    let locked = lock(&node, place)?;
-    let made = locked.as_ref().map(|(_, made)| made.clone()).unwrap_or_default();
-    let installed = install_on(&node, arguments, &made, out);
-    if installed.is_err() && !place.dry_run && Record::read(&node.tree)?.is_none() {
-        record::remove(&node.tree)?;
-        apply::remove_directories(&node.tree, &made)?;
+    under_lock(place, |made| install_on(&Node::read(place)?, arguments, made, out))
+}
+
+/// One run at a time: what it goes by is read when no other one can change it. A dry run writes nothing, and takes no lock. What is run is given the
+/// directories that were made for the lock, and names in their place those that go with it when nothing is installed any more.
+fn under_lock(
+    place: &InstallPlace,
+    run: impl FnOnce(&mut Vec<String>) -> Result<Verdict, CliError>,
+) -> Result<Verdict, CliError> {
+    if place.dry_run {
+        return run(&mut Vec::new());
     }
-    installed
+    let lock = Lock::take(Node::tree(place)?.1)?;
+    let mut directories = lock.made.clone();
+    let ran = run(&mut directories);
+    let released = lock.release(&directories);
+    let verdict = ran?;
+    released?;
+    Ok(verdict)
 }
 
 fn install_on(
@@ -83,31 +95,41 @@ fn install_on(
 
 pub(crate) fn uninstall(arguments: &UninstallArguments, out: &mut Vec<u8>) -> Result<Verdict, CliError> {
     let place = &arguments.place;
-    let node = Node::read(place)?;
+    // Where nothing is installed, nothing is made for a lock either.
+    Record::installed(&Node::tree(place)?.1)?;
+    under_lock(place, |directories| uninstall_from(&Node::read(place)?, arguments, directories, out))
+}
+
+fn uninstall_from(
+    node: &Node,
+    arguments: &UninstallArguments,
+    directories: &mut Vec<String>,
+    out: &mut Vec<u8>,
+) -> Result<Verdict, CliError> {
+    let place = &arguments.place;
     let before = Record::installed(&node.tree)?;
-    let _locked = lock(&node, place)?;
-    let mut plan = undo::uninstall(&node, &before)?;
-    let used = in_use(&node)?;
+    let mut plan = undo::uninstall(node, &before)?;
+    let used = in_use(node)?;
     match used {
         Some(used) if !arguments.force => return Err(used.into()),
         Some(used) => plan.leave_programs(&used.to_string()),
         None => {}
     }
-    let names = undo::other_handlers(&node, &plan).join(", ");
+    let names = undo::other_handlers(node, &plan).join(", ");
     if !arguments.force && !names.is_empty() {
         return Err(InstallError::OtherHandlers { names }.into());
     }
     if place.dry_run {
-        return told(&node, &plan, dry(&plan, &before), &before, place, Vec::new(), out);
+        return told(node, &plan, dry(&plan, &before), &before, place, Vec::new(), out);
     }
-    monitor(&node, &mut plan, false);
+    monitor(node, &mut plan, false);
     let mut after = Record { previous: None, ..before.clone() };
     after.files.retain(|path, _| plan.left_paths.contains(path));
-    let work = Work { node: &node, place, plan: &plan, before: Some(before), after, wanted: false };
+    let work = Work { node, place, plan: &plan, before: Some(before), after, wanted: false };
     let (after, reload) = match work.run() {
         Ok(done) => done,
         Err(error) => {
-            monitor(&node, &mut plan, true);
+            monitor(node, &mut plan, true);
             return Err(error.into());
         }
     };
@@ -116,12 +138,12 @@ pub(crate) fn uninstall(arguments: &UninstallArguments, out: &mut Vec<u8>) -> Re
         // The record last: as long as it is there a run that is killed can be taken up.
         apply::remove_directories(&node.tree, &after.directories)?;
         record::remove(&node.tree)?;
-        apply::remove_directories(&node.tree, &after.directories)?;
+        directories.clone_from(&after.directories);
     }
     if node.systemd && plan.changes(Part::Monitor) {
-        systemctl(&node, &mut plan, &["systemctl", "daemon-reload"]);
+        systemctl(node, &mut plan, &["systemctl", "daemon-reload"]);
     }
-    told(&node, &plan, reload, &after, place, Vec::new(), out)
+    told(node, &plan, reload, &after, place, Vec::new(), out)
 }
 
 /// A handler's name is a RuntimeClass' `handler`: an RFC 1123 label.
@@ -133,11 +155,6 @@ fn check_name(name: &str) -> Result<(), InstallError> {
     } else {
         Err(InstallError::HandlerName(name.to_owned()))
     }
-}
-
-/// One run at a time; a dry run writes nothing, and takes no lock.
-fn lock(node: &Node, place: &InstallPlace) -> Result<Option<(std::fs::File, Vec<String>)>, InstallError> {
-    if place.dry_run { Ok(None) } else { record::lock(&node.tree).map(Some) }
 }
 
 /// The plan of all steps, and the record when it is carried out.

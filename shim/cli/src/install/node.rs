@@ -92,9 +92,15 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn read(place: &InstallPlace) -> Result<Self, InstallError> {
+    /// Where it is.
+    pub(super) fn tree(place: &InstallPlace) -> Result<(PathBuf, Tree), InstallError> {
         let root = std::path::absolute(&place.root).unwrap_or_else(|_| place.root.clone());
         let tree = Tree::open(&root).map_err(InstallError::file("open", &root.to_string_lossy()))?;
+        Ok((root, tree))
+    }
+
+    pub(super) fn read(place: &InstallPlace) -> Result<Self, InstallError> {
+        let (root, tree) = Self::tree(place)?;
         let seen = processes(&tree);
         let running = running(&seen);
         let named = running.and_then(|process| process.flag("config").or_else(|| process.flag("c")));

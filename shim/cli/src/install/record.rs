@@ -4,10 +4,7 @@
 //! record tells which is which.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::change::{Change, Part, What};
@@ -17,8 +14,7 @@ use crate::doctor::tree::Tree;
 
 pub(super) const DIRECTORY: &str = "/var/lib/palisade/install";
 const RECORD: &str = "/var/lib/palisade/install/record.json";
-const KEPT: &str = "/var/lib/palisade/install/kept";
-const LOCK: &str = "/var/lib/palisade/install/lock";
+pub(super) const KEPT: &str = "/var/lib/palisade/install/kept";
 /// Of the record. Goes up when a field changes its meaning or goes.
 const FORMAT: u32 = 1;
 
@@ -219,25 +215,5 @@ pub(super) fn remove(tree: &Tree) -> Result<(), InstallError> {
         files::remove(tree, &format!("{KEPT}/{name}"))?;
     }
     files::remove_directory(tree, KEPT)?;
-    files::remove(tree, RECORD)?;
-    files::remove(tree, LOCK)?;
-    files::remove_directory(tree, DIRECTORY).map(drop)
-}
-
-/// One run at a time: held as long as the file is open. With it the directory above, where it is there for this alone.
-pub(super) fn lock(tree: &Tree) -> Result<(File, Vec<String>), InstallError> {
-    let above = DIRECTORY.rsplit_once('/').map_or(DIRECTORY, |(above, _)| above);
-    files::make_directories(tree, KEPT, 0o700)?;
-    let failed = |errno: Errno| InstallError::file("lock", LOCK)(errno.into());
-    let directory = tree.open_directory(DIRECTORY.as_ref()).map_err(InstallError::file("open", DIRECTORY))?;
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = openat(directory, "lock", flags, Mode::from_raw_mode(0o600)).map_err(failed)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => return Err(InstallError::Busy { path: LOCK.to_owned() }),
-        locked => locked.map_err(failed)?,
-    }
-    let others = tree.list(above).map_err(InstallError::Look)?.unwrap_or_default();
-    let is_alone = others.iter().all(|name| DIRECTORY.ends_with(&format!("/{name}")));
-    let made = if is_alone && files::held(tree, RECORD)?.is_none() { vec![above.to_owned()] } else { Vec::new() };
-    Ok((File::from(file), made))
+    files::remove(tree, RECORD)
 }
