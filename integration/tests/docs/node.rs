@@ -37,7 +37,7 @@ const LEARNING: &str = "version = 1\nprofile = \"learner\"\n[audit]\nchain = tru
 const ENDLESS: &[&str] = &["palisade monitor", "palisade events --follow", "palisade policy sync"];
 
 /// Pages that begin on a node where palisade has never been.
-const BARE: &[&str] = &["install.md"];
+const BARE: &[&str] = &["README.md", "install.md"];
 
 const CONTAINERD: &str = r#"version = 3
 imports = ["/etc/containerd/conf.d/*.toml"]
