@@ -272,6 +272,10 @@ mod kubernetes {
                 POD.replace("containers:\n  - {name: c, image: i}", "containers: []"),
                 ["document 2", "spec.containers", "at least one container"],
             ),
+            (
+                POD.replace("name: c", &format!("name: {}", "c".repeat(64))),
+                ["document 2, line 10", "].name", "is longer than 63 bytes"],
+            ),
             ("a: 1\n".to_owned(), ["document 2", "apiVersion and kind", "no Kubernetes object"]),
             (
                 POD.replace("image: i", "image: i, resources: {limits: {memory: much}}"),
@@ -521,7 +525,7 @@ mod kubernetes {
         }
     }
 
-    /// Variables that each hold the one before twice, others that repeat one that is long, and very many of them.
+    /// Variables that each hold the one before twice, others that repeat one that is long, mounts of a long path, and very many of them.
     #[test]
     fn variables_that_multiply_are_an_error_that_names_where() {
         let scratch = Scratch::new("variables");
@@ -533,6 +537,7 @@ mod kubernetes {
         let field: String = (0..100)
             .map(|i| format!("{{name: V{i}, valueFrom: {{fieldRef: {{fieldPath: \"metadata.annotations['a']\"}}}}}},"))
             .collect();
+        let mounting: String = (0..100).map(|i| format!("{{name: v, mountPath: /m{i}}},")).collect();
         let repeating = "\"$(V0)\",".repeat(100);
         for (bomb, place) in [
             (with(&format!("{{name: V0, value: lol}},{doubling}")), "spec.containers[c].env[V18].value: "),
@@ -541,12 +546,17 @@ mod kubernetes {
                 with(&format!("{{name: V0, value: {long}}}")).replace("env:", &format!("args: [{repeating}], env:")),
                 "spec.containers[c].args[10]: ",
             ),
+            (
+                POD.replace("image: i", &format!("image: i, volumeMounts: [{mounting}]"))
+                    .replace("spec:", &format!("spec:\n  volumes: [{{name: v, hostPath: {{path: /{long}}}}}]")),
+                "spec.containers[c].volumeMounts[v]: ",
+            ),
         ] {
             let begun = Instant::now();
             let output = scratch.piped(&[], &format!("apiVersion: v1\nkind: Namespace\n---\n{bomb}"));
             let said = text(&output.stderr);
             assert_eq!(output.status.code(), Some(2), "{said}");
-            for words in ["document 2, line 10: ", place, "more than 1048576 bytes"] {
+            for words in ["document 2, line 1", place, "more than 1048576 bytes"] {
                 assert!(said.contains(words), "no {words:?} in {said}");
             }
             assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());

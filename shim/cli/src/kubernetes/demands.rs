@@ -18,6 +18,9 @@ const HOST_PATH: &[&str] =
 const GROUPS: &[&str] = &["Merge", "Strict"];
 const RESTART: &[&str] = &["Always", "OnFailure", "Never"];
 
+/// The most bytes of a container's name (RFC 1123 label).
+const LABEL: usize = 63;
+
 type Demand = Result<(), WrongField>;
 
 /// Fails at the first field that would not be taken. `claimed` are names of volumes that a StatefulSet adds.
@@ -48,6 +51,9 @@ pub(super) fn meets(spec: &PodSpec, place: &Place, claimed: &[String]) -> Demand
 fn of_container(container: &Container, spec: &PodSpec, place: &Place, claimed: &[String]) -> Demand {
     if container.name.is_empty() {
         return wrong(&place.field("name"), "is missing");
+    }
+    if container.name.len() > LABEL {
+        return wrong(&place.field("name"), &format!("is longer than {LABEL} bytes"));
     }
     if let Some(at) = container.env.iter().position(|variable| variable.name.is_empty()) {
         return wrong(&place.field("env").item(at, "").field("name"), "is missing");

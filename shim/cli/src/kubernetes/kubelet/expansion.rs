@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::kubernetes::objects::WrongField;
 use crate::kubernetes::place::Place;
 
-/// The most bytes that one object's variables and references may come to beside its own text. Each variable can double what the one before it
+/// The most bytes that one object's variables, references and paths of mounted volumes may come to beside its own text. Each variable can double what the one before it
 /// holds; what a kernel hands to a program is less (`ARG_MAX` is 2 MiB on most, execve(2)).
 pub(super) const MOST: usize = 1 << 20;
 
@@ -23,7 +23,8 @@ impl Budget {
     /// Takes bytes that stand at a place and not in the manifest.
     pub(super) fn take(&mut self, bytes: usize, place: &Place) -> Result<(), WrongField> {
         self.left = self.left.checked_sub(bytes).ok_or_else(|| {
-            let reason = format!("with it the references of this object come to more than {MOST} bytes");
+            let reason =
+                format!("with it the variables, references and paths of volumes come to more than {MOST} bytes");
             WrongField { path: place.to_string(), pointer: place.pointer(), reason }
         })?;
         Ok(())

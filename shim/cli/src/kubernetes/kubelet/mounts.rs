@@ -74,6 +74,8 @@ fn volume(
             (bound, Shows { location: Some(shown), ..shows })
         }
     };
+    // Each mount has the whole path of its volume.
+    budget.take(host_path.len() + shows.location.as_ref().map_or(0, String::len), &own)?;
     let origin = Origin::Volume { mount: index, volume: at };
     let read_only = mount.read_only == Some(true) || read_only;
     let propagation = match mount.mount_propagation.as_deref() {
