@@ -124,6 +124,8 @@ impl Node {
             return Ok(());
         }
         self.sweep()?;
+        // A log that is begun under one policy is no chain under another.
+        self.shell("rm -rf /var/log/palisade")?.success()?;
         let drop_in = Path::new("/etc/containerd/conf.d/palisade.toml");
         if bare {
             let files = "rm -rf /usr/local/bin/palisade /usr/local/bin/containerd-shim-palisade-v1 /etc/palisade /var/lib/palisade";

@@ -43,7 +43,11 @@ fn looked_at(world: &World) -> Check {
     expect_eq!(found("host.runtimeclass.handler"), ("pass".to_owned(), format!("{own}, {by_path}")), "handlers");
     let (outcome, seen) = found("host.runtimeclass.default");
     expect!(outcome == "fail" && seen.contains("runc"), "plain runc is the default handler: {outcome} {seen}");
-    expect_eq!(found("host.runtimeclass.others"), ("fail".to_owned(), "not palisade's: runc".to_owned()), "others");
+    expect_eq!(
+        found("host.runtimeclass.others"),
+        ("fail".to_owned(), "not palisade's: runc, runc-new".to_owned()),
+        "others"
+    );
     // By containerd's own PATH, and by the path of the handler's configuration.
     for id in ["host.runtimeclass.shim", "host.runtimeclass.architecture", "host.runtimeclass.answers"] {
         let (outcome, seen) = found(id);
