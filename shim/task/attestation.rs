@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::container::Created;
 use super::error::TaskError;
 use super::host::ContainerCgroup;
-use super::reaper::{Child, LastStatus};
+use super::reaper::{Child, LastStatus, Remembered};
 use super::service::TaskService;
 use crate::attest::{
     ATTESTED, Attested, Expected, Identities, NotAttested, Seen, Stage, TableMark, attest, attest_limits,
@@ -51,18 +51,31 @@ impl Look<'_> {
         }
     }
 
-    /// Waits for the execve of an exec, where the runtime has come back before it. Past the longest wait it is looked at as it is.
-    pub(super) async fn past_runtime(&self, child: &Child, expected: &Arc<Expected>) -> Result<(), TaskError> {
-        for pause in EXECVE_PAUSES {
+    /// Looks at an exec behind its execve, where the runtime has come back before it. Past the longest wait it is looked at as it is; what has ended
+    /// meanwhile is judged by its last status, for its pid may be another process's.
+    pub(super) async fn begun_behind(
+        &self,
+        child: &Child,
+        remembered: &Remembered,
+        expected: &Arc<Expected>,
+    ) -> Result<(), TaskError> {
+        let mut pauses = EXECVE_PAUSES.into_iter();
+        let last = loop {
             if child.was_collected() {
-                return Ok(());
+                break child.last_status().clone();
             }
-            match self.cgroup.look(child.pid(), Arc::clone(expected), self.stage).await? {
-                Some(seen) if seen.is_runcs() => tokio::time::sleep(Duration::from_millis(pause)).await,
-                _ => return Ok(()),
+            let seen = self.cgroup.look(child.pid(), Arc::clone(expected), self.stage).await?;
+            let last = remembered.last_status();
+            if last.is_some() {
+                break last;
             }
-        }
-        Ok(())
+            match (seen, pauses.next()) {
+                (Some(seen), Some(pause)) if seen.is_runcs() => tokio::time::sleep(Duration::from_millis(pause)).await,
+                (Some(seen), _) => return self.judged(&seen, expected),
+                (None, _) => break None,
+            }
+        };
+        self.begun(child.pid(), last, expected).await
     }
 
     /// Looks at a process whose program has begun, and which may have ended already.
@@ -73,7 +86,11 @@ impl Look<'_> {
         };
         // Nobody keeps what became of a process of a machine in memory.
         let Some(seen) = seen else { return Ok(()) };
-        match attest(expected, &seen, self.stage) {
+        self.judged(&seen, expected)
+    }
+
+    fn judged(&self, seen: &Seen, expected: &Expected) -> Result<(), TaskError> {
+        match attest(expected, seen, self.stage) {
             Ok(_) => self.record_attested(),
             Err(found) => {
                 self.record(&found);

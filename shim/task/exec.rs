@@ -15,7 +15,7 @@ use super::error::TaskError;
 use super::host::Host;
 use super::io::Stdio;
 use super::process::Process;
-use super::reaper::{Adoption, Child};
+use super::reaper::{Adoption, Child, Remembered};
 use super::service::TaskService;
 use super::signal::SignalNumber;
 use super::state::TaskState;
@@ -126,20 +126,24 @@ async fn run(
     let connected = connect(&streams, created.dir.path(), &socket, &pid_file, call).await;
     let spawned = connected.and_then(|(pid, io)| {
         let child = adoption.adopt(pid);
-        process.spawned(service.host(), &child, io).map(|()| child)
+        // Before anything is awaited: it may end, and be waited for, while it is looked at.
+        let remembered = service.reaper().remember(pid);
+        process.spawned(service.host(), &child, io).map(|()| (child, remembered))
     });
     if spawned.is_err() {
         kill_untracked(service.host(), adoption, &pid_file);
     }
     let spawned = match spawned {
-        Ok(child) => match attest(service, container, process, &process_path, &child).await {
-            Ok(()) => Ok(child),
-            // Also where nothing could be said.
-            Err(error) => {
-                let killed = process.kill();
-                created.cgroup.kill_since(begun).await.and(killed).and(Err(error))
+        Ok((child, remembered)) => {
+            match attest(service, container, process, &process_path, &child, &remembered).await {
+                Ok(()) => Ok(child),
+                // Also where nothing could be said.
+                Err(error) => {
+                    let killed = process.kill();
+                    created.cgroup.kill_since(begun).await.and(killed).and(Err(error))
+                }
             }
-        },
+        }
         Err(error) => Err(error),
     };
     // A process that runs counts for more than a file that stays.
@@ -158,6 +162,7 @@ async fn attest(
     process: &Process,
     decided: &Path,
     child: &Child,
+    remembered: &Remembered,
 ) -> Result<(), TaskError> {
     let created = container.created();
     let failed = |source| TaskError::System { action: "read what was decided", source };
@@ -176,10 +181,10 @@ async fn attest(
         chronicle: &created.chronicle,
     };
     let expected = Arc::new(expected);
-    if !created.runtime.is_embedded() {
-        look.past_runtime(child, &expected).await?;
+    if created.runtime.is_embedded() {
+        return look.begun(child.pid(), child.last_status().clone(), &expected).await;
     }
-    look.begun(child.pid(), child.last_status().clone(), &expected).await
+    look.begun_behind(child, remembered, &expected).await
 }
 
 /// A runtime that succeeded where the shim then failed has left a process that nobody would wait for.
