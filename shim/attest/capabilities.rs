@@ -5,8 +5,8 @@ use palisade_policy::CapabilityName;
 
 use super::status::SETS;
 
-/// In the order of their numbers.
-const NAMES: [&str; 41] = [
+/// Every capability of Linux 5.9 and later by its name in the kernel's headers, in the order of their numbers.
+pub const CAPABILITIES: [&str; 41] = [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
     "CAP_DAC_READ_SEARCH",
@@ -57,7 +57,7 @@ pub(super) const SETGID: u64 = 1 << 6;
 
 fn bit(capability: Capability) -> u64 {
     let name = CapabilityName::from(capability).to_string();
-    NAMES.iter().position(|one| *one == name).map_or(0, |number| 1 << number)
+    CAPABILITIES.iter().position(|one| *one == name).map_or(0, |number| 1 << number)
 }
 
 /// The five sets in the order of [`SETS`]. An absent one is empty, as in runc.
@@ -75,8 +75,9 @@ pub(super) fn sets(capabilities: &LinuxCapabilities) -> [u64; 5] {
 
 /// Names, or numbers where there are none.
 pub(super) fn names(bits: u64) -> String {
-    let name =
-        |number: usize| NAMES.get(number).map_or_else(|| format!("capability {number}"), |name| (*name).to_owned());
+    let name = |number: usize| {
+        CAPABILITIES.get(number).map_or_else(|| format!("capability {number}"), |name| (*name).to_owned())
+    };
     let names: Vec<String> = (0..64).filter(|number| bits >> number & 1 == 1).map(name).collect();
     if names.is_empty() { "none".into() } else { names.join(" ") }
 }
@@ -88,7 +89,7 @@ mod tests {
 
     #[test]
     fn the_numbers_are_the_kernels() {
-        for (number, name) in NAMES.iter().enumerate() {
+        for (number, name) in CAPABILITIES.iter().enumerate() {
             let capability: Capability = serde_json::from_value((*name).into()).unwrap();
             assert_eq!(capability.to_cap().bitmask(), 1 << number, "{name}");
             assert_eq!(bit(capability), 1 << number, "{name}");

@@ -36,6 +36,7 @@ use thiserror::Error;
 
 use crate::cgroup::LimitDifference;
 
+pub use capabilities::CAPABILITIES;
 pub use checks::{CHECKS, Check};
 pub use expected::{Expected, ExpectedError};
 pub use identities::{Baseline, FileId, Identities};

@@ -1,5 +1,7 @@
 //! Capabilities: containerd's default set, with what is added and taken away.
 
+use palisade::attest::CAPABILITIES;
+
 /// `oci.defaultUnixCaps`.
 const DEFAULT: &[&str] = &[
     "CAP_CHOWN",
@@ -18,51 +20,6 @@ const DEFAULT: &[&str] = &[
     "CAP_AUDIT_WRITE",
 ];
 
-/// Every capability of Linux 5.9 and later (`linux/capability.h`).
-const ALL: &[&str] = &[
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_DAC_READ_SEARCH",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETPCAP",
-    "CAP_LINUX_IMMUTABLE",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_NET_BROADCAST",
-    "CAP_NET_ADMIN",
-    "CAP_NET_RAW",
-    "CAP_IPC_LOCK",
-    "CAP_IPC_OWNER",
-    "CAP_SYS_MODULE",
-    "CAP_SYS_RAWIO",
-    "CAP_SYS_CHROOT",
-    "CAP_SYS_PTRACE",
-    "CAP_SYS_PACCT",
-    "CAP_SYS_ADMIN",
-    "CAP_SYS_BOOT",
-    "CAP_SYS_NICE",
-    "CAP_SYS_RESOURCE",
-    "CAP_SYS_TIME",
-    "CAP_SYS_TTY_CONFIG",
-    "CAP_MKNOD",
-    "CAP_LEASE",
-    "CAP_AUDIT_WRITE",
-    "CAP_AUDIT_CONTROL",
-    "CAP_SETFCAP",
-    "CAP_MAC_OVERRIDE",
-    "CAP_MAC_ADMIN",
-    "CAP_SYSLOG",
-    "CAP_WAKE_ALARM",
-    "CAP_BLOCK_SUSPEND",
-    "CAP_AUDIT_READ",
-    "CAP_PERFMON",
-    "CAP_BPF",
-    "CAP_CHECKPOINT_RESTORE",
-];
-
 /// Those of a sandbox.
 pub(super) fn of_sandbox() -> Vec<String> {
     DEFAULT.iter().map(|&name| name.to_owned()).collect()
@@ -70,7 +27,7 @@ pub(super) fn of_sandbox() -> Vec<String> {
 
 /// Those of every process that is privileged.
 pub(super) fn all() -> Vec<String> {
-    ALL.iter().map(|&name| name.to_owned()).collect()
+    CAPABILITIES.iter().map(|&name| name.to_owned()).collect()
 }
 
 /// A capability as the kernel's headers write it.
@@ -81,7 +38,7 @@ pub(in crate::kubernetes) fn full_name(name: &str) -> String {
 
 /// Whether the kernel has a capability of this name, or it stands for all.
 pub(in crate::kubernetes) fn is_known(name: &str) -> bool {
-    is_all(name) || ALL.contains(&full_name(name).as_str())
+    is_all(name) || CAPABILITIES.contains(&full_name(name).as_str())
 }
 
 fn is_all(name: &str) -> bool {
